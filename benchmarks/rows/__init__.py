@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""All rows, by their names in the table of targets (benchmarks/README.md)."""
+
+from __future__ import annotations
+
+from ..bench import Row
+from . import blocks, files, guard, lifetime, scalars, streams, structs
+
+__all__ = ["ROWS"]
+
+ROWS: dict[str, Row] = {
+    row.name: row for module in (scalars, guard, structs, blocks, files, streams, lifetime) for row in module.ROWS
+}

@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Typed access by position: the compiled half of MemoryMappedViewAccessor. The order of steps is memory.pyx's."""
+from memorymapped.errors import OutOfRangeError, ValueOutOfRangeError, shown
+
+from cpython.buffer cimport (
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+)
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.slice cimport PySlice_AdjustIndices
+from libc.stdint cimport uintptr_t
+from libc.string cimport memcpy
+from memorymapped._native.memory cimport *
+
+cdef char *unsigned_bytes = "B"
+
+
+cdef object does_not_fit(object value, object kind):
+    return ValueOutOfRangeError(f"{shown(value)} does not fit in {kind}")
+
+
+cdef int refuse_index(Accessor self, object index, bint writing) except -1:
+    if self.data == NULL or not (self.writes if writing else self.reads):
+        self.refuse(0, 1, writing)
+    raise OutOfRangeError(f"index {shown(index)} is out of range for {self!r}, which has {self.size} bytes")
+
+
+cdef bytes detached(char **block, Py_ssize_t size, bint filled):
+    """A copy of a block (only its size unless `filled`), which `block` then points at."""
+    cdef bytes copy = PyBytes_FromStringAndSize(block[0] if filled else NULL, size)
+    block[0] = PyBytes_AS_STRING(copy)
+    return copy
+
+
+cdef inline object load(Accessor self, object position, int kind, Py_ssize_t size):
+    cdef Py_ssize_t at = mmf_position(position)
+    if at < 0 or at > self.readable - size:
+        self.refuse(at, size, False)
+    cdef object value = mmf_unpack(kind, self.data + at)
+    if mmf_marked(self.region):
+        self.check_fault(at, size)
+    return value
+
+
+cdef inline int store(Accessor self, object position, object value, int kind, Py_ssize_t size, str name) except -1:
+    cdef char packed[8]
+    cdef Py_ssize_t at = mmf_position(position)
+    if mmf_pack(kind, value, packed):
+        raise does_not_fit(value, name)
+    if at < 0 or at > self.writable - size:
+        self.refuse(at, size, True)
+    mmf_put(self.data + at, packed, size)
+    if mmf_marked(self.region):
+        self.check_fault(at, size)
+    return 0
+
+
+cdef class Accessor(View):
+    """A view with typed reads and writes, slices and a buffer. `MemoryMappedViewAccessor` is made from it."""
+
+    def __len__(self):
+        if self.data == NULL:
+            self.raise_closed()
+        return self.size
+
+    def __bool__(self):
+        return True
+
+    # ---- scalars: any alignment, the machine's byte order, bit for bit
+
+    def read_boolean(self, position, /):
+        """The byte at `position` as a bool: any value but 0 is True."""
+        return load(self, position, MMF_BOOL, 1)
+
+    def read_byte(self, position, /):
+        """The unsigned 8-bit integer at `position` (bytes from the start of the view)."""
+        return load(self, position, MMF_UINT8, 1)
+
+    def read_sbyte(self, position, /):
+        """The signed 8-bit integer at `position`."""
+        return load(self, position, MMF_INT8, 1)
+
+    def read_char(self, position, /):
+        """The UTF-16 unit at `position` as a str of one character; a surrogate comes as it is."""
+        return load(self, position, MMF_CHAR, 2)
+
+    def read_int16(self, position, /):
+        """The signed 16-bit integer at `position`."""
+        return load(self, position, MMF_INT16, 2)
+
+    def read_uint16(self, position, /):
+        """The unsigned 16-bit integer at `position`."""
+        return load(self, position, MMF_UINT16, 2)
+
+    def read_int32(self, position, /):
+        """The signed 32-bit integer at `position`."""
+        return load(self, position, MMF_INT32, 4)
+
+    def read_uint32(self, position, /):
+        """The unsigned 32-bit integer at `position`."""
+        return load(self, position, MMF_UINT32, 4)
+
+    def read_int64(self, position, /):
+        """The signed 64-bit integer at `position`."""
+        return load(self, position, MMF_INT64, 8)
+
+    def read_uint64(self, position, /):
+        """The unsigned 64-bit integer at `position`."""
+        return load(self, position, MMF_UINT64, 8)
+
+    def read_single(self, position, /):
+        """The 32-bit float at `position`; the payload of a NaN is kept."""
+        return load(self, position, MMF_SINGLE, 4)
+
+    def read_double(self, position, /):
+        """The 64-bit float at `position`, bit for bit."""
+        return load(self, position, MMF_DOUBLE, 8)
+
+    def write_boolean(self, position, value, /):
+        """Writes 1 if `value` is true, else 0."""
+        store(self, position, value, MMF_BOOL, 1, "boolean")
+
+    def write_byte(self, position, value, /):
+        """Writes `value`, 0 to 255, at `position`; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_UINT8, 1, "byte (0 to 255)")
+
+    def write_sbyte(self, position, value, /):
+        """Writes `value`, -128 to 127; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_INT8, 1, "sbyte (-128 to 127)")
+
+    def write_char(self, position, value, /):
+        """Writes a str of one character as one UTF-16 unit; a character beyond U+FFFF needs two and is refused."""
+        store(self, position, value, MMF_CHAR, 2, "char (one UTF-16 unit)")
+
+    def write_int16(self, position, value, /):
+        """Writes a signed 16-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_INT16, 2, "int16 (-32768 to 32767)")
+
+    def write_uint16(self, position, value, /):
+        """Writes an unsigned 16-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_UINT16, 2, "uint16 (0 to 65535)")
+
+    def write_int32(self, position, value, /):
+        """Writes a signed 32-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_INT32, 4, "int32 (-2**31 to 2**31 - 1)")
+
+    def write_uint32(self, position, value, /):
+        """Writes an unsigned 32-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_UINT32, 4, "uint32 (0 to 2**32 - 1)")
+
+    def write_int64(self, position, value, /):
+        """Writes a signed 64-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_INT64, 8, "int64 (-2**63 to 2**63 - 1)")
+
+    def write_uint64(self, position, value, /):
+        """Writes an unsigned 64-bit integer; ValueOutOfRangeError if it does not fit."""
+        store(self, position, value, MMF_UINT64, 8, "uint64 (0 to 2**64 - 1)")
+
+    def write_single(self, position, value, /):
+        """Writes a 32-bit float; ValueOutOfRangeError for a finite value beyond its range."""
+        store(self, position, value, MMF_SINGLE, 4, "single (32-bit float)")
+
+    def write_double(self, position, value, /):
+        """Writes a 64-bit float, bit for bit."""
+        store(self, position, value, MMF_DOUBLE, 8, "double (64-bit float)")
+
+    # ---- blocks
+
+    def read_bytes(self, position, count, /):
+        """`count` bytes at `position`, as a new bytes object; ValueError if there are fewer."""
+        cdef Py_ssize_t at = mmf_position(position)
+        cdef Py_ssize_t size = mmf_position(count)
+        if size < 0:
+            raise OutOfRangeError(f"count must not be negative, got {size}")
+        if at < 0 or at > self.readable - size:
+            if not (self.reads and size == 0 and at == self.size and self.data != NULL):
+                self.refuse(at, size, False)
+        return self.new_bytes(at, size)
+
+    def write_bytes(self, position, data, /):
+        """Writes all of `data` (any contiguous buffer) at `position`; ValueError, and nothing written, if it does
+        not fit."""
+        cdef Py_ssize_t at = mmf_position(position)
+        cdef Py_buffer buffer
+        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        try:
+            if at < 0 or at > self.writable - buffer.len:
+                if not (self.writes and buffer.len == 0 and at == self.size and self.data != NULL):
+                    self.refuse(at, buffer.len, True)
+            self.copy_in(at, <const char *>buffer.buf, buffer.len)
+        finally:
+            PyBuffer_Release(&buffer)
+
+    def copy_elements(self, bint writing, position, array, offset, count, /):
+        """The work of read_array and write_array: `count` (None: all) elements of `array` from element `offset` on.
+        Returns how many were copied. The distance of two elements here is .NET's: their size if that is 1 or 2,
+        else rounded up to a multiple of 4."""
+        cdef Py_ssize_t at = mmf_position(position)
+        cdef Py_ssize_t first = mmf_position(offset)
+        cdef Py_ssize_t wanted = -1 if count is None else mmf_position(count)
+        cdef Py_ssize_t size, step, length, fits
+        cdef Py_buffer buffer
+        cdef Mapping mapping
+        cdef bytes apart = None
+        cdef char *memory
+        cdef char *own
+        PyObject_GetBuffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        try:
+            if first < 0:
+                raise OutOfRangeError(f"offset must not be negative, got {first}")
+            if count is not None and wanted < 0:
+                raise OutOfRangeError(f"count must not be negative, got {wanted}")
+            size = buffer.itemsize
+            length = buffer.len // size if size else 0
+            if size == 0:
+                raise ValueError("elements of 0 bytes cannot be copied")
+            if wanted < 0:
+                wanted = max(length - first, 0)
+            if first > length or wanted > length - first:
+                raise ValueError(f"{wanted} elements from element {first} on are not in an array of {length}")
+            step = size if size <= 2 else (size + 3) & ~3
+            # In .NET's order: when writing the position comes first, when reading the closed view and the direction.
+            # The position is checked for 0 elements too.
+            if writing and (at < 0 or at >= self.size):
+                raise OutOfRangeError(f"position {at} is outside of {self!r}, which has {self.size} bytes")
+            if at < 0 or at >= (self.writable if writing else self.readable):
+                self.refuse(at, size, writing)
+            fits = (self.size - at) // step
+            if wanted > fits:
+                if writing:
+                    raise ValueError(f"{wanted} elements of {step} bytes at position {at} do not fit in {self!r}, "
+                                     f"which has {self.size} bytes; nothing was written")
+                wanted = fits
+            mapping = self.mapping
+            memory = self.data + at
+            own = <char *>buffer.buf + first * size
+            if step == size:
+                if writing:
+                    self.copy_in(at, own, wanted * size)
+                else:
+                    self.copy_out(at, own, wanted * size)
+            elif wanted:
+                if mmf_overlap(own, wanted * size, memory, wanted * step):
+                    apart = detached(&own, wanted * size, writing)
+                with nogil:
+                    if writing:
+                        mmf_copy_strided(memory, step, own, size, size, wanted)
+                    else:
+                        mmf_copy_strided(own, size, memory, step, size, wanted)
+                if apart is not None and not writing:
+                    memcpy(<char *>buffer.buf + first * size, own, wanted * size)
+                if mmf_marked(mapping.region) and mmf_replaced(mapping.region, memory, wanted * step):
+                    self.raise_fault(at, wanted * step)
+            return wanted
+        finally:
+            PyBuffer_Release(&buffer)
+
+    def __getitem__(self, index):
+        cdef Py_ssize_t start, stop, step, count, at
+        cdef bytes result
+        if isinstance(index, slice):
+            mmf_slice(index, &start, &stop, &step)
+            if self.readable < 0:
+                self.refuse(0, 1, False)
+            count = PySlice_AdjustIndices(self.size, &start, &stop, step)
+            if step == 1:
+                return self.new_bytes(start, count)
+            result = PyBytes_FromStringAndSize(NULL, count)
+            if count:
+                mmf_copy_strided(PyBytes_AS_STRING(result), 1, self.data + start, step, 1, count)
+                self.check_fault(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)
+            return result
+        at = mmf_position(index)
+        if at < 0:
+            at += self.size
+        if at < 0 or at >= self.readable:
+            refuse_index(self, index, False)
+        return load(self, at, MMF_UINT8, 1)
+
+    def __delitem__(self, index):
+        raise TypeError(f"bytes of {self!r} cannot be deleted: a view cannot change its size")
+
+    def __setitem__(self, index, value):
+        cdef Py_ssize_t start, stop, step, count, at
+        cdef Py_buffer buffer
+        cdef bytes apart
+        cdef char *own
+        if isinstance(index, slice):
+            mmf_slice(index, &start, &stop, &step)
+            PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE)
+            try:
+                if self.writable < 0:
+                    self.refuse(0, 1, True)
+                count = PySlice_AdjustIndices(self.size, &start, &stop, step)
+                if buffer.len != count:
+                    raise ValueError(f"{buffer.len} bytes do not fit in a slice of {count} of {self!r}: a view "
+                                     "cannot change its size")
+                if step == 1:
+                    self.copy_in(start, <const char *>buffer.buf, count)
+                elif count:
+                    own = <char *>buffer.buf
+                    if mmf_overlap(own, count, self.data, self.size):
+                        apart = detached(&own, count, True)
+                    mmf_copy_strided(self.data + start, step, own, 1, 1, count)
+                    self.check_fault(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)
+            finally:
+                PyBuffer_Release(&buffer)
+            return
+        at = mmf_position(index)
+        if at < 0:
+            at += self.size
+        if at < 0 or at >= self.writable:
+            refuse_index(self, index, True)
+        store(self, at, value, MMF_UINT8, 1, "byte (0 to 255)")
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        # The exporter is the mapping, not the view: a NumPy array keeps the pages, while the view may be closed.
+        if self.data == NULL:
+            self.raise_closed()
+        if not self.reads:
+            raise BufferError(f"{self!r} is for writing only and a buffer can be read: use an access that reads")
+        if flags & PyBUF_WRITABLE and not self.writes:
+            raise BufferError(f"{self!r} is read-only")
+        buffer.obj = self if self.mapping is None else self.mapping
+        buffer.buf = self.data
+        buffer.len = self.size
+        buffer.itemsize = 1
+        buffer.readonly = not self.writes
+        buffer.format = unsigned_bytes if flags & PyBUF_FORMAT else NULL
+        buffer.ndim = 1
+        buffer.shape = &buffer.len if flags & PyBUF_ND else NULL
+        buffer.strides = &buffer.itemsize if (flags & PyBUF_STRIDES) == PyBUF_STRIDES else NULL
+        buffer.suboffsets = NULL
+        buffer.internal = NULL
+
+    def address(self):
+        """The address of byte 0: for ctypes and for tests. Valid while the view, or a buffer of it, lives."""
+        if self.data == NULL:
+            self.raise_closed()
+        return <uintptr_t>self.data
+

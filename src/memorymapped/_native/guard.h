@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The fault guard: a fault in mapped memory becomes a mark that can be asked, not the death of the process.
+ * What it promises, its steps and the reasons are at the head of guard.c.
+ */
+#ifndef MEMORYMAPPED_GUARD_H
+#define MEMORYMAPPED_GUARD_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* One mapping that the guard watches. Regions are never freed, only reused, so that the signal handler may
+ * walk them without a lock. `mark` is the lowest address that was replaced by zero pages, 0 if none was. */
+typedef struct mmf_region {
+    uintptr_t start; /* 0: this region is free */
+    uintptr_t end;   /* rounded up to `page` */
+    size_t page;     /* the mapping's own page size: 4 KiB, or that of hugetlbfs */
+    int prot;
+    unsigned pins; /* handlers at work inside */
+    uintptr_t mark;
+    struct mmf_region *next_free;
+} mmf_region;
+
+typedef struct {
+    int armed;               /* our handler is the one the kernel calls first */
+    size_t regions;          /* mappings watched now */
+    unsigned long faults;    /* faults turned into marks since the process began */
+    unsigned long displaced; /* times that another handler was found where ours had been */
+} mmf_guard_state;
+
+/* Maps and watches. NULL with errno set if that fails. `length` > 0; `page` a power of two. */
+mmf_region *mmf_map(size_t length, int prot, int flags, int fd, off_t offset, size_t page);
+
+/* Stops watching and unmaps. Only when no access, pin or buffer of the mapping is left. */
+void mmf_unmap(mmf_region *region);
+
+/* Puts our handler back on top if somebody installed another. 0, or -1 with errno. */
+int mmf_arm(void);
+
+void mmf_guard_status(mmf_guard_state *state);
+
+/* To be asked after the access, never before it: the fault happens inside the access. The fence keeps the
+ * compiler from moving the access behind the question; on the same thread the processor cannot. */
+static inline int mmf_marked(const mmf_region *region)
+{
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    return __builtin_expect(__atomic_load_n(&region->mark, __ATOMIC_RELAXED) != 0, 0);
+}
+
+/* Were any of the bytes [address, address + size) replaced? */
+static inline int mmf_replaced(const mmf_region *region, const char *address, size_t size)
+{
+    uintptr_t mark = __atomic_load_n(&region->mark, __ATOMIC_SEQ_CST);
+    return mark != 0 && (uintptr_t)address + size > mark;
+}
+
+#endif

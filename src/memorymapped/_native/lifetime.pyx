@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+"""The lifetime of a named object: its name is valid exactly while somebody holds it, kill -9 included.
+
+An object is a file P in a directory of ours. Two single-byte open-file-description locks, far beyond any data,
+say all that there is to say about it; the kernel drops them at death:
+
+- HOLD, taken for reading by every map object for as long as it lives. Nobody ever takes it for writing: whether
+  there is a holder is only *asked* (F_OFD_GETLK). So a prober cannot be mistaken for a holder, and a prober that
+  is killed leaves nothing that could be.
+- GATE. For reading: "do not unlink while I open". For writing: "I create, or I unlink". P is unlinked only under
+  GATE for writing on that very inode, so under GATE `st_nlink` says whether P is still the object's name.
+
+A generation of a name is an inode. A stale file is unlinked, never truncated or used again: views of the old
+generation keep theirs.
+
+Open    1  open P; none: not found.
+        2  GATE for reading. Excludes who unlinks, not other openers; a killed opener leaves nothing. Taken:
+           close, pause, from 1. (Never wait with the descriptor open: a child forked meanwhile would share it, and
+           would have the gate too once we get it.)
+        3  fstat: not ours, not a plain file: refused. No link: somebody unlinked between 1 and 2, again from 1.
+        4  ask HOLD. A holder: take HOLD (reading: no conflict), drop GATE. Nobody can unlink while we have GATE,
+           so a holder that dies right now cannot take the name along: the open counts from the asking.
+        5  no holder: drop GATE, take it for writing, 3 and 4 again; still none: unlink P, drop GATE, not found.
+           Killed before the unlink: still stale, the next one does it. After: gone.
+Create  1  open P with O_EXCL. It exists: Open decides; found: exists; not found: again.
+        2  GATE for writing. No link any more: an opener took the empty, unlocked file for a stale one; again.
+        3  HOLD; size, mode, first contents.
+        4  drop GATE: from now on it is visible. Killed before: nobody holds it, so it is stale. Openers wait at
+           GATE and never see half an object. `prepare` failed: unlink under GATE, nothing is left.
+Close   1  GATE for writing, for at most 2 s (then go to 3: a stale file, which the next look removes).
+        2  linked, and nobody else holds (the own description is not counted): unlink P.
+        3  unlock both bytes, explicitly: a child between vfork and exec shares the description.
+        4  close. Killed before 2: stale. Two closers: the second has GATE after the first dropped HOLD.
+Fork    A mapping refers to the description that it was made through, and so keeps its locks: a child would hold by its
+        inherited views what it has closed, after a parent that is killed. So no description with HOLD is shared.
+        1  in `before`: a fresh description with HOLD takes the place of the old one, which is unlocked (explicitly)
+           and lives on in the mappings only. First the new HOLD, then the unlocking: no moment without a holder.
+        2  in `before`: a second one with HOLD, for the child; the child puts it in the place of the shared one, the
+           parent closes it. The child holds before it exists.
+
+An inheritable object's description is shared, meant to hold for a child that we know nothing of. So its views are
+mapped through another description (`mapping_fd`), its close works on a fresh one, and the shared one is closed without
+unlocking.
+"""
+from memorymapped.errors import ForeignObjectError
+
+cimport cython
+from memorymapped._native.files cimport grow
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM, errno
+from libc.string cimport strerror
+
+cdef extern from *:
+    """
+    #include <fcntl.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <sys/stat.h>
+    #include <time.h>
+    #include <unistd.h>
+
+    #define MMF_HOLD ((off_t)1 << 62)
+    #define MMF_GATE (MMF_HOLD + 1)
+
+    static int mmf_lock(int fd, int type, off_t first, off_t length)
+    {
+        struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = first, .l_len = length};
+        return fcntl(fd, F_OFD_SETLK, &lock);
+    }
+
+    /* 1: another description has HOLD; 0: none has; -1: errno. */
+    static int mmf_is_held(int fd)
+    {
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = MMF_HOLD, .l_len = 1};
+        return fcntl(fd, F_OFD_GETLK, &lock) ? -1 : lock.l_type != F_UNLCK;
+    }
+
+    static void mmf_unlock_all(int fd) { (void)mmf_lock(fd, F_UNLCK, MMF_HOLD, 2); }
+
+    static double mmf_monotonic(void)
+    {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec + now.tv_nsec * 1e-9;
+    }
+
+    static void mmf_pause(double seconds)
+    {
+        struct timespec pause = {0, (long)(seconds * 1e9)};
+        nanosleep(&pause, NULL);
+    }
+
+    static int mmf_open_again(int fd, int flags)
+    {
+        char path[40];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        return open(path, flags);
+    }
+    """
+    ctypedef long long off_t
+    struct stat_t "stat":
+        unsigned long long st_dev
+        unsigned long long st_ino
+        unsigned int st_mode
+        unsigned int st_nlink
+        unsigned int st_uid
+        long long st_size
+    int fstat(int fd, stat_t *status)
+    int fstatat(int directory, const char *name, stat_t *status, int flags)
+    int fchmod(int fd, unsigned int mode)
+    int fchmodat(int directory, const char *name, unsigned int mode, int flags)
+    unsigned int geteuid()
+    int S_ISREG(unsigned int mode)
+    int openat(int directory, const char *name, int flags, ...)
+    Py_ssize_t write(int fd, const void *data, size_t size)
+    int unlinkat(int directory, const char *name, int flags)
+    int close(int fd)
+    int dup3(int old, int new, int flags)
+    int F_RDLCK, F_WRLCK, F_UNLCK
+    int O_RDONLY, O_RDWR, O_WRONLY, O_ACCMODE, O_CREAT, O_EXCL, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY
+    int AT_SYMLINK_NOFOLLOW
+    off_t MMF_HOLD, MMF_GATE
+    int mmf_lock(int fd, int type, off_t first, off_t length)
+    int mmf_is_held(int fd)
+    void mmf_unlock_all(int fd)
+    double mmf_monotonic() nogil
+    void mmf_pause(double seconds) nogil
+    int mmf_open_again(int fd, int flags)
+
+OPEN = 1
+CREATE = 2
+
+
+class _Busy:
+    def __repr__(self):
+        return "BUSY"
+
+
+BUSY = _Busy()
+
+cdef enum:
+    _OPEN = 1
+    _CREATE = 2
+
+cdef double CLOSE_LIMIT = 2.0
+
+# What the steps return beside a file descriptor.
+cdef enum:
+    NOT_FOUND = -1
+    AGAIN = -2
+    EXISTS = -3
+    GATE_TAKEN = -4
+    BADF = 2
+
+
+@cython.final
+cdef class Directory:
+    """An open directory of named objects. Closed with its last user, so that a directory which was replaced can
+    still be tidied by those who hold something in it."""
+    cdef readonly int fd
+
+    def __cinit__(self, int fd):
+        self.fd = fd
+
+    def __dealloc__(self):
+        close(self.fd)
+
+
+def check_locks(int fd):
+    """NotImplementedError if there are no open-file-description locks. `fd`: any open file; it is only asked."""
+    if mmf_is_held(fd) < 0 and errno == EINVAL:
+        raise NotImplementedError("named objects need open-file-description locks (Linux 3.15), which this kernel or "
+                                  "sandbox refuses")
+
+
+cdef object failed(bytes name, str doing):
+    # A subclass of OSError is chosen by the number: EACCES gives PermissionError.
+    return OSError(errno, f"{strerror(errno).decode()} while {doing}", name.decode("ascii"))
+
+
+cdef int try_gate(int fd, int type, bytes name) except -1:
+    """Takes GATE if it is free: 1; 0 if it is not; BADF for writing on a read-only descriptor."""
+    if mmf_lock(fd, type, MMF_GATE, 1) == 0:
+        return 1
+    if errno == EAGAIN or errno == EACCES:
+        return 0
+    if errno == EBADF:
+        return BADF
+    raise failed(name, "asking for the gate")
+
+
+cdef int wait_for_gate(int fd, int type, double limit, bytes name) except -1:
+    """Takes GATE, with growing pauses, as there is no timed form. 1; 0 after `limit` seconds; or BADF."""
+    cdef double deadline = mmf_monotonic() + limit
+    cdef double pause = 0.0001
+    cdef int got
+    while True:
+        got = try_gate(fd, type, name)
+        if got or mmf_monotonic() > deadline:
+            return got
+        with nogil:
+            mmf_pause(pause)
+        PyErr_CheckSignals()
+        pause = min(pause * 1.5, 0.005)
+
+
+cdef int inspect(int fd, stat_t *status, unsigned int owner, bytes name) except -1:
+    """Step 3. 1: linked; 0: somebody unlinked it."""
+    if fstat(fd, status):
+        raise failed(name, "looking at it")
+    if status.st_nlink == 0:
+        return 0
+    if not S_ISREG(status.st_mode):
+        raise ForeignObjectError(f"{name.decode('ascii')} is not a plain file: no object of ours, left alone")
+    if status.st_uid != owner:
+        raise ForeignObjectError(f"{name.decode('ascii')} belongs to user {status.st_uid}, not {owner}: left alone")
+    if status.st_nlink > 1:
+        raise ForeignObjectError(f"{name.decode('ascii')} has {status.st_nlink} links: no object of ours, left alone")
+    return 1
+
+
+cdef int unlink(Directory directory, bytes name, bytes side) except -1:
+    """Under GATE for writing. The side file (a long name's true text) goes first: it never outlives its object."""
+    if side is not None:
+        unlinkat(directory.fd, side, 0)
+    if unlinkat(directory.fd, name, 0) and errno != ENOENT:
+        if errno == EPERM:
+            return 0  # another user's, in the sticky folder: stale, and its owner's (or root's) to remove
+        raise failed(name, "removing what nobody holds")
+    return 0
+
+
+cdef int give_up(int fd, int result):
+    mmf_unlock_all(fd)
+    close(fd)
+    return result
+
+
+cdef int open_there(Directory directory, bytes name, int flags):
+    """openat. If a file of ours denies its owner what every object of ours allows, then a umask took it; its creator is
+    about to give it back, or was killed before that: we do it."""
+    cdef stat_t status
+    flags |= O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY
+    cdef int fd = openat(directory.fd, name, flags)
+    if fd >= 0 or errno != EACCES:
+        return fd
+    if (fstatat(directory.fd, name, &status, AT_SYMLINK_NOFOLLOW) == 0 and S_ISREG(status.st_mode)
+            and status.st_uid == geteuid() and status.st_nlink == 1 and status.st_mode & 0o600 != 0o600):
+        fchmodat(directory.fd, name, (status.st_mode & 0o7777) | 0o600, 0)
+    return openat(directory.fd, name, flags)
+
+
+cdef int try_open(Directory directory, bytes name, bytes side, unsigned int owner, int flags, bint hold,
+                  stat_t *status) except -5:
+    """Open, steps 1 to 5: a descriptor with HOLD, NOT_FOUND, AGAIN, GATE_TAKEN, or (without `hold`) EXISTS."""
+    cdef int held
+    cdef bint readonly = (flags & O_ACCMODE) == O_RDONLY
+    cdef bint for_writing = False
+    cdef int fd = open_there(directory, name, flags)
+    if fd < 0:
+        if errno == ENOENT:
+            return NOT_FOUND
+        if errno == ELOOP:
+            raise ForeignObjectError(f"{name.decode('ascii')} is a symbolic link: no object of ours, left alone")
+        if errno == EISDIR or errno == ENXIO or errno == ENODEV:
+            raise ForeignObjectError(f"{name.decode('ascii')} is not a plain file: no object of ours, left alone")
+        raise failed(name, "opening it")
+    try:
+        while True:
+            if not try_gate(fd, F_WRLCK if for_writing else F_RDLCK, name):
+                return give_up(fd, GATE_TAKEN)
+            if not inspect(fd, status, owner, name):
+                return give_up(fd, AGAIN)
+            held = mmf_is_held(fd)
+            if held < 0:
+                raise failed(name, "asking for its holders")
+            if held and not hold:
+                return give_up(fd, EXISTS)
+            if held:
+                if mmf_lock(fd, F_RDLCK, MMF_HOLD, 1):
+                    raise failed(name, "holding it")
+                mmf_lock(fd, F_UNLCK, MMF_GATE, 1)
+                return fd
+            if for_writing:
+                unlink(directory, name, side)
+            if for_writing or readonly:
+                return give_up(fd, NOT_FOUND)
+            mmf_lock(fd, F_UNLCK, MMF_GATE, 1)
+            for_writing = True
+    except BaseException:
+        give_up(fd, 0)
+        raise
+
+
+cdef int write_side(Directory directory, bytes side, bytes text) except -1:
+    """The true text of a name whose file name is only a hash: advice for those who list. Under GATE, before the object
+    is visible."""
+    cdef int fd
+    cdef Py_ssize_t done = 0, wrote = 0, size = len(text)
+    cdef const char *rest = text
+    unlinkat(directory.fd, side, 0)
+    fd = openat(directory.fd, side, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    if fd < 0:
+        raise failed(side, "writing down the long name")
+    try:
+        while done < size:
+            wrote = write(fd, rest + done, size - done)  # short when the space ends: the next call says so
+            if wrote < 0:
+                raise failed(side, "writing down the long name")
+            done += wrote
+    finally:
+        close(fd)
+    return 0
+
+
+cdef int try_create(Directory directory, bytes name, bytes side, bytes text, long long size, bint reserve,
+                    object prepare, stat_t *status) except -5:
+    """Create, steps 1 to 4: a descriptor with HOLD, EXISTS (P exists; Open must decide), AGAIN, or GATE_TAKEN."""
+    cdef int fd = openat(directory.fd, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0o600)
+    cdef bint ours = False
+    if fd < 0:
+        if errno == EEXIST:
+            return EXISTS
+        raise failed(name, "creating it")
+    try:
+        if not try_gate(fd, F_WRLCK, name):
+            return give_up(fd, GATE_TAKEN)  # a prober took it for a stale file and is about to remove it
+        if fstat(fd, status):
+            raise failed(name, "looking at it")
+        if status.st_nlink == 0:
+            return give_up(fd, AGAIN)
+        ours = True
+        if mmf_lock(fd, F_RDLCK, MMF_HOLD, 1):
+            raise failed(name, "holding it")
+        if side is not None:
+            write_side(directory, side, text)
+        if size:
+            grow(fd, size, reserve)
+        if prepare is not None:
+            prepare(fd)
+            if fstat(fd, status):
+                raise failed(name, "looking at it")
+        else:
+            status.st_size = size
+            if status.st_mode & 0o777 != 0o600:
+                fchmod(fd, 0o600)  # a umask took what the owner needs
+        mmf_lock(fd, F_UNLCK, MMF_GATE, 1)
+        return fd
+    except BaseException:
+        if ours:
+            unlink(directory, name, side)
+        give_up(fd, 0)
+        raise
+
+
+@cython.final
+cdef class Held:
+    """One description that holds a named object. Every map object has one of its own."""
+    cdef readonly int fd
+    cdef readonly bint created
+    cdef readonly bint holding      # False in a forked child that could not be given a description of its own
+    cdef readonly unsigned long long device
+    cdef readonly unsigned long long inode
+    cdef readonly long long size    # when it was opened
+    cdef readonly unsigned int mode
+    cdef readonly Directory directory
+    cdef readonly bytes name
+    cdef bytes side
+    cdef int flags
+    cdef int twin
+    cdef public bint inheritable
+    cdef object __weakref__
+
+    def mapping_fd(self):
+        """A descriptor without HOLD, to map an inheritable object through. The caller closes it."""
+        cdef int fd = mmf_open_again(self.fd, self.flags | O_CLOEXEC)
+        if fd < 0:
+            raise failed(self.name, "opening it again")
+        return fd
+
+    def close(self):
+        """Close, steps 1 to 4. Does nothing the second time."""
+        cdef int fd = self.fd
+        cdef int fresh
+        cdef stat_t status
+        if fd < 0:
+            return
+        self.fd = -1
+        if not self.holding:
+            close(fd)
+            return
+        if self.inheritable:
+            fresh = openat(self.directory.fd, self.name, self.flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+            if fresh >= 0 and (fstat(fresh, &status) or status.st_ino != self.inode or status.st_dev != self.device):
+                close(fresh)
+                fresh = -1
+            close(fd)
+            if fresh < 0:
+                return
+            fd = fresh
+        try:
+            # After the limit, or without the right to write: a stale file, which the next look removes.
+            if wait_for_gate(fd, F_WRLCK, CLOSE_LIMIT, self.name) == 1:
+                if fstat(fd, &status) == 0 and status.st_nlink != 0 and mmf_is_held(fd) == 0:
+                    unlink(self.directory, self.name, self.side)
+        except OSError:
+            pass  # a close always succeeds; who changed its user since may not remove what it made before
+        finally:
+            give_up(fd, 0)
+
+    cdef int again(self):
+        """Another description of the same file, with HOLD; -1 if there can be none (no /proc, no descriptors left)."""
+        cdef int fd = mmf_open_again(self.fd, self.flags | O_CLOEXEC)
+        if fd >= 0 and mmf_lock(fd, F_RDLCK, MMF_HOLD, 1):
+            close(fd)
+            return -1
+        return fd
+
+    def before_fork(self):
+        cdef int own
+        self.twin = -1
+        if self.fd < 0 or not self.holding:
+            return
+        if not self.inheritable:
+            own = self.again()
+            if own >= 0:
+                mmf_unlock_all(self.fd)
+                dup3(own, self.fd, O_CLOEXEC)
+                close(own)
+        self.twin = self.again()
+
+    def after_fork_in_parent(self):
+        if self.twin >= 0:
+            close(self.twin)  # not unlocked: the child has this description now
+            self.twin = -1
+
+    def after_fork_in_child(self):
+        if self.fd < 0:
+            return
+        self.holding = self.twin >= 0
+        if self.twin >= 0:
+            dup3(self.twin, self.fd, 0 if self.inheritable else O_CLOEXEC)
+            close(self.twin)
+            self.twin = -1
+
+    def duplicate(self):
+        """A descriptor with a description and HOLD of its own, to be sent to another process."""
+        cdef int fd = self.again()
+        if fd < 0:
+            raise failed(self.name, "opening it for another process")
+        return fd
+
+
+def attempt(Directory directory not None, bytes name not None, bytes side, bytes text, int how, int flags, unsigned int owner,
+            long long size, bint reserve, prepare):
+    """Opens (`how` has OPEN) or creates (CREATE) the object, or does whichever is possible (both).
+
+    `side`, `text`: file name and contents of the side file of a long name, or None. `flags`: O_RDWR or O_RDONLY. `owner`: the user id that the file must have. A new object gets `size` bytes
+    (`reserve`: with their memory), then mode and contents by `prepare(fd)` (None: mode 0600), before anybody sees it.
+    Never waits. Returns a Held; None if nobody holds it (OPEN) or somebody
+    does (CREATE); BUSY if others are creating or removing it right now: pause, and try again."""
+    cdef stat_t status
+    cdef int fd, turn
+    cdef bint created
+    for turn in range(16):
+        created = False
+        fd = NOT_FOUND
+        if how & _OPEN:
+            fd = try_open(directory, name, side, owner, flags, True, &status)
+            if fd == NOT_FOUND and not how & _CREATE:
+                return None
+        if fd == NOT_FOUND:
+            created = True
+            fd = try_create(directory, name, side, text, size, reserve, prepare, &status)
+            if fd == EXISTS and not how & _OPEN:
+                fd = try_open(directory, name, side, owner, O_RDWR, False, &status)
+                if fd == EXISTS:
+                    return None
+        if fd >= 0:
+            return adopt(directory, name, side, fd, flags, created, &status)
+        if fd == GATE_TAKEN:
+            return BUSY
+    return BUSY
+
+
+cdef Held adopt(Directory directory, bytes name, bytes side, int fd, int flags, bint created, stat_t *status):
+    cdef Held held = Held.__new__(Held)
+    held.fd = fd
+    held.twin = -1
+    held.created = created
+    held.holding = True
+    held.device = status.st_dev
+    held.inode = status.st_ino
+    held.size = status.st_size
+    held.mode = status.st_mode
+    held.directory = directory
+    held.name = name
+    held.side = side
+    held.flags = flags
+    return held
+
+
+def rejoin(Directory directory not None, bytes name not None, bytes side, int fd, int flags):
+    """A Held from a descriptor that was inherited: a description and HOLD of its own, while the inherited one, if
+    it holds, keeps the object alive. None if the object has no name any more. The descriptor is left open."""
+    cdef stat_t status
+    cdef int own = mmf_open_again(fd, flags | O_CLOEXEC)
+    if own < 0:
+        raise failed(name, "opening the inherited descriptor again")
+    try:
+        if wait_for_gate(own, F_RDLCK, CLOSE_LIMIT, name) == 1 and fstat(own, &status) == 0 and status.st_nlink == 1 \
+                and mmf_is_held(own) == 1:
+            if mmf_lock(own, F_RDLCK, MMF_HOLD, 1) == 0:
+                mmf_lock(own, F_UNLCK, MMF_GATE, 1)
+                return adopt(directory, name, side, own, flags, False, &status)
+    except BaseException:
+        give_up(own, 0)
+        raise
+    give_up(own, 0)
+    return None
+
+
+def is_held(Directory directory not None, bytes name not None):
+    """Asks only: True, False; None if there is no such file, or it may not be opened."""
+    cdef int held
+    cdef int fd = openat(directory.fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY)
+    if fd < 0:
+        return None
+    held = mmf_is_held(fd)
+    close(fd)
+    return None if held < 0 else held == 1
+
+
+def remove_if_stale(Directory directory not None, bytes name not None, bytes side, unsigned int owner):
+    """A look at an object of others: unlinks it if nobody holds it. Never waits: a gate that is taken means that
+    somebody is at work there. True if it was removed."""
+    cdef stat_t status
+    cdef bint removed = False
+    cdef int fd = open_there(directory, name, O_RDWR)
+    if fd < 0:
+        return False
+    try:
+        if mmf_is_held(fd) == 0 and mmf_lock(fd, F_WRLCK, MMF_GATE, 1) == 0:
+            if (fstat(fd, &status) == 0 and S_ISREG(status.st_mode) and status.st_nlink == 1
+                    and status.st_uid == owner and mmf_is_held(fd) == 0):
+                unlink(directory, name, side)
+                removed = True
+    finally:
+        give_up(fd, 0)
+    return removed

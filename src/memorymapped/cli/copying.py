@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: MIT
+"""Copies a file so that nobody ever sees half of the copy. Usable without the rest of the command.
+
+The copy is written to a file without a name (O_TMPFILE) in the folder of the destination, which gets its name when it
+is complete: by linkat(2), which refuses a name that somebody took meanwhile, or by rename(2) over the file that it
+replaces. Whatever ends the process before leaves nothing, SIGKILL included. Only while an existing file is replaced is
+there a moment with a second name, `.mmf-cp-...`, of the complete copy.
+
+A file system without O_TMPFILE (FUSE, NFS), and a system without /proc, get such a name from the beginning: then a
+SIGKILL may leave it, and never a half destination. Nothing is forced to the disk, as by other file copies: what a loss
+of power leaves is the file system's affair."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+__all__ = ["Copied", "copy_file"]
+
+Progress = Callable[[int, int], None]
+
+
+class Copied(NamedTuple):
+    """What was made, how long it is, and by which means."""
+
+    destination: str
+    size: int
+    method: str
+
+
+# In one system call: long enough to cost nothing, short enough that Ctrl-C and progress do not wait on a slow disk.
+PIECE = 8 << 20
+BUFFER = 1 << 20
+# Of a mapped copy at a time. Closing a view writes it through to the disk, and that cannot be interrupted.
+WINDOW = 32 << 20
+KEPT_MODE = 0o777  # neither setuid nor setgid: the copy may belong to another user than the original
+
+# How file systems say that they cannot copy by themselves; the next way is tried then, and has the last word.
+CANNOT = {
+    errno.EXDEV,
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.EOPNOTSUPP,
+    errno.EPERM,  # sandboxes
+    errno.EBADF,  # some network file systems
+}
+NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
+NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+def copy_file(
+    source: str,
+    destination: str,
+    *,
+    replace: bool = False,
+    mapped: bool = False,
+    progress: Progress | None = None,
+) -> Copied:
+    """Copies the regular file `source` to `destination`, or into it if it is a directory, with its permission bits.
+
+    `replace` allows to replace an existing regular file (a link's target). `mapped` copies through views of both
+    files instead of in the kernel, and writes through to the disk. `progress(done, total)` is called after each piece,
+    in bytes; an exception that it raises, as any other, leaves nothing behind.
+
+    Raises OSError with the file's name: FileNotFoundError, FileExistsError (also if the name was taken during the
+    copy), PermissionError, IsADirectoryError, shutil.SameFileError, EINVAL for what is no regular file, ESTALE if the
+    source changed its length during the copy, ENOSPC."""
+    source_fd, status = _open_source(source)
+    try:
+        folder, name = _target(source, status, destination, replace)
+        shown = os.path.join(folder, name)
+        try:
+            mode = status.st_mode & KEPT_MODE
+            with _Output(folder, name, mode) as output:
+                method, size = _copy(source_fd, source, output.fd, status.st_size, mapped, progress)
+                _keep_mode(output.fd, mode)
+                output.publish(replace)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                free = shutil.disk_usage(folder or ".").free
+                text = f"no space left: {status.st_size} bytes are needed, {free} are free"
+                raise OSError(errno.ENOSPC, text, shown) from error
+            if error.filename is None:
+                error.filename = shown
+            raise
+    finally:
+        os.close(source_fd)
+    return Copied(shown, size, method)
+
+
+# ---------------------------------------------------------------------------------------------- what and where
+
+
+def _open_source(source: str) -> tuple[int, os.stat_result]:
+    _regular(os.stat(source), source)  # opening a device or a pipe may do something already
+    fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        status = os.fstat(fd)
+        _regular(status, source)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd, status
+
+
+def _regular(status: os.stat_result, path: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        kind = KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
+        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
+        raise OSError(number, f"is {kind}, not a regular file", path)
+
+
+def _target(source: str, status: os.stat_result, destination: str, replace: bool) -> tuple[str, str]:
+    """The folder and the name of the copy."""
+    if not destination:
+        raise FileNotFoundError(errno.ENOENT, "the name of the destination is empty", destination)
+    existing = _status(destination)
+    if existing is not None and stat.S_ISDIR(existing.st_mode):
+        destination = os.path.join(destination, os.path.basename(source))
+        existing = _status(destination)
+    if existing is not None:
+        if os.path.samestat(existing, status):
+            raise shutil.SameFileError(errno.EINVAL, f"is the same file as {source}", destination)
+        _regular(existing, destination)
+    if os.path.lexists(destination):
+        if not replace:
+            what = "exists" if existing is not None else "exists: a link that leads nowhere"
+            raise FileExistsError(errno.EEXIST, what, destination)
+        if os.path.islink(destination):
+            destination = os.path.realpath(destination)
+    folder, name = os.path.split(destination)
+    if not name:
+        raise NotADirectoryError(errno.ENOTDIR, "is no directory", destination)
+    return folder, name
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+class _Output:
+    """A file that gets its name when it is complete, and otherwise never was."""
+
+    def __init__(self, folder: str, name: str, mode: int) -> None:
+        self.path = os.path.join(folder, name)
+        self.name = name
+        self.hidden = ""  # the other name, while the file may have it
+        self.fd = -1
+        # All names are relative to this descriptor: the folder may be renamed meanwhile.
+        self.folder = os.open(folder or ".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self.unnamed = _names_by_descriptor() and self._open_unnamed(mode)
+            if not self.unnamed:
+                self.hidden = _hidden_name()
+                flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+                self.fd = os.open(self.hidden, flags, 0o600, dir_fd=self.folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open_unnamed(self, mode: int) -> bool:
+        try:
+            self.fd = os.open(".", os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, mode, dir_fd=self.folder)
+        except OSError as error:
+            if error.errno not in NO_UNNAMED_FILES:
+                raise
+            return False
+        return True
+
+    def publish(self, replace: bool) -> None:
+        """Gives the file its name."""
+        os.close(os.dup(self.fd))  # network file systems report failed writes when a descriptor is closed
+        if not self.unnamed and not replace:
+            self._rename_to_new()
+            return
+        if self.unnamed:
+            try:
+                self._link(self.name)
+            except FileExistsError:
+                if not replace:
+                    raise
+            else:
+                return
+            self.hidden = _hidden_name()
+            self._link(self.hidden)
+        os.replace(self.hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+
+    def _link(self, name: str) -> None:
+        # Without a descriptor of a folder Python calls link(2), which would link the symbolic link in /proc.
+        try:
+            os.link(f"/proc/self/fd/{self.fd}", name, src_dir_fd=self.folder, dst_dir_fd=self.folder)
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "exists: somebody made it during the copy", self.path) from None
+
+    def _rename_to_new(self) -> None:
+        try:
+            os.link(self.hidden, self.name, src_dir_fd=self.folder, dst_dir_fd=self.folder, follow_symlinks=False)
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "exists: somebody made it during the copy", self.path) from None
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            from .._native.files import rename_new
+
+            hidden = os.path.join(os.path.dirname(self.path), self.hidden)
+            if not rename_new(os.fsencode(hidden), os.fsencode(self.path)):
+                raise FileExistsError(errno.EEXIST, "exists: somebody made it during the copy", self.path) from None
+
+    def close(self) -> None:
+        """Removes what was not published. A second call does nothing, or what the first was kept from doing."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+        if self.hidden:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.hidden, dir_fd=self.folder)
+            self.hidden = ""
+        if self.folder >= 0:
+            folder, self.folder = self.folder, -1
+            os.close(folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self.close()
+        finally:
+            self.close()  # Ctrl-C may have cut the first short
+
+
+def _hidden_name() -> str:
+    return f".mmf-cp-{os.urandom(8).hex()}"
+
+
+@functools.cache
+def _names_by_descriptor() -> bool:
+    """Whether an open file can be linked: not where /proc is not mounted."""
+    return os.path.exists("/proc/self/fd")
+
+
+def _keep_mode(fd: int, mode: int) -> None:
+    if os.fstat(fd).st_mode & 0o7777 == mode:
+        return
+    try:
+        os.fchmod(fd, mode)
+    except OSError as error:
+        # Of FAT and the like, which have no permission bits: every file has those that it was mounted with.
+        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+            raise
+
+
+# ------------------------------------------------------------------------------------------------------- copying
+
+
+def _copy(source: int, path: str, target: int, size: int, mapped: bool, progress: Progress | None) -> tuple[str, int]:
+    if size == 0:
+        size = _all(source, target)  # an empty file, or one of /proc, whose length nobody knows
+        method = "read and write"
+        length = os.fstat(source).st_size
+        if length:
+            raise _changed(path, 0, length)
+        return method, size
+    way = _mapped if mapped else _in_kernel
+    method = way(source, target, path, size, progress)
+    length = os.fstat(source).st_size
+    if length != size:
+        raise _changed(path, size, length)
+    return method, size
+
+
+def _changed(path: str, before: int, now: int) -> OSError:
+    what = "grew" if now > before else "was truncated"
+    return OSError(errno.ESTALE, f"{what} during the copy, from {before} to {now} bytes", path)
+
+
+def _in_kernel(source: int, target: int, path: str, size: int, progress: Progress | None) -> str:
+    done = 0
+    for method, step in WAYS:
+        try:
+            while done < size:
+                count = step(source, target, min(PIECE, size - done), done)
+                if count == 0:
+                    break  # the end of the source; or a file system that means "cannot", and the next way tells
+                done += count
+                if progress is not None:
+                    progress(done, size)
+        except OSError as error:
+            if step is _by_hand or error.errno not in CANNOT:
+                raise
+        if done == size:
+            return method
+    length = os.fstat(source).st_size
+    if length == size:  # files of /sys
+        raise OSError(errno.ESTALE, f"ended after {done} of its {size} bytes", path)
+    raise _changed(path, size, length)
+
+
+def _by_range(source: int, target: int, count: int, at: int) -> int:
+    return os.copy_file_range(source, target, count, at, at)
+
+
+def _by_sendfile(source: int, target: int, count: int, at: int) -> int:
+    os.lseek(target, at, os.SEEK_SET)
+    return os.sendfile(target, source, at, count)
+
+
+def _by_hand(source: int, target: int, count: int, at: int) -> int:
+    return os.pwrite(target, os.pread(source, min(count, BUFFER), at), at)
+
+
+WAYS = (("copy_file_range", _by_range), ("sendfile", _by_sendfile), ("read and write", _by_hand))
+
+
+def _all(source: int, target: int) -> int:
+    done = 0
+    while block := os.read(source, BUFFER):
+        rest = memoryview(block)
+        while rest:
+            rest = rest[os.write(target, rest) :]
+        done += len(block)
+    return done
+
+
+def _mapped(source: int, target: int, path: str, size: int, progress: Progress | None) -> str:
+    from .. import MemoryMappedFile
+    from .. import MemoryMappedFileAccess as Access
+
+    try:
+        with (
+            MemoryMappedFile.create_from_file(source, None, 0, Access.READ, leave_open=True) as original,
+            # Reserved: a full disk is noticed here, and not at an access.
+            MemoryMappedFile.create_from_file(target, None, size, leave_open=True, reserve=True) as copy,
+        ):
+            for at in range(0, size, WINDOW):
+                count = min(WINDOW, size - at)
+                with original.create_view_accessor(at, count, Access.READ) as view:
+                    with copy.create_view_accessor(at, count, Access.WRITE) as written:
+                        written.write_array(0, memoryview(view))
+                    view.check()  # whoever copies out of a buffer is not told of a fault in it
+                if progress is not None:
+                    progress(at + count, size)
+    except (OSError, ValueError) as error:  # which one depends on where the end of the file was passed
+        length = os.fstat(source).st_size
+        if length < size:
+            raise _changed(path, size, length) from error
+        raise
+    return "mapped"

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""Who may do what with a map: .NET Framework's MemoryMappedFileSecurity on owner, group, mode bits and POSIX ACLs.
+
+What can be kept and what cannot, next to the access-control lists of Windows:
+
+- Rights are read (with copy on write), write and execute. The others (delete, read and change permissions, take
+  ownership) belong on Linux to the owner and to the folder; in a rule they are allowed and change nothing.
+- A denial is the absence of a permission: the entry of whom it names loses the bits. The most specific entry counts
+  (owner, named user, then the groups, then everyone), as acl(5) says; there is no order of rules.
+- There is no audit.
+
+Objects of the user's own scope (`X`, `User\\X`, `Local\\X`) lie in a folder that nobody else can enter: rules for
+anybody else are refused there. A map for several users is named `Global\\X`.
+"""
+
+from __future__ import annotations
+
+import enum
+import os
+
+from ._typing import TYPE_CHECKING
+from .enums import MemoryMappedFileRights as Rights
+from .enums import _Checked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .system import AccessEntries
+
+__all__ = ["AccessControlType", "AccessRule", "MemoryMappedFileSecurity"]
+
+
+class AccessControlType(_Checked, enum.IntEnum):
+    """Whether a rule gives rights or takes them."""
+
+    ALLOW = 0
+    DENY = 1
+
+
+class AccessRule:
+    """Rights for somebody. Immutable; equal rules compare equal.
+
+    `identity` is `"everyone"`, `"owner"`, `"group"` (the owning group), `"user:NAME"` or `"group:NAME"`; a bare name
+    or a number is a user. Names and numbers of the system's user database both work."""
+
+    __slots__ = ("_fields",)
+    _fields: tuple[str, Rights, AccessControlType]
+
+    def __init__(
+        self,
+        identity: str | int,
+        rights: Rights,
+        access_control_type: AccessControlType = AccessControlType.ALLOW,
+    ) -> None:
+        self._fields = (_normal(identity), Rights(rights), AccessControlType(access_control_type))
+
+    @property
+    def identity(self) -> str:
+        """Whom the rule is for, in its full spelling."""
+        return self._fields[0]
+
+    @property
+    def rights(self) -> Rights:
+        """What it is about."""
+        return self._fields[1]
+
+    @property
+    def access_control_type(self) -> AccessControlType:
+        """Whether it gives or takes."""
+        return self._fields[2]
+
+    def _with(self, rights: Rights) -> AccessRule:
+        return AccessRule(self.identity, rights, self.access_control_type)
+
+    def __eq__(self, other: object) -> bool:
+        return self._fields == other._fields if isinstance(other, AccessRule) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._fields)
+
+    def __repr__(self) -> str:
+        return f"AccessRule({self.identity!r}, {self.rights!r}, {self.access_control_type!r})"
+
+
+class MemoryMappedFileSecurity:
+    """Owner, group and access rules of a map's backing object.
+
+    Without rules only the owner may read and write. A new object is owned by who creates it; `owner` and `group`
+    (a name or a number) change that where the system allows it. Applies to objects that a call *creates*: an existing
+    one keeps its own, as in .NET; `MemoryMappedFile.set_access_control` changes it."""
+
+    def __init__(
+        self,
+        rules: Iterable[AccessRule] = (),
+        *,
+        owner: str | int | None = None,
+        group: str | int | None = None,
+    ) -> None:
+        self._rules: list[AccessRule] = []
+        self.owner = owner
+        self.group = group
+        for rule in rules:
+            self.add_access_rule(rule)
+
+    @classmethod
+    def from_mode(cls, mode: int) -> MemoryMappedFileSecurity:
+        """The rules that are these nine mode bits, such as 0o640."""
+        if not 0 <= mode <= 0o777:
+            raise ValueError(f"mode is nine bits, 0 to 0o777, got {mode:#o}")
+        rules = []
+        for identity, bits in (("owner", mode >> 6 & 7), ("group", mode >> 3 & 7), ("everyone", mode & 7)):
+            if bits or identity == "owner":
+                rules.append(AccessRule(identity, _rights(bits)))
+        return cls(rules)
+
+    # -- rules, as ObjectSecurity<MemoryMappedFileRights> has them
+
+    def add_access_rule(self, rule: AccessRule) -> None:
+        """Adds the rule's rights to those that the identity has already."""
+        rule = _checked(rule)
+        for i, known in enumerate(self._rules):
+            if _same(known, rule):
+                self._rules[i] = known._with(known.rights | rule.rights)
+                return
+        self._rules.append(rule)
+
+    def set_access_rule(self, rule: AccessRule) -> None:
+        """Replaces the identity's rules of the same type by this one."""
+        rule = _checked(rule)
+        self._rules = [known for known in self._rules if not _same(known, rule)]
+        self._rules.append(rule)
+
+    def reset_access_rule(self, rule: AccessRule) -> None:
+        """Replaces all rules of the identity, of both types, by this one."""
+        rule = _checked(rule)
+        self._rules = [known for known in self._rules if known.identity != rule.identity]
+        self._rules.append(rule)
+
+    def remove_access_rule(self, rule: AccessRule) -> bool:
+        """Takes the rule's rights from the identity's rule of the same type. False if there is none."""
+        rule = _checked(rule)
+        for i, known in enumerate(self._rules):
+            if _same(known, rule):
+                left = known.rights & ~rule.rights
+                if left:
+                    self._rules[i] = known._with(left)
+                else:
+                    del self._rules[i]
+                return True
+        return False
+
+    def remove_access_rule_all(self, rule: AccessRule) -> None:
+        """Removes all rules of the identity and the type of this one, whatever their rights."""
+        rule = _checked(rule)
+        self._rules = [known for known in self._rules if not _same(known, rule)]
+
+    def remove_access_rule_specific(self, rule: AccessRule) -> None:
+        """Removes exactly this rule, if it is there."""
+        rule = _checked(rule)
+        self._rules = [known for known in self._rules if known != rule]
+
+    def get_access_rules(self) -> list[AccessRule]:
+        """The rules, in the order in which they were added."""
+        return list(self._rules)
+
+    def set_owner(self, identity: str | int) -> None:
+        """The owner of objects created with this (only root may give them away)."""
+        self.owner = identity
+
+    def set_group(self, identity: str | int) -> None:
+        """The owning group of objects created with this; its members get what rules for `"group"` say."""
+        self.group = identity
+
+    def __iter__(self) -> Iterator[AccessRule]:
+        return iter(self._rules)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MemoryMappedFileSecurity):
+            return NotImplemented
+        return self._entries() == other._entries() and (self.owner, self.group) == (other.owner, other.group)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"MemoryMappedFileSecurity({self._rules!r}, owner={self.owner!r}, group={self.group!r})"
+
+    # -- to the system and back
+
+    @property
+    def mode(self) -> int:
+        """The nine mode bits that the rules for owner, group and everyone amount to."""
+        entries = self._entries()
+        return entries.owner << 6 | entries.group << 3 | entries.other
+
+    def names_others(self) -> bool:
+        """Whether anybody but this (effective) user gets a right."""
+        entries = self._entries()
+        users = any(bits for who, bits in entries.users.items() if who != os.geteuid())
+        return bool(entries.group or entries.other or users or any(entries.groups.values()))
+
+    def names_another_owner(self) -> bool:
+        """Whether what is created with this would not be this (effective) user's."""
+        return _user(self.owner) not in (None, os.geteuid())
+
+    def apply(self, fd: int, owner_bits: int | None = None) -> None:
+        """Sets owner, group, mode and ACL of an open file. `owner_bits`: the owner's, whatever the rules say."""
+        from .system import write_access
+
+        entries = self._entries()
+        if owner_bits is not None:
+            entries.owner = owner_bits
+            entries.users.pop(os.fstat(fd).st_uid, None)
+        write_access(fd, _user(self.owner), _group(self.group), entries)
+
+    @classmethod
+    def of(cls, fd: int) -> MemoryMappedFileSecurity:
+        """What an open file has."""
+        from .system import read_access
+
+        owner, group, entries = read_access(fd)
+        rules = [AccessRule("owner", _rights(entries.owner))]
+        rules += [AccessRule(f"user:{who}", _rights(bits)) for who, bits in entries.users.items()]
+        if entries.group:
+            rules.append(AccessRule("group", _rights(entries.group)))
+        rules += [AccessRule(f"group:{who}", _rights(bits)) for who, bits in entries.groups.items()]
+        if entries.other:
+            rules.append(AccessRule("everyone", _rights(entries.other)))
+        return cls(rules, owner=owner, group=group)
+
+    def _entries(self) -> AccessEntries:
+        from .system import AccessEntries
+
+        bits: dict[tuple[str, int], int] = {}
+        for rule in self._rules:
+            if rule.access_control_type is AccessControlType.ALLOW:
+                who = _whom(rule.identity)
+                bits[who] = bits.get(who, 0) | _bits(rule.rights)
+        bits.setdefault(("owner", 0), 6)
+        for rule in self._rules:
+            if rule.access_control_type is AccessControlType.DENY:
+                who = _whom(rule.identity)
+                bits[who] = bits.get(who, 0) & ~_bits(rule.rights)
+        users = {number: allowed for (of, number), allowed in bits.items() if of == "user"}
+        groups = {number: allowed for (of, number), allowed in bits.items() if of == "groups"}
+        owner, group, everyone = (bits.get((of, 0), 0) for of in ("owner", "group", "everyone"))
+        return AccessEntries(owner, group, everyone, users, groups)
+
+
+def _whom(identity: str) -> tuple[str, int]:
+    of, _, who = identity.partition(":")
+    if not who:
+        return of, 0
+    number = _user(who) if of == "user" else _group(who)
+    assert number is not None
+    return "user" if of == "user" else "groups", number
+
+
+def _checked(rule: AccessRule) -> AccessRule:
+    if not isinstance(rule, AccessRule):
+        raise TypeError(f"an AccessRule is needed, not {type(rule).__name__}")
+    return rule
+
+
+def _same(a: AccessRule, b: AccessRule) -> bool:
+    return (a.identity, a.access_control_type) == (b.identity, b.access_control_type)
+
+
+def _normal(identity: str | int) -> str:
+    if isinstance(identity, int):
+        if identity < 0:
+            raise ValueError(f"a user id is not negative: {identity}")
+        return f"user:{identity}"
+    if not isinstance(identity, str):
+        raise TypeError(f"an identity is a str or a user id, not {type(identity).__name__}")
+    if identity.casefold() in ("everyone", "owner", "group"):
+        return identity.casefold()
+    kind, colon, who = identity.partition(":")
+    if colon and (kind not in ("user", "group") or not who):
+        raise ValueError(
+            f"{identity!r} is no identity: everyone, owner, group, user:NAME, group:NAME, or a user's name"
+        )
+    if not identity:
+        raise ValueError("an identity must not be empty")
+    return identity if colon else f"user:{identity}"
+
+
+def _id(number: int) -> int:
+    if not 0 <= number < 2**32 - 1:  # the largest means "leave it" to chown(2)
+        raise ValueError(f"{number} is no user or group id")
+    return number
+
+
+def _user(who: str | int | None) -> int | None:
+    if who is None:
+        return None
+    if isinstance(who, int) or (who.isascii() and who.isdigit()):
+        return _id(int(who))
+    import pwd
+
+    try:
+        return pwd.getpwnam(who).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {who!r} on this system") from None
+
+
+def _group(who: str | int | None) -> int | None:
+    if who is None:
+        return None
+    if isinstance(who, int) or (who.isascii() and who.isdigit()):
+        return _id(int(who))
+    import grp
+
+    try:
+        return grp.getgrnam(who).gr_gid
+    except KeyError:
+        raise ValueError(f"there is no group {who!r} on this system") from None
+
+
+def _bits(rights: Rights) -> int:
+    return (
+        (4 if rights & (Rights.READ | Rights.COPY_ON_WRITE) else 0)
+        | (2 if rights & Rights.WRITE else 0)
+        | (1 if rights & Rights.EXECUTE else 0)
+    )
+
+
+def _rights(bits: int) -> Rights:
+    rights = Rights.NONE
+    if bits & 4:
+        rights |= Rights.READ
+    if bits & 2:
+        rights |= Rights.WRITE
+    if bits & 1:
+        rights |= Rights.EXECUTE
+    return rights

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Linux: what the interface of `memorymapped.system` is made of here.
+
+Reading order: `directories` (where names lie), `places`, `objects` and `global_scope` (the life of
+named objects), `maps` (named maps), `backing` (what every map stands on), `files`
+(maps of files), `holders` (who holds a name), `access_control` (owner, mode, POSIX ACL).
+"""
+
+from __future__ import annotations
+
+from ..._native.memory import MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE
+from ...enums import MemoryMappedFileAccess as Access
+from .access_control import AccessEntries, read_access, write_access
+from .backing import PAGE_SIZE, Backing, unnamed_memory
+from .directories import root
+from .files import FileMap, from_descriptor, map_descriptor, map_path, open_entry
+from .maps import NamedMemory, create_memory, open_memory
+from .objects import CREATE, EITHER, sweep
+
+__all__ = [
+    "CREATE",
+    "EITHER",
+    "PAGE_SIZE",
+    "PRIVATE",
+    "PROTECTION",
+    "AccessEntries",
+    "Backing",
+    "FileMap",
+    "NamedMemory",
+    "create_memory",
+    "from_descriptor",
+    "map_descriptor",
+    "map_path",
+    "open_entry",
+    "open_memory",
+    "read_access",
+    "root",
+    "sweep",
+    "unnamed_memory",
+    "write_access",
+]
+
+_SHARED = MAP_SHARED
+_PRIVATE = MAP_PRIVATE | MAP_NORESERVE  # a private terabyte does not count against committed memory
+
+# For each access of a view: protection, flags, whether it reads, whether it writes.
+PROTECTION = {
+    Access.READ_WRITE: (PROT_READ | PROT_WRITE, _SHARED, True, True),
+    Access.READ: (PROT_READ, _SHARED, True, False),
+    Access.WRITE: (PROT_READ | PROT_WRITE, _SHARED, False, True),
+    Access.COPY_ON_WRITE: (PROT_READ | PROT_WRITE, _PRIVATE, True, True),
+    Access.READ_EXECUTE: (PROT_READ | PROT_EXEC, _SHARED, True, False),
+    Access.READ_WRITE_EXECUTE: (PROT_READ | PROT_WRITE | PROT_EXEC, _SHARED, True, True),
+}
+PRIVATE = _PRIVATE

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""What a map stands on: a descriptor of memory or of a file, and what has to happen when it is closed."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from ..._native.files import available_memory, grow, identity, size_of
+from ..._native.memory import View
+from ...errors import ClosedError, MemoryFaultError
+
+__all__ = ["PAGE_SIZE", "Backing", "Descriptor", "out_of_space", "unnamed_memory"]
+
+PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Backing:
+    """A descriptor of our own. `fd` is -1 after close, `last_size` the size in bytes as it was last seen."""
+
+    fd: int
+    view_fd: int
+    """The descriptor that views are mapped through: `fd`, unless that one is inherited by other programs."""
+    last_size: int
+    device: int
+    inode: int
+    path: str | None = None
+    """Where another program can map it; None for unnamed memory."""
+    name: str | None = None
+    is_memory: bool = True
+    """Nothing is ever written to a disk."""
+    page_size: int = PAGE_SIZE
+    """The granularity of its mappings."""
+    owner_bits: int | None = None
+    """The permissions that its owner has, whatever the access rules say; None: what they say."""
+    fixed: int | None = None
+    """The size of what has none of its own (a character device)."""
+
+    def size(self) -> int:
+        """The capacity now, in bytes: others may have grown the file."""
+        if self.fixed is not None:
+            return self.fixed
+        if self.fd < 0:
+            raise ClosedError("the map is closed")
+        self.last_size = size_of(self.fd)
+        return self.last_size
+
+    def name_alive(self) -> bool:
+        """Whether the name still leads to this object."""
+        return False
+
+    def close(self) -> None:
+        """Lets go of the descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            fd = self.fd
+            self.fd = self.view_fd = -1
+            os.close(fd)
+
+    def duplicate(self) -> int:
+        """A descriptor for another process, to be closed by the caller when that process has it."""
+        return os.dup(self.fd)
+
+    def grow(self, size: int, *, reserve: bool) -> None:
+        """Makes it `size` bytes, never shorter. OSError(ENOSPC) names the space there is."""
+        try:
+            grow(self.fd, size, reserve)
+        except OSError as error:
+            raise out_of_space(error, self.fd, size, self.path) from error
+
+    # -- what a view's trouble means
+
+    def size_now(self) -> int | None:
+        """The size of the file behind a view that may have outlived the map; None if that cannot be known."""
+        if self.fixed is not None:
+            return None
+        if self.fd >= 0:
+            return size_of(self.fd)
+        if self.path is None:
+            return None
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            return None
+        return status.st_size if (status.st_dev, status.st_ino) == (self.device, self.inode) else None
+
+    def fault(self, view: View, position: int, size: int) -> MemoryFaultError:
+        """The exception for an access of `size` bytes at `position` that hit a lost page."""
+        what = self.path or "unnamed memory"
+        now = self.size_now()
+        if now is not None and now < view.offset + position + size:
+            return _truncated(what, now, view)
+        try:
+            space = os.fstatvfs(self.fd) if self.fd >= 0 else os.statvfs(self.path or "/")
+        except OSError:
+            space = None
+        if space is not None and space.f_bavail == 0:
+            return MemoryFaultError(
+                errno.ENOSPC,
+                f"the file system was full when {view!r} needed a page; what was written there is lost",
+                what,
+            )
+        if now is None:
+            return MemoryFaultError(
+                errno.EFAULT, f"pages of {view!r} are gone: the file was truncated, or its disk failed", what
+            )
+        return MemoryFaultError(errno.EIO, f"the file could not be read or written at a page of {view!r}", what)
+
+    def check(self, view: View) -> MemoryFaultError | None:
+        """The exception if the file is shorter now than the view, also where no access has faulted."""
+        now = self.size_now()
+        if now is not None and now < view.offset + view.capacity:
+            return _truncated(self.path or "unnamed memory", now, view)
+        return None
+
+
+class Descriptor(Backing):
+    """What is known of it by its descriptor alone."""
+
+    def __init__(self, fd: int, *, inheritable: bool) -> None:
+        self.fd = self.view_fd = fd
+        self.device, self.inode, self.last_size, _ = identity(fd)
+        if inheritable:
+            os.set_inheritable(fd, True)
+
+
+def _truncated(what: str, now: int, view: View) -> MemoryFaultError:
+    end = view.offset + view.capacity
+    return MemoryFaultError(
+        errno.EFAULT, f"the file was truncated to {now} bytes, and {view!r} needs {end}: make a new view", what
+    )
+
+
+def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
+    """The same error, with the space that there is, if space was what was missing."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EINVAL):
+        return error
+    space = os.fstatvfs(fd)
+    if error.errno == errno.ENOMEM or not space.f_blocks:
+        there_is = f"{available_memory()} of the machine's memory are free"
+    else:
+        there_is = (
+            f"{space.f_bavail * space.f_frsize} of {space.f_blocks * space.f_frsize} are free "
+            "(in a container: its shared-memory size, --shm-size)"
+        )
+    return OSError(
+        error.errno if error.errno != errno.EINVAL else errno.EFBIG,
+        f"{error.strerror}: {size} bytes were asked for, {there_is}",
+        path,
+    )
+
+
+def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:
+    """Memory without a name: a memfd, sealed so that nobody can shrink it."""
+    fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        try:
+            grow(fd, capacity, reserve)
+        except OSError as error:
+            raise out_of_space(error, fd, capacity, None) from error
+        import fcntl
+
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        return Descriptor(fd, inheritable=inheritable)
+    except BaseException:
+        os.close(fd)
+        raise

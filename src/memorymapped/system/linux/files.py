@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: MIT
+"""Maps of files: by path, by an open file, by a descriptor, by the name that somebody gave such a map.
+
+Nothing is changed on disk by a call that is refused: the file is opened without truncating it, everything is checked,
+the name (if any) is taken, and only then is it emptied or grown. A file that the call itself made is removed again.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import os
+import stat
+
+from ..._native.files import identity, is_memory, page_size_of
+from ..._typing import TYPE_CHECKING
+from ...enums import FileMode
+from ...enums import MemoryMappedFileAccess as Access
+from ...errors import OutOfRangeError
+from ..names import Name
+from . import maps
+from .backing import Backing, Descriptor, out_of_space
+from .objects import leads_to, process_lock, release
+from .places import Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..._native.lifetime import Held
+
+__all__ = ["FileMap", "from_descriptor", "map_descriptor", "map_path", "open_entry"]
+
+# Which maps a descriptor allows. Copy on write needs no right to write: the writes stay in memory (.NET Framework;
+# .NET Core asks for it).
+_READABLE = frozenset({Access.READ, Access.COPY_ON_WRITE, Access.READ_EXECUTE})
+
+
+class FileMap(Descriptor):
+    """A file's descriptor of our own, the entry of its name if it has one, and the user's file to be closed with it."""
+
+    is_memory = False
+    held: Held | None = None
+    place: Place | None = None
+    close_too: Callable[[], object] | None = None
+
+    def __init__(self, fd: int, path: str | None, *, inheritable: bool) -> None:
+        super().__init__(fd, inheritable=inheritable)
+        self.path = path
+        self.page_size = page_size_of(fd)
+
+    def name_alive(self) -> bool:
+        return self.held is not None and self.place is not None and leads_to(self.place, self.held)
+
+    def duplicate(self) -> int:
+        # With a name it is the entry that travels: the other process holds the name too, and opens the file itself.
+        if self.held is None:
+            return super().duplicate()
+        with process_lock:
+            return self.held.duplicate()
+
+    def close(self) -> None:
+        held, self.held = self.held, None
+        close_too, self.close_too = self.close_too, None
+        try:
+            super().close()
+        finally:
+            try:
+                if held is not None and self.place is not None:
+                    release(held, self.place)
+            finally:
+                if close_too is not None:
+                    close_too()
+
+
+def map_path(
+    path: str,
+    mode: FileMode,
+    name: Name | None,
+    capacity: int,
+    access: Access,
+    *,
+    inheritable: bool,
+    reserve: bool,
+    secure: Callable[[int], None] | None,
+) -> FileMap:
+    """Opens or makes the file at `path` and maps it. `secure(fd)` sets the access of a file that this call makes."""
+    truncates = mode in (FileMode.CREATE, FileMode.CREATE_NEW)
+    writes = access not in _READABLE or truncates
+    path, fd, created = _open(path, mode, writes)
+    try:
+        if created and secure is not None:
+            secure(fd)
+        status = os.fstat(fd)
+        _check_kind(path, status.st_mode)
+        size = _length(fd, status)
+        if mode is FileMode.CREATE and size is not None:
+            size = 0
+        _check_capacity(path, capacity, size, access)
+        if not writes and access is Access.COPY_ON_WRITE and size is not None and capacity > size:
+            read_only, fd = fd, _reopen_for_writing(path, status)  # it must grow: now the right to write is needed
+            os.close(read_only)
+        backing = _backing(
+            fd, path, name, capacity, access, size=size, inheritable=inheritable, reserve=reserve,
+            truncate=mode is FileMode.CREATE and not created,
+        )  # fmt: skip
+    except BaseException:
+        if created:
+            _remove_own(path, fd)
+        os.close(fd)
+        raise
+    return backing
+
+
+def _remove_own(path: str, fd: int) -> None:
+    """Removes the file that this call made, unless somebody has put another in its place."""
+    try:
+        there = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if (there.st_dev, there.st_ino) == identity(fd)[:2]:
+        os.unlink(path)
+
+
+def map_descriptor(
+    fd: int, name: Name | None, capacity: int, access: Access, *, inheritable: bool, reserve: bool
+) -> FileMap:
+    """Maps an open file through a duplicate of its descriptor, which stays as it is."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    status = os.fstat(fd)
+    path = _path_of(fd)
+    _check_kind(path or f"descriptor {fd}", status.st_mode)
+    size = _length(fd, status)
+    _check_capacity(path, capacity, size, access)
+    if flags == os.O_WRONLY or (flags == os.O_RDONLY and access not in _READABLE):
+        raise PermissionError(
+            errno.EACCES,
+            f"the file is open for {'writing' if flags == os.O_WRONLY else 'reading'} only, and a map with "
+            f"{access.name} needs {'reading' if flags == os.O_WRONLY else 'writing'} too",
+            path,
+        )
+    own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    try:
+        return _backing(
+            own, path, name, capacity, access, size=size, inheritable=inheritable, reserve=reserve, truncate=False
+        )
+    except BaseException:
+        os.close(own)
+        raise
+
+
+def _open(path: str, mode: FileMode, writes: bool) -> tuple[str, int, bool]:
+    """The path (of a file made where a link leads to: that), a descriptor, and whether this call made the file. Nothing
+    is truncated here, and a FIFO does not block."""
+    flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    for _ in range(100):
+        if mode is not FileMode.OPEN:
+            try:
+                return path, os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666), True
+            except FileExistsError:
+                if mode is FileMode.CREATE_NEW:
+                    raise
+            except IsADirectoryError:
+                raise _is_directory(path) from None
+        try:
+            return path, os.open(path, flags), False
+        except FileNotFoundError:
+            if mode is FileMode.OPEN:
+                raise
+            path = os.path.realpath(path)  # a link to nothing: the file that it leads to is made
+        except IsADirectoryError:
+            raise _is_directory(path) from None
+    raise TimeoutError(f"{path} is made and removed by others without pause")
+
+
+def _is_directory(path: str) -> PermissionError:
+    return PermissionError(errno.EACCES, "it is a directory, and only files can be mapped", path)
+
+
+def _reopen_for_writing(path: str, status: os.stat_result) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    again = os.fstat(fd)
+    if (again.st_dev, again.st_ino) != (status.st_dev, status.st_ino):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "the file was replaced while it was being mapped", path)
+    return fd
+
+
+def _check_kind(path: str, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise _is_directory(path)
+    if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
+        raise io.UnsupportedOperation(f"{path} cannot be mapped: it is a pipe or socket, which has no positions")
+
+
+def _length(fd: int, status: os.stat_result) -> int | None:
+    """The size in bytes; None for a character device, which has none."""
+    if stat.S_ISCHR(status.st_mode):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(fd, 0, os.SEEK_END)
+
+
+def _check_capacity(path: str | None, capacity: int, size: int | None, access: Access) -> None:
+    shown = path or "the file"
+    if size is None:
+        if capacity == 0:
+            raise ValueError(f"{shown} is a device without a size: give the capacity in bytes that the map shall have")
+        return
+    if capacity == 0 and size == 0:
+        raise ValueError(f"{shown} is empty: give the capacity in bytes that the map shall have")
+    if access in (Access.READ, Access.READ_EXECUTE) and capacity > size:
+        raise ValueError(
+            f"{shown} has {size} bytes, and a map with {access.name} access cannot make it {capacity}: ask for at "
+            "most its size, or for an access that writes"
+        )
+    if 0 < capacity < size:
+        raise OutOfRangeError(
+            f"capacity {capacity} is less than the {size} bytes of {shown}: a map never shortens its file"
+        )
+
+
+def _backing(
+    fd: int,
+    path: str | None,
+    name: Name | None,
+    capacity: int,
+    access: Access,
+    *,
+    size: int | None,
+    inheritable: bool,
+    reserve: bool,
+    truncate: bool,
+) -> FileMap:
+    path = path and _absolute(path)
+    backing = FileMap(fd, path, inheritable=inheritable)
+    if name is not None:
+        if path is None:
+            raise ValueError("only a file that has a path can be given a map name: others open it by that path")
+        backing.held, backing.place = maps.enter(
+            name, path, backing.device, backing.inode, max(capacity, size or 0), int(access)
+        )
+        backing.name = name.given
+    try:
+        if size is None:
+            backing.fixed = capacity
+        elif capacity > size or truncate:
+            _resize(backing, fd, max(capacity, size), reserve, truncate)
+    except BaseException:
+        if backing.held is not None and backing.place is not None:
+            release(backing.held, backing.place)
+        raise
+    return backing
+
+
+def _absolute(path: str) -> str:
+    """The path from the root, whatever the working folder will be. (Not abspath: it resolves `..` without looking.)"""
+    try:
+        return os.path.join(os.getcwd(), path)
+    except FileNotFoundError:
+        return path
+
+
+def _resize(backing: FileMap, fd: int, size: int, reserve: bool, truncate: bool) -> None:
+    if truncate:
+        # First to the new size or more, where a limit would refuse it with the contents still there.
+        before = os.fstat(fd).st_size
+        if size > before:
+            try:
+                os.ftruncate(fd, size)
+            except OSError as error:
+                raise out_of_space(error, fd, size, backing.path) from error
+        os.ftruncate(fd, 0)
+    backing.grow(size, reserve=reserve)
+
+
+def _path_of(fd: int) -> str | None:
+    """Where the file of a descriptor lies; None if nowhere (memory, or deleted)."""
+    try:
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        status = os.stat(path)
+    except OSError:
+        return None
+    own = os.fstat(fd)
+    return path if (status.st_dev, status.st_ino) == (own.st_dev, own.st_ino) else None
+
+
+# -- a name for a file map
+
+
+def open_entry(entry: maps.NamedMemory, name: Name, *, writes: bool, inheritable: bool) -> tuple[FileMap, Access]:
+    """The file that a name stands for, opened with this process's own rights, and the access that its map was made
+    with. Takes the entry over."""
+    try:
+        said = maps.read_entry(entry.held, name)
+        path, access = said["path"], Access(said["access"])
+        writes = writes and access in (Access.READ_WRITE, Access.READ_WRITE_EXECUTE)
+        try:
+            fd = os.open(path, (os.O_RDWR if writes else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, f"the map {name.given!r} is of a file that is gone", path) from None
+        try:
+            status = os.fstat(fd)
+            if (status.st_dev, status.st_ino) != (said["device"], said["inode"]):
+                raise FileNotFoundError(
+                    errno.ENOENT, f"the map {name.given!r} is of a file that has been replaced by another", path
+                )
+            backing = FileMap(fd, path, inheritable=inheritable)
+            if _length(fd, status) is None:
+                backing.fixed = said["capacity"]
+        except BaseException:
+            os.close(fd)
+            raise
+    except BaseException:
+        entry.close()
+        raise
+    backing.held, backing.place, backing.name = entry.held, entry.place, name.given
+    return backing, access
+
+
+# -- inherited descriptors
+
+
+def from_descriptor(fd: int) -> Backing:
+    """What an inherited descriptor stands for: a named map, unnamed memory, or a file. The descriptor stays open."""
+    path = _path_of(fd)
+    writes = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+    if path is not None:
+        found = maps.rejoin(fd, path, writes=writes)
+        if found is not None:
+            return found
+    _check_kind(path or f"descriptor {fd}", os.fstat(fd).st_mode)
+    own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    if path is None and is_memory(own):
+        backing = Descriptor(own, inheritable=False)
+        backing.page_size = page_size_of(own)
+        return backing
+    return FileMap(own, path, inheritable=False)

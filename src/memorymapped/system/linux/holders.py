@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Who holds an object: asked of /proc, without a lock and without touching the object."""
+
+from __future__ import annotations
+
+import os
+
+__all__ = ["Holder", "describe", "holders", "is_locked"]
+
+HOLD = 1 << 62
+
+
+class Holder:
+    """A process that holds an object."""
+
+    __slots__ = ("command", "pid")
+
+    def __init__(self, pid: int, command: str) -> None:
+        self.pid = pid
+        self.command = command
+
+    def __repr__(self) -> str:
+        return f"Holder(pid={self.pid}, command={self.command!r})"
+
+
+def holders(path: str) -> list[Holder]:
+    """The processes that hold the object at `path`; only those that this user may look into."""
+    found = []
+    for pid in _numbers("/proc"):
+        for fd in _numbers(f"/proc/{pid}/fd"):
+            try:
+                if os.readlink(f"/proc/{pid}/fd/{fd}") != path:
+                    continue
+                with open(f"/proc/{pid}/fdinfo/{fd}") as info:
+                    if not any(line.startswith("lock:") and _is_hold(line) for line in info):
+                        continue
+            except OSError:
+                continue  # it ended, or is not ours to look into
+            found.append(Holder(pid, _command(pid)))
+            break
+    return found
+
+
+def describe(path: str) -> str:
+    """The holders as a text for a message: `process 12 (python), process 13 (mmf)`."""
+    found = holders(path)
+    shown = ", ".join(f"process {h.pid} ({h.command})" for h in found[:4])
+    return shown + (f" and {len(found) - 4} more" if len(found) > 4 else "")
+
+
+def is_locked(device: int, inode: int) -> bool | None:
+    """Whether anybody has HOLD on this file, from /proc/locks: for files that we may not open. None: unknown."""
+    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+    try:
+        with open("/proc/locks") as locks:
+            return any(wanted in line.split() and _is_hold(line) for line in locks)
+    except OSError:
+        return None
+
+
+def _is_hold(line: str) -> bool:
+    return "OFDLCK" in line and str(HOLD) in line.split()
+
+
+def _numbers(folder: str) -> list[int]:
+    try:
+        return [int(entry) for entry in os.listdir(folder) if entry.isdigit()]
+    except OSError:
+        return []
+
+
+def _command(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm") as comm:
+            return comm.read().strip()
+    except OSError:
+        return "?"

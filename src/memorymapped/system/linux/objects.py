@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""The life of named objects of every kind: protocol A (`_native/lifetime.pyx`) over the folders of `directories.py`.
+
+One process-wide lock is held around every create, open and close, and by fork: a child must not be made while a
+descriptor of ours has the gate, which it would then share. The lock is recursive, for a signal handler or a collected
+object that closes a map in the midst of it. Nobody waits for another process with the lock held (but a close, for 2 s
+at most).
+
+Memory of the dead is given back: by every open or create of the same name (protocol A), by each creation, which looks
+at two other files in turn, and by a creation that finds no space, which looks at all of them and tries once more.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import functools
+import os
+import sys
+import time
+from _thread import RLock
+
+from ..._native import lifetime
+from ..._native.lifetime import CREATE, OPEN, Held
+from ..._typing import TYPE_CHECKING
+from ...errors import NameInUseError
+from ..names import Name, Scope
+from . import directories, global_scope
+from .backing import out_of_space
+from .holders import describe
+from .places import KINDS, SIDE, Place, folder_is_dead, place_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from ..._native.lifetime import Directory, Held
+
+    Prepare = Callable[[int], None]
+
+__all__ = ["CREATE", "EITHER", "OPEN", "acquire", "close_all", "process_lock", "register", "release", "sweep"]
+
+EITHER = OPEN | CREATE
+LIMIT = 60.0  # seconds to wait for another process that is creating or removing the same name
+CLOSE_LIMIT = 2.0  # seconds that a close waits for the global gate before it leaves a stale file behind
+_GLOBAL = Scope.GLOBAL
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+
+process_lock = RLock()
+_held: set[Held] = set()
+
+
+def acquire(
+    name: Name,
+    kind: str,
+    how: int,
+    flags: int = os.O_RDWR,
+    size: int = 0,
+    reserve: bool = False,
+    prepare: Prepare | None = None,
+) -> tuple[Held, Place]:
+    """Holds the object of a name: opens it (FileNotFoundError), creates it (NameInUseError), or either.
+
+    A new one gets `size` bytes, and mode and contents from `prepare(fd)` (None: 0600), before anybody sees it. If
+    there is no space, what nobody holds any more is removed and it is tried once more. TimeoutError if others are at
+    work on the name for a minute."""
+    swept = False
+    deadline = 0.0
+    pause = 0.0001
+    attempt = global_scope.attempt if name.scope is _GLOBAL else _attempt
+    while True:
+        try:
+            with process_lock:
+                held, place = attempt(name, kind, how, flags, size, reserve, prepare)
+                if type(held) is Held:
+                    assert place is not None
+                    _held.add(held)
+                    if held.created:
+                        _look_at_two(place)
+                    return held, place
+        except OSError as error:
+            if error.errno not in _SPACE or not how & CREATE:
+                raise
+            if not swept and sweep():
+                swept = True
+                continue
+            place = place_of(name, kind, create=True)
+            assert place is not None
+            raise out_of_space(error, place.directory.fd, size, name.given) from error
+        if held is None:
+            if how & CREATE:
+                raise NameInUseError(name.given, functools.partial(describe, place.path if place else ""))
+            raise FileNotFoundError(
+                errno.ENOENT, f"nobody holds an object named {name.given!r}: it ends with its last holder"
+            )
+        deadline = deadline or time.monotonic() + LIMIT
+        if time.monotonic() > deadline:
+            raise TimeoutError(
+                errno.ETIMEDOUT,
+                f"{name.given!r} has been created or removed by another process for {LIMIT:.0f} s",
+            )
+        time.sleep(pause)  # signals are handled here; no lock is held and nothing is open
+        pause = min(pause * 1.5, 0.005)
+
+
+def _attempt(
+    name: Name, kind: str, how: int, flags: int, size: int, reserve: bool, prepare: Prepare | None
+) -> tuple[Any, Place | None]:
+    place = place_of(name, kind, create=how & CREATE != 0)
+    if place is None:
+        return None, None
+    directory = place.directory
+    try:
+        # For reading and writing, whatever the rights: to take the gate for writing needs it.
+        held = lifetime.attempt(
+            directory, place.file, place.side, place.text, how, os.O_RDWR, place.owner, size, reserve, prepare
+        )
+    except FileNotFoundError:
+        if folder_is_dead(directory):
+            return lifetime.BUSY, place
+        raise
+    if held is None and how == OPEN and folder_is_dead(directory):
+        return lifetime.BUSY, place
+    return held, place
+
+
+def leads_to(place: Place, held: Held) -> bool:
+    """Whether the name still stands for this object: not if somebody removed its file."""
+    try:
+        status = os.stat(place.file, dir_fd=place.directory.fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (status.st_dev, status.st_ino) == (held.device, held.inode)
+
+
+def register(held: Held) -> None:
+    """Makes an object that was held otherwise known to fork and exit."""
+    _held.add(held)
+
+
+def release(held: Held, place: Place) -> None:
+    """Lets go of an object; with its last holder the name ends."""
+    with process_lock:
+        _held.discard(held)
+        if place.is_global:
+            _release_global(held)
+        else:
+            held.close()
+
+
+def _release_global(held: Held) -> None:
+    deadline = time.monotonic() + CLOSE_LIMIT
+    gate = None
+    try:
+        while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
+            if folder_is_dead(held.directory):
+                break  # with everything that was in it
+            time.sleep(0.001)
+    finally:
+        held.close()
+        if gate is not None:
+            global_scope.close_gate(gate)
+
+
+# -- giving back what the dead left
+
+_to_look_at: list[tuple[Directory, bytes]] = []
+_creations = 0
+
+
+def _look_at_two(place: Place) -> None:
+    global _creations
+    _creations += 1
+    if not _to_look_at:
+        if _creations % 32 != 1:  # a folder that was read through is not read anew each time
+            return
+        _to_look_at.extend((place.directory, file) for file in _objects(place.directory))
+    for _ in range(min(2, len(_to_look_at))):
+        directory, file = _to_look_at.pop()
+        if file != place.file:
+            _remove_if_stale(directory, file, os.geteuid())
+
+
+def _objects(directory: Directory) -> list[bytes]:
+    return [os.fsencode(file) for file in os.listdir(directory.fd) if file.endswith(KINDS)]
+
+
+def _remove_if_stale(directory: Directory, file: bytes, owner: int) -> bool:
+    side = file + SIDE.encode() if b"~" in file else None
+    return lifetime.remove_if_stale(directory, file, side, owner)
+
+
+def sweep() -> int:
+    """Removes every object of this user that nobody holds. Returns how many there were."""
+    removed = 0
+    with process_lock:
+        for directory in (
+            directories.user_directory(create=False),
+            directories.global_directory(create=False),
+        ):
+            if directory is not None:
+                for file in _objects(directory):
+                    removed += _remove_if_stale(directory, file, os.geteuid())
+    return removed
+
+
+# -- fork, exit
+
+
+_forking = False  # an interrupt may keep `before` from having the lock
+
+
+def _before_fork() -> None:
+    global _forking
+    process_lock.acquire()
+    _forking = True
+    for held in _held:
+        held.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    global _forking
+    if _forking:
+        for held in _held:
+            held.after_fork_in_parent()
+        _forking = False
+        process_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    global _forking
+    if _forking:
+        for held in _held:
+            held.after_fork_in_child()
+        _forking = False
+        process_lock.release()
+    _follow_multiprocessing()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+
+
+def close_all() -> None:
+    """At exit, before modules are torn down: every name that this process still holds, then its empty folder."""
+    with process_lock:
+        for held in list(_held):
+            with contextlib.suppress(OSError):
+                held.close()
+        _held.clear()
+        directories.tidy()
+
+
+def _follow_multiprocessing() -> None:
+    """A child of multiprocessing ends without atexit, by os._exit: its own finalizers run instead."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None:
+        util.register_after_fork(_Token, lambda _: util.Finalize(None, close_all, exitpriority=-100))
+        util.Finalize(None, close_all, exitpriority=-100)
+
+
+class _Token:
+    """What multiprocessing's registry of functions to run in a child refers to; it must live as long as we do."""
+
+
+atexit.register(close_all)
+_follow_multiprocessing()

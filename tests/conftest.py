@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""Every run has a root of its own for named objects, so that it meets nobody else's, and leaves nothing behind.
+
+The root is set before memorymapped is imported; children that tests start inherit it. After each test the folder of
+names must be empty of objects: a test that leaves one fails.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+
+import pytest
+from root import ROOT
+
+Started = subprocess.Popen[str]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Not pytest's own place in the temporary folder, which keeps the files of the last three runs.
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="memorymapped-tests-")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(ROOT, ignore_errors=True)
+    shutil.rmtree(config.option.basetemp, ignore_errors=True)
+
+
+def objects() -> list[str]:
+    """The files of named objects that lie under this run's root."""
+    return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file() and path.name != ".gate")
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """No named object outlives the test that made it."""
+    assert objects() == []
+    yield
+    left = objects()
+    for name in left:
+        (ROOT / name).unlink(missing_ok=True)
+    assert left == [], "the test left named objects behind"
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[..., Started]]:
+    """Starts real child processes: `run(code, *arguments)` runs Python code, with pipes for stdin and stdout (text).
+    Whatever happens in the test, each is ended and reaped, and its descriptors are closed."""
+    started: list[Started] = []
+
+    def start(code: str, *arguments: object, **options: object) -> Started:
+        process: Started = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()

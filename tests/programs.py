@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Starts programs as a shell does: real processes, with pipes or on a pseudo-terminal, ended whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+PYTHON = [sys.executable, "-W", "error"]
+MMF = [*PYTHON, "-m", "memorymapped"]
+LIMIT = 30.0  # seconds for anything that a test waits for
+
+Process = subprocess.Popen[str]
+
+
+def finished(*command: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Runs a command to its end, with its output as text."""
+    return subprocess.run(
+        [str(part) for part in command],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="surrogateescape",
+        timeout=LIMIT,
+        check=False,
+        **options,
+    )
+
+
+@contextlib.contextmanager
+def started(*command: object, **options: Any) -> Iterator[Process]:
+    """Starts a command with three pipes; killed and reaped at the end."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+    process: Process = subprocess.Popen([str(part) for part in command], text=True, **pipes)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        with contextlib.suppress(ValueError):  # a test closed a pipe
+            process.communicate()
+        process.wait()
+
+
+def line_with(process: Process, text: str) -> str:
+    """What the process says up to and with the first line that has `text`."""
+    assert process.stdout is not None
+    said = ""
+    for line in process.stdout:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"{text!r} was never said, only: {said}")
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    """Waits for a condition, with a limit."""
+    end = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < end, f"waited in vain until {what}"
+        time.sleep(0.001)
+
+
+def state(pid: int) -> str:
+    """What a process does: R runs, S sleeps, T stopped, Z zombie; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    return state(pid) not in ("", "Z", "X")
+
+
+class Terminal:
+    """A process whose controlling terminal we are."""
+
+    def __init__(self, *command: object, columns: int = 80, rows: int = 24, **options: Any) -> None:
+        self._master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        environment = {**os.environ, "TERM": "xterm-256color", **options.pop("env", {})}
+        for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
+            environment.pop(name, None)
+        self.process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            env=environment,
+            **options,
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def read(self, text: str | None = None) -> str:
+        """Reads until `text` was shown, or to the end. All that was shown so far."""
+        end = time.monotonic() + LIMIT
+        while text is None or text not in self.shown:
+            ready = select.select([self._master], [], [], max(0.0, end - time.monotonic()))[0]
+            assert ready, f"waited in vain for {text!r}; shown: {self.shown!r}"
+            try:
+                piece = os.read(self._master, 65536)
+            except OSError:  # EIO: the other side has been closed
+                piece = b""
+            if not piece:
+                assert text is None, f"{text!r} was never shown, only {self.shown!r}"
+                break
+            self.shown += piece.decode(errors="replace")
+        return self.shown
+
+    def type(self, keys: bytes) -> None:
+        """Keys of a user."""
+        os.write(self._master, keys)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        os.close(self._master)
+
+
+def plain(shown: str) -> str:
+    """Without the codes for colours and cursor."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)

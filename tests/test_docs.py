@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""What the README and the pages show is true: examples run, links lead somewhere, commands are those that CI runs."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    page
+    for page in [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("samples/*.md")]
+    if page.is_file()
+)
+
+
+def python_blocks(page: Path) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+
+
+def test_the_first_example_of_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    first = python_blocks(REPOSITORY / "README.md")[0]
+    promised = re.search(r"#\s+(9\.75 .*)$", first, re.MULTILINE)
+    assert promised
+    exec(compile(first, "README.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == promised[1]
+
+
+def test_the_second_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import memorymapped
+
+    monkeypatch.chdir(tmp_path)
+    Path("big.dat").write_bytes(bytes(2_000_000))
+    names = dict(vars(memorymapped), numpy=numpy, offsets=[0, 8, 1001])
+    exec(compile(python_blocks(REPOSITORY / "README.md")[1], "README.md", "exec"), names)
+    assert names["record"] == (0, 0.0)
+    assert names["array"].size == 500_000
+    assert list(names["values"]) == [0.0, 0.0, 0.0]
+
+
+def test_the_page_on_faults_shows_the_message_that_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import memorymapped
+
+    monkeypatch.chdir(tmp_path)
+    Path("log").write_bytes(bytes(20_000))
+    example = python_blocks(REPOSITORY / "docs" / "files.md")[0]
+    said: list[str] = []
+    names = dict(vars(memorymapped), truncate=os.truncate, print=lambda text: said.append(str(text)))
+    exec(compile(example.replace("    ...  ", "    truncate('log', 0)  "), "files.md", "exec"), names)
+    promised = re.search(r"print\(error\)\s+# (.*)$", example, re.MULTILINE)
+    assert promised
+    pattern = ".*".join(re.escape(part) for part in promised[1].split("..."))
+    assert len(said) == 1
+    assert re.fullmatch(pattern, said[0]), said[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_ci_finds_the_commands_of_the_readme() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for command in ("demo", "test"):
+        assert re.search(rf"^<!-- command: {command} -->\n```sh\n[^`]+\n```$", text, re.MULTILINE), command

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Every sample runs, as its head says, and does what its article says."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from datetime import date
+from pathlib import Path
+
+import pytest
+from programs import PYTHON, Process, finished, line_with, started
+
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
+
+
+def sample(name: str) -> list[str]:
+    return [*PYTHON, str(SAMPLES / f"{name}.py")]
+
+
+def enter(process: Process) -> str:
+    """Presses Enter; what the program says from then on. It must end well."""
+    rest, errors = process.communicate("\n", timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    return rest
+
+
+def today() -> str:
+    return f"{date.today().isoformat()}\n{date.today():%A, %d %B %Y}\n"
+
+
+def test_a_structure_and_a_string_are_read_back_by_their_writer_and_by_another_process() -> None:
+    with started(*sample("struct_and_string_writer")) as writer:
+        line_with(writer, "press Enter")
+        reader = finished(*sample("struct_and_string_reader"))
+        assert (reader.returncode, reader.stdout, reader.stderr) == (0, today(), "")
+        assert enter(writer) == today()
+
+
+def test_the_reader_alone_says_that_the_writer_is_missing() -> None:
+    reader = finished(*sample("struct_and_string_reader"))
+    assert reader.returncode == 1
+    assert "start struct_and_string_writer.py first" in reader.stderr
+    assert "Traceback" not in reader.stderr
+
+
+def test_a_file_is_shared_under_a_name_and_keeps_the_values(tmp_path: Path) -> None:
+    data = tmp_path / "data.bin"
+    expected = "1048576 bytes: 1234 7 12.5 apples\n"
+    with started(*sample("custom_file"), "writer", data) as writer:
+        line_with(writer, "press Enter")
+        reader = finished(*sample("custom_file"), "reader")
+        assert (reader.returncode, reader.stdout) == (0, expected)
+        enter(writer)
+    assert finished(*sample("custom_file"), "reader").returncode == 1, "the name outlived its holders"
+    assert finished(*sample("custom_file"), "file", data).stdout == expected
+    assert data.read_bytes()[:4] == (1234).to_bytes(4, "little")
+
+
+def test_memory_without_a_file_reaches_a_child_by_inheritance_and_another_process_by_name() -> None:
+    with started(*sample("page_file")) as creator:
+        said = line_with(creator, "press Enter")
+        assert "owner may READ_WRITE" in said
+        assert "the child reads 1234 3.5 b'pages'" in said
+        reader = finished(*sample("page_file"), "reader")
+        assert (reader.returncode, reader.stdout) == (0, "the reader reads 1234 3.5 b'pages'\n")
+        enter(creator)
+
+
+def test_two_views_keep_their_accesses() -> None:
+    program = finished(*sample("two_views"))
+    assert (program.returncode, program.stderr) == (0, "")
+    read, *refused = program.stdout.splitlines()
+    assert read == "read: 9.75"
+    assert re.fullmatch(r"refused: .*at 1025> does not support writing.*", refused[0])
+    assert re.fullmatch(r"refused: .*at 0> does not support reading.*", refused[1])
+
+
+@pytest.mark.parametrize("way", ["copy_by_accessor", "copy_by_stream"])
+def test_a_file_is_copied(way: str, tmp_path: Path) -> None:
+    content = os.urandom(3_000_001)
+    (tmp_path / "a").write_bytes(content)
+    program = finished(*sample(way), "a", "b", cwd=tmp_path)
+    assert (program.returncode, program.stdout) == (0, "3000001 bytes copied\n")
+    assert (tmp_path / "b").read_bytes() == content
+
+
+@pytest.mark.parametrize("way", ["copy_by_accessor", "copy_by_stream"])
+def test_a_copy_overwrites_nothing_and_says_what_is_wrong(way: str, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"new")
+    (tmp_path / "b").write_bytes(b"old")
+    (tmp_path / "empty").touch()
+    for source, said in (("a", "exists"), ("missing", "No such file"), ("empty", "empty")):
+        program = finished(*sample(way), source, "b", cwd=tmp_path)
+        assert program.returncode == 1
+        assert said in program.stderr
+        assert "Traceback" not in program.stderr
+    assert (tmp_path / "b").read_bytes() == b"old"
+
+
+def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way() -> None:
+    with started(*sample("single_instance")) as first:
+        line_with(first, "press Enter")
+        second = finished(*sample("single_instance"))
+        assert second.returncode == 1
+        assert f"Instance already running... (process {first.pid} " in second.stderr
+        first.send_signal(signal.SIGKILL)
+        first.wait(30)
+    with started(*sample("single_instance")) as third:
+        line_with(third, "press Enter")
+        enter(third)
+
+
+def test_text_is_written_and_read_through_views_of_one_direction(tmp_path: Path) -> None:
+    program = finished(*sample("text_in_file"), "t.dat", cwd=tmp_path)
+    assert (program.returncode, program.stdout) == (0, "Hello, world!\n")
+    content = (tmp_path / "t.dat").read_bytes()
+    assert content == "Hello, world!".encode("utf-16-le").ljust(1024, b"\x00")
+
+
+def test_the_page_of_samples_has_them_all() -> None:
+    page = (SAMPLES / "README.md").read_text(encoding="utf-8")
+    for program in SAMPLES.glob("*.py"):
+        assert f"({program.name})" in page, f"samples/README.md does not mention {program.name}"
