@@ -252,13 +252,11 @@ def test_leaving_with_raises_nothing_if_an_access_has_told(same: Actor) -> None:
     assert same.do(LEAVE.replace("TELL", tell)) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="check() raises, and close() raises the same once more")
 def test_leaving_with_raises_nothing_if_check_has_told(same: Actor) -> None:
     tell = "try: view.check()\n        except MemoryFaultError: pass"
     assert same.do(LEAVE.replace("TELL", tell)) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a page that was given up with the whole view is called a disk error")
 def test_what_was_given_up_with_the_lost_pages_is_explained(same: Actor) -> None:
     """After a second fault below the first all of the view is replaced, also what the file still has."""
     same.do("""

@@ -93,10 +93,7 @@ class Viewing(View):
         still has its path.) Raises ClosedError."""
         if self.closed:
             self.refuse_closed()
-        error = self.source.check(self)
-        if error is not None:
-            raise error
-        if self.faulted:
+        if self.faulted or self.source.is_too_short(self):
             self.raise_fault(0, self.capacity)
 
     def dispose(self) -> None:

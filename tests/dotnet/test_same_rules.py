@@ -2,7 +2,7 @@
 """Every call of dotnet_cases.py gives what it gives in the real .NET: the value, or the exception of the same meaning,
 and the same file behind it.
 
-Where memorymapped means to differ, CHOICES says so, and why. FAULTS are differences that are to be mended."""
+Where memorymapped means to differ, CHOICES says so, and why."""
 
 from __future__ import annotations
 
@@ -147,33 +147,6 @@ CHOICES = (
     Listed("binary", "write (string|chars) .*|latin-1 .*", "b_write .*", "=", "!Argument", STRICT, ends=True),
 )
 
-FAULTS = (
-    Listed(
-        "records",
-        ".*",
-        r"(get|put) v \S+ -.*",
-        "!ArgumentOutOfRange",
-        "!NotSupported|!ObjectDisposed",
-        "read and write of a value type: a negative position comes before closed and direction",
-    ),
-    Listed(
-        "write_arrays",
-        ".*",
-        "write_array .*",
-        "!ArgumentOutOfRange",
-        "!NotSupported|!ObjectDisposed",
-        "write_array: the position, negative or at the end, comes before closed and direction",
-    ),
-    Listed(
-        "(read|write)_arrays",
-        r"Int32\[-\].*",
-        ".*",
-        "!ArgumentNull",
-        "!ArgumentOutOfRange",
-        "read_array and write_array: no array comes before offset and count",
-    ),
-)
-
 
 class Difference(NamedTuple):
     """A step that .NET and memorymapped answer differently, and the line of the tables that knows it."""
@@ -191,7 +164,7 @@ class Difference(NamedTuple):
 
 def find(difference: tuple[str, str, str, str, str]) -> Listed | None:
     """The line of the tables that a difference is of."""
-    for listed in FAULTS + CHOICES:
+    for listed in CHOICES:
         if all(re.fullmatch(known, seen) for known, seen in zip(listed[:5], difference, strict=True)):
             return listed
     return None
@@ -242,18 +215,6 @@ def test_every_choice_is_seen(differences: list[Difference]) -> None:
     """The table of choices says nothing that is not so."""
     seen = {difference.listed for difference in differences}
     assert [choice for choice in CHOICES if choice not in seen] == []
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        pytest.param(fault, marks=pytest.mark.xfail(reason=fault.reason, raises=AssertionError, strict=True))
-        for fault in FAULTS
-    ],
-)
-def test_faults(fault: Listed, differences: list[Difference]) -> None:
-    """What is to be mended. Once it is, its line here fails, and is to be taken out."""
-    assert [difference for difference in differences if difference.listed == fault] == []
 
 
 def test_the_comparison_compares(dotnet: Dotnet, tmp_path: Path) -> None:

@@ -87,8 +87,11 @@ class Backing:
         """The exception for an access of `size` bytes at `position` that hit a lost page."""
         what = self.path or "unnamed memory"
         now = self.size_now()
-        if now is not None and now < view.offset + position + size:
-            return _truncated(what, now, view)
+        end = view.offset + view.capacity
+        if now is not None and now < end:  # also where this page is in the file again, or was given up with lost ones
+            return MemoryFaultError(
+                errno.EFAULT, f"the file was truncated to {now} bytes, and {view!r} needs {end}: make a new view", what
+            )
         try:
             space = os.fstatvfs(self.fd) if self.fd >= 0 else os.statvfs(self.path or "/")
         except OSError:
@@ -96,21 +99,24 @@ class Backing:
         if space is not None and space.f_bavail == 0:
             return MemoryFaultError(
                 errno.ENOSPC,
-                f"the file system was full when {view!r} needed a page; what was written there is lost",
+                f"the file system was full when bytes {position} to {position + size - 1} of {view!r} were needed; "
+                "what was written there is lost",
                 what,
             )
         if now is None:
             return MemoryFaultError(
                 errno.EFAULT, f"pages of {view!r} are gone: the file was truncated, or its disk failed", what
             )
-        return MemoryFaultError(errno.EIO, f"the file could not be read or written at a page of {view!r}", what)
+        return MemoryFaultError(
+            errno.EIO,
+            f"the file could not be read or written at bytes {position} to {position + size - 1} of {view!r}",
+            what,
+        )
 
-    def check(self, view: View) -> MemoryFaultError | None:
-        """The exception if the file is shorter now than the view, also where no access has faulted."""
+    def is_too_short(self, view: View) -> bool:
+        """Whether the file is shorter now than the view, also where no access has faulted."""
         now = self.size_now()
-        if now is not None and now < view.offset + view.capacity:
-            return _truncated(self.path or "unnamed memory", now, view)
-        return None
+        return now is not None and now < view.offset + view.capacity
 
 
 class Descriptor(Backing):
@@ -121,13 +127,6 @@ class Descriptor(Backing):
         self.device, self.inode, self.last_size, _ = identity(fd)
         if inheritable:
             os.set_inheritable(fd, True)
-
-
-def _truncated(what: str, now: int, view: View) -> MemoryFaultError:
-    end = view.offset + view.capacity
-    return MemoryFaultError(
-        errno.EFAULT, f"the file was truncated to {now} bytes, and {view!r} needs {end}: make a new view", what
-    )
 
 
 def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
