@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from .._typing import TYPE_CHECKING
-from ..errors import OutOfRangeError, shown
+from ._typing import TYPE_CHECKING
+from .errors import OutOfRangeError, shown
 
 if TYPE_CHECKING:
     from datetime import timedelta
