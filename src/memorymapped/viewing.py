@@ -5,30 +5,13 @@ from __future__ import annotations
 
 from ._native.memory import View, guard_state
 from .enums import Advice
+from .record import Record
 from .system import PAGE_SIZE
 
 __all__ = ["GuardStatus", "Residency", "Viewing", "guard_status"]
 
 
-class _Record:
-    """Compares and prints by its fields."""
-
-    __slots__: tuple[str, ...] = ()
-
-    def _fields(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__}
-
-    def __eq__(self, other: object) -> bool:
-        return self._fields() == other._fields() if isinstance(other, type(self)) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._fields().values()))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._fields().items())})"
-
-
-class Residency(_Record):
+class Residency(Record):
     """Which part of a range is in memory: `resident` of `total` bytes, in pages of `page_size` bytes."""
 
     __slots__ = ("page_size", "resident", "total")
@@ -44,7 +27,7 @@ class Residency(_Record):
         return self.resident / self.total if self.total else 1.0
 
 
-class GuardStatus(_Record):
+class GuardStatus(Record):
     """The state of the fault guard of this process.
 
     `armed`: its SIGBUS handler is the one that the kernel calls first. False after somebody installed another since the

@@ -52,6 +52,9 @@ cdef class Mapping:
     cdef char *base
 
 
+cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page)
+
+
 cdef class View:
     cdef Mapping mapping
     cdef mmf_region *region

@@ -39,7 +39,18 @@ if TYPE_CHECKING:
 
     Prepare = Callable[[int], None]
 
-__all__ = ["CREATE", "EITHER", "OPEN", "acquire", "close_all", "process_lock", "register", "release", "sweep"]
+__all__ = [
+    "CREATE",
+    "EITHER",
+    "OPEN",
+    "acquire",
+    "at_exit",
+    "close_all",
+    "process_lock",
+    "register",
+    "release",
+    "sweep",
+]
 
 EITHER = OPEN | CREATE
 LIMIT = 60.0  # seconds to wait for another process that is creating or removing the same name
@@ -48,6 +59,8 @@ _GLOBAL = Scope.GLOBAL
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
 process_lock = RLock()
+at_exit: list[Callable[[], None]] = []
+"""What else is to be closed when the process ends."""
 _held: set[Held] = set()
 
 
@@ -244,6 +257,8 @@ os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, 
 def close_all() -> None:
     """At exit, before modules are torn down: every name that this process still holds, then its empty folder."""
     with process_lock:
+        for close in at_exit:
+            close()
         for held in list(_held):
             with contextlib.suppress(OSError):
                 held.close()

@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Robust mutexes in shared memory: owned by a thread, recursive, told of a dead owner.
+
+A `RobustMutex` is this process's side of one mutex: the mapping, who of our threads owns it and how often. All handles
+of a process for one mutex share it. The memory's layout, and who writes what when, is in robust.h.
+
+- Recursion is counted here; the pthread mutex is locked once. Its owner is told by a number that no other thread of
+  this process ever has (thread ids are used again, and a fork copies them). So nobody takes himself for an owner who
+  has ended, and `count` is touched by the owner alone.
+- **Never unmapped while a thread of ours owns it**: the mutex stands in that thread's robust list, which the next lock
+  of another mutex and the kernel, when the thread ends, walk through. A `RobustMutex` that is dropped while owned gives
+  the mutex back as abandoned if the owner is the thread at work, and leaves the pages mapped for good if it is another.
+- After each lock the state is looked at: the guard's mark (a truncated page makes a held mutex a free one), the kind,
+  the count. Before each unlock the list pointers, through which the C library writes.
+- Waits are the C library's, in slices: on the main thread so that Ctrl-C is noticed, on all for a word that names an
+  owner who does not exist.
+"""
+from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
+from memorymapped.timeouts import seconds
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_INCREF
+from libc.errno cimport EBADMSG, EBUSY, EFAULT, ETIMEDOUT
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_region, new_mapping
+
+cdef extern from *:
+    """
+    #define MMF_MAPPED (PROT_READ | PROT_WRITE)
+    #include <sys/mman.h>
+    #include <sched.h>
+    """
+    int MMF_MAPPED, MAP_SHARED, MAP_ANONYMOUS
+
+cdef extern from "<unistd.h>" nogil:
+    int getpagesize()
+    int getpid()
+
+cdef extern from "robust.h" nogil:
+    ctypedef struct mmf_glibc_mutex:
+        uint32_t word
+        uint32_t count
+        uint32_t kind
+        void *before
+        void *after
+    int EOWNERDEAD, ENOTRECOVERABLE
+    uint32_t MMF_NOBODY
+    int MMF_MOST
+    int mmf_own_locks
+    void count_lock "mmf_count_lock"(int more)
+    uint32_t mmf_process
+    int mmf_start()
+    int mmf_lock_works()
+    int mmf_lock_init(mmf_lock *lock)
+    void mmf_record(mmf_lock *lock, uint32_t process, int abandoned)
+    int mmf_was_abandoned(const mmf_lock *lock)
+    int mmf_is_kind(const mmf_lock *lock)
+    int mmf_claim_zeros(mmf_lock *lock)
+    double mmf_now()
+    int mmf_lock_spin(mmf_lock *lock, int turns)
+    int mmf_lock_wait(mmf_lock *lock, double seconds)
+    int mmf_in_list(const mmf_lock *lock)
+    int mmf_thread_exists(uint32_t thread)
+    mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
+    int mmf_trylock "pthread_mutex_trylock"(mmf_lock *mutex)
+    int mmf_unlock "pthread_mutex_unlock"(mmf_lock *mutex)
+    int mmf_consistent "pthread_mutex_consistent"(mmf_lock *mutex)
+    int mmf_is_main_thread()
+
+# What `take` says.
+cdef enum:
+    _FREE_FOR_OTHERS = 0
+    _TAKEN = 1
+    _ABANDONED = 2
+
+cdef double MAIN_SLICE = 0.05  # seconds after which a wait on the main thread looks for Ctrl-C
+cdef double SLICE = 1.0        # and after which each looks whether the owner exists
+cdef int SPINS = 200
+
+if mmf_start() != 0:
+    raise MemoryError("no handler of forks could be registered")
+
+LOCK_SIZE = MMF_LOCK_SIZE
+"""Bytes of a mutex in shared memory."""
+
+works = bool(mmf_lock_works())
+"""Whether this system's C library has mutexes of .NET's format."""
+
+
+cdef class RobustMutex:
+    """One mutex in shared memory, as this process sees it."""
+
+    def __dealloc__(self):
+        cdef int rc
+        if not self.is_owned_by_us():
+            return
+        if self.owner == mmf_thread():
+            # Safe: what `give` does, without Python objects; the pointers are looked at before the C library uses them.
+            if self.damage is None and self.before == MMF_INSIDE(self.lock).before and mmf_in_list(self.lock):
+                mmf_record(self.lock, MMF_NOBODY, 1)
+                mmf_unlock(self.lock)
+                return
+        elif self.damage is None and mmf_is_kind(self.lock):
+            rc = mmf_trylock(self.lock)  # the owner may have ended
+            if rc == EOWNERDEAD:
+                mmf_consistent(self.lock)
+            if rc == 0 or rc == EOWNERDEAD:
+                mmf_record(self.lock, MMF_NOBODY, 1)
+                mmf_unlock(self.lock)
+                return
+        Py_INCREF(self.mapping)  # a thread of ours owns it: the pages stay
+
+    @property
+    def owned(self):
+        """Whether the calling thread owns it."""
+        return self.owner == mmf_thread() and self.count > 0
+
+    @property
+    def owned_by_us(self):
+        """Whether a thread of this process owned it last, and has not given it back."""
+        return self.is_owned_by_us()
+
+    cdef bint is_owned_by_us(self):
+        return self.owner != 0 and self.process == mmf_process  # not what was copied by a fork
+
+    @property
+    def depth(self):
+        """How often the calling thread has taken it."""
+        return self.count if self.owner == mmf_thread() else 0
+
+    @property
+    def state(self):
+        """(process id of the owner or None, thread id of the owner or None, whether somebody waits in the kernel), as
+        the memory says right now."""
+        cdef uint32_t word = MMF_INSIDE(self.lock).word
+        cdef uint32_t process = self.lock.process
+        cdef uint32_t thread = word & 0x3FFFFFFF
+        return (process if thread and process != MMF_NOBODY else None, thread or None, bool(word & 0x80000000))
+
+    @property
+    def owner_task(self):
+        """The task that owns it, if it was taken by an asynchronous wait."""
+        return self.task
+
+    @owner_task.setter
+    def owner_task(self, task):
+        self.task = task
+
+    @property
+    def last_owner(self):
+        """The process id that the last abandoned owner had recorded; None if it is not known."""
+        return self.previous if self.previous != 0 and self.previous != MMF_NOBODY else None
+
+    @property
+    def when_free(self):
+        """Called with no argument after each last release; None usually."""
+        return self.on_free
+
+    @when_free.setter
+    def when_free(self, function):
+        self.on_free = function
+
+    def try_take(self):
+        """0: another thread has it; 1: taken; 2: taken, and it had been abandoned. Never waits."""
+        return self.take(0)
+
+    def give_back(self, bint abandoned=False):
+        """Releases once. RuntimeError if this thread does not own it."""
+        self.give(abandoned)
+
+    cdef int take(self, double timeout) except -1:
+        cdef uint64_t me = mmf_thread()
+        cdef int rc
+        if self.owner == me and self.count > 0:
+            if self.task is not None:
+                raise RuntimeError("a task of this thread's event loop owns the mutex: a blocking wait here would never "
+                                   "end, and the same task cannot take it twice; await wait_one_async")
+            self.count += 1
+            return _TAKEN
+        self.look()
+        rc = mmf_trylock(self.lock)
+        if rc == EBUSY and timeout != 0:
+            rc = self.wait(timeout)
+        if rc == 0 or rc == EOWNERDEAD:
+            return self.taken(rc)
+        if rc == EBUSY or rc == ETIMEDOUT:
+            return _FREE_FOR_OTHERS
+        self.damage = ("its last owner let it go without repairing it" if rc == ENOTRECOVERABLE
+                       else f"the C library refuses it (error {rc})")
+        self.refuse_state()
+
+    cdef int look(self) except -1:
+        if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
+            self.refuse_state()
+        if mmf_own_locks >= MMF_MOST:
+            raise RuntimeError(f"this thread owns {mmf_own_locks} mutexes already: the kernel looks through about as "
+                               "many when a thread dies, and would leave the others locked for ever")
+        return 0
+
+    cdef int refuse_state(self) except -1:
+        if mmf_marked(self.region):
+            raise MemoryFaultError(EFAULT, "the memory of the mutex is gone: its file was truncated, or its disk failed")
+        raise DamagedObjectError(EBADMSG, "the mutex is damaged: "
+                                 + (self.damage or "somebody has written into its memory") + "; close all its handles")
+
+    cdef int taken(self, int rc) except -1:
+        """The pthread mutex is ours: looks at it, and records it."""
+        cdef mmf_lock *lock = self.lock
+        if rc == EOWNERDEAD:
+            mmf_consistent(lock)
+        if mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
+            # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
+            self.damage = "it changed while it was taken"
+            self.owner = mmf_thread()
+            self.process = mmf_process
+            self.refuse_state()
+        if rc == EOWNERDEAD or mmf_was_abandoned(lock):
+            rc = _ABANDONED
+            self.previous = lock.process
+            self.abandonments += 1
+        else:
+            rc = _TAKEN
+        mmf_record(lock, mmf_process, 0)
+        self.before = MMF_INSIDE(lock).before
+        self.after = MMF_INSIDE(lock).after
+        self.owner = mmf_thread()
+        self.process = mmf_process
+        self.count = 1
+        self.task = None
+        self.acquisitions += 1
+        count_lock(1)
+        return rc
+
+    cdef int wait(self, double timeout) except -1:
+        """Waits for the pthread mutex: 0, EOWNERDEAD, ETIMEDOUT or what else the C library says."""
+        cdef Mapping mapping = self.mapping
+        cdef bint main = mmf_is_main_thread()
+        cdef double now = mmf_now()
+        cdef double until = now + timeout
+        cdef double next_look = now + SLICE
+        cdef double slice
+        cdef uint32_t word, seen = 0
+        cdef int rc
+        self.waits += 1
+        with nogil:
+            rc = mmf_lock_spin(self.lock, SPINS)
+        while rc == EBUSY or rc == ETIMEDOUT:
+            now = mmf_now()
+            if timeout >= 0 and now >= until:
+                return ETIMEDOUT
+            slice = MAIN_SLICE if main else SLICE
+            if timeout >= 0 and until - now < slice:
+                slice = until - now
+            with nogil:
+                rc = mmf_lock_wait(self.lock, slice)
+            if rc != ETIMEDOUT:
+                break
+            PyErr_CheckSignals()
+            if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
+                self.refuse_state()
+            if mmf_now() >= next_look:
+                word = MMF_INSIDE(self.lock).word
+                # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death.
+                if word == seen and not word & 0x40000000 and not mmf_thread_exists(word & 0x3FFFFFFF):
+                    raise DamagedObjectError(EBADMSG, f"the mutex is damaged: it says that thread {word & 0x3FFFFFFF} "
+                                             "owns it, which does not exist here (or lives in another pid namespace, "
+                                             "which the format of this mutex cannot serve)")
+                seen = word
+                next_look = mmf_now() + SLICE
+        return rc
+
+    cdef int give(self, bint abandoned) except -1:
+        cdef mmf_lock *lock = self.lock
+        cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
+        if self.owner != mmf_thread() or self.count == 0:
+            raise RuntimeError("this thread does not own the mutex: only who has taken it can release it")
+        if self.count > 1:
+            self.count -= 1
+            return 0
+        if mmf_marked(self.region) or not mmf_is_kind(lock):
+            self.damage = "somebody has written into its memory while it was owned"
+            self.count = 0
+            self.refuse_state()
+        if (inside.before != self.before or inside.after != self.after) and not mmf_in_list(lock):
+            self.damage = "somebody has written over its list pointers while it was owned"
+            self.count = 0
+            self.refuse_state()
+        mmf_record(lock, MMF_NOBODY, abandoned)
+        self.count = 0
+        self.owner = 0
+        self.task = None
+        count_lock(-1)
+        mmf_unlock(lock)
+        if self.on_free is not None:
+            self.on_free()
+        return 0
+
+
+cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
+    cdef RobustMutex self = RobustMutex.__new__(RobustMutex)
+    self.mapping = mapping
+    self.region = mapping.region
+    self.lock = lock
+    return self
+
+
+def map_mutex(int fd, Py_ssize_t size, Py_ssize_t position):
+    """The mutex at `position` (bytes) of a file, whose first `size` bytes are mapped."""
+    cdef Mapping mapping = new_mapping(fd, 0, size, MMF_MAPPED, MAP_SHARED, getpagesize())
+    # Safe: the caller has looked at the file's size; a file that is shorter by now is the guard's business.
+    if position < 0 or position & 7 or position > size - MMF_LOCK_SIZE:
+        raise ValueError(f"no mutex fits at {position} of {size} bytes")
+    return new_mutex(mapping, <mmf_lock *>(mapping.base + position))
+
+
+def unnamed_mutex():
+    """A mutex in memory of its own, which forked children share."""
+    cdef Mapping mapping = new_mapping(-1, 0, getpagesize(), MMF_MAPPED, MAP_SHARED | MAP_ANONYMOUS, getpagesize())
+    cdef RobustMutex self = new_mutex(mapping, <mmf_lock *>mapping.base)
+    initialise(self)
+    return self
+
+
+def initialise(RobustMutex self not None):
+    """Makes it a free mutex, whatever was there. Only before anybody else can see it."""
+    cdef int rc = mmf_lock_init(self.lock)
+    if rc:
+        raise OSError(rc, "the C library cannot make a robust mutex")
+    mmf_record(self.lock, MMF_NOBODY, 0)
+
+
+def is_mutex(RobustMutex self not None):
+    """Whether the memory has the mark of a mutex of this format."""
+    return bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
+
+
+cdef class MutexHandle:
+    """The compiled half of `memorymapped.Mutex`: what is called in loops."""
+
+    cdef RobustMutex opened(self):
+        cdef RobustMutex core = self.core
+        if core is None:
+            raise ClosedError(f"{self!r}: the mutex is closed")
+        return core
+
+    @property
+    def _core(self):
+        return self.core
+
+    @_core.setter
+    def _core(self, core):
+        self.core = core
+
+    def wait_one(self, timeout=None):
+        """Waits until this thread owns the mutex, `timeout` seconds at most (a number or a timedelta; None: for ever;
+        0: only looks). True, or False if the time is over. A thread that owns it already owns it once more, and must
+        release it as often.
+
+        Raises AbandonedMutexError if the previous owner ended without releasing it: **the mutex is owned then**, and
+        must be released; what it guards may be half done. ClosedError, DamagedObjectError, MemoryFaultError (the mutex
+        is not owned); RuntimeError if a task of this thread's event loop owns it. KeyboardInterrupt ends the wait."""
+        cdef RobustMutex core = self.opened()
+        cdef int got = core.take(-1.0 if timeout is None else seconds(timeout))
+        if self.core is not core and got:
+            core.give(got == _ABANDONED)
+            self.opened()
+        if got == _ABANDONED:
+            raise self._abandoned()
+        return got != 0
+
+    def acquire(self, blocking=True, timeout=-1):
+        """As `wait_one`, with the arguments of Python's locks: `timeout` in seconds, -1 for ever; not `blocking`: only
+        looks. ValueError for a time-out without blocking."""
+        cdef RobustMutex core = self.opened()
+        cdef double limit = -1.0
+        cdef int got
+        if blocking is not True or timeout is not -1:
+            limit = seconds(timeout)
+            if not blocking:
+                if limit != -1.0:
+                    raise ValueError("a time-out makes no sense for a call that does not block")
+                limit = 0
+        got = core.take(limit)
+        if self.core is not core and got:
+            core.give(got == _ABANDONED)
+            self.opened()
+        if got == _ABANDONED:
+            raise self._abandoned()
+        return got != 0
+
+    def release_mutex(self):
+        """Gives back what one wait has taken. RuntimeError if this thread does not own the mutex (.NET: ApplicationException):
+        nothing is changed then. An owner can also give back a handle that was closed meanwhile."""
+        cdef RobustMutex core = self.core
+        if core is None:
+            self._release_closed()
+            return
+        if core.task is not None:
+            self._check_task()
+        core.give(False)
+
+    def release(self):
+        """The same as release_mutex, by the name that Python's locks have."""
+        cdef RobustMutex core = self.core
+        if core is None:
+            self._release_closed()
+            return
+        if core.task is not None:
+            self._check_task()
+        core.give(False)
+
+    def __enter__(self):
+        cdef RobustMutex core = self.opened()
+        cdef int got = core.take(-1.0)
+        if got == _ABANDONED or self.core is not core:
+            if self.core is not core:
+                core.give(got == _ABANDONED)
+                self.opened()
+            self._entered_abandoned(None)
+        return self
+
+    def __exit__(self, kind, value, traceback):
+        cdef RobustMutex core = self.core
+        if core is None:
+            self._leave_closed()
+            return
+        if core.task is not None:
+            self._check_task()
+        core.give(False)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Named mutexes, one module per system. Apart from `memorymapped.system`, so that who needs none loads none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.mutexes import NamedMutex, open_mutex
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+
+__all__ = ["NamedMutex", "open_mutex"]
