@@ -82,7 +82,8 @@ class Mutex(MutexHandle):
     other handle of this process has it open; while another thread owns it, that thread goes on owning it.
 
     Names: `X` and `User\\X` are this user's, `Local\\X` this session's, `Global\\X` all users'; see
-    `docs/synchronization.md`. Raises InvalidNameError, TypeError, ForeignObjectError, WaitHandleCannotBeOpenedError, PermissionError."""
+    `docs/synchronization.md`. Raises InvalidNameError, TypeError, ForeignObjectError, WaitHandleCannotBeOpenedError,
+    PermissionError."""
 
     __slots__ = ("_handle", "_left", "created_new", "on_abandoned")
 
@@ -125,8 +126,8 @@ class Mutex(MutexHandle):
 
     @classmethod
     def open_existing(cls, name: str) -> Self:
-        """The mutex that somebody has open under this name. WaitHandleNotFoundError (a FileNotFoundError) if nobody has;
-        TypeError, ValueError ("" as a name) and the errors of the constructor."""
+        """The mutex that somebody has open under this name. WaitHandleNotFoundError (a FileNotFoundError) if nobody
+        has; TypeError, ValueError ("" as a name) and the errors of the constructor."""
         mutex = cls.try_open_existing(name)
         if mutex is None:
             raise WaitHandleNotFoundError(

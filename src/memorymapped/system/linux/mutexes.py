@@ -494,12 +494,12 @@ def _check_twin(name: Name, place: _Place) -> None:
         return
     if not _is_used(status.st_dev, status.st_ino):
         return
-    used, unused = ("User", "Local") if name.scope is Scope.LOCAL else ("Local", "User")
+    used = ("User\\" if name.scope is Scope.LOCAL else "Local\\") + name.text
+    own = "" if name.scope is Scope.LOCAL else f", or {f'User{chr(92)}{name.text}'!r} for one of its own"
     raise WaitHandleCannotBeOpenedError(
         errno.EEXIST,
-        f"a mutex {name.text!r} is in use under the name {used + chr(92) + name.text!r}, and {name.given!r} is another "
-        f"one. (A bare name means User\\ here, and Local\\ for .NET on Linux.) Write {used + chr(92) + name.text!r} for that one"
-        + (f", or {unused + chr(92) + name.text!r} for one of its own" if used == "Local" else ""),
+        f"{name.given!r} is not the mutex {used!r}, which is in use. (A bare name means User\\ here, and Local\\ for "
+        f".NET on Linux.) Write {used!r} for that one{own}",
         other,
     )
 
