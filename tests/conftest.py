@@ -7,6 +7,7 @@ names must be empty of objects: a test that leaves one fails.
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -15,17 +16,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from root import ROOT
+from support.leftovers import alone, files_of, unique
 
 Started = subprocess.Popen[str]
 
 
+_folders = contextlib.ExitStack()
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # not a worker of pytest-xdist: those share what their starter does
+        _folders.enter_context(alone())
     # Not pytest's own place in the temporary folder, which keeps the files of the last three runs.
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="memorymapped-tests-")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    _folders.close()
     shutil.rmtree(ROOT, ignore_errors=True)
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
 
@@ -44,6 +52,19 @@ def nothing_left() -> Iterator[None]:
     for name in left:
         (ROOT / name).unlink(missing_ok=True)
     assert left == [], "the test left named objects behind"
+
+
+@pytest.fixture
+def tag() -> Iterator[str]:
+    """The last part of a mutex's name that no other test has. No state file of that name outlives the test."""
+    tag = unique()
+    yield tag
+    left = files_of(tag)
+    for path in left:
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+    assert left == [], "the test left mutexes behind"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import select
 import subprocess
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,18 +30,23 @@ def environment() -> dict[str, str]:
 
 
 class Peer:
-    """A C# program that runs beside the test and does one step a line (peer.cs)."""
+    """A C# program that runs beside the test and does one step a line (peer.cs, mutexes.cs)."""
 
-    def __init__(self, command: list[str]) -> None:
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment())
+    def __init__(self, command: list[str], **options: Any) -> None:
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment(), **options)
         self._read = b""
 
-    def ask(self, *step: object) -> str:
-        """What came of a step, as the program said it."""
+    def tell(self, *step: object) -> None:
+        """Has it do a step, and does not wait: `answer` does."""
         assert self.process.stdin is not None
         self.process.stdin.write("\t".join(map(str, step)).encode() + b"\n")
         self.process.stdin.flush()
-        return self._line()
+
+    def ask(self, *step: object) -> str:
+        """What came of a step, as the program said it."""
+        self.tell(*step)
+        return self.answer()
 
     def do(self, *step: object) -> str:
         """The value of a step that must succeed."""
@@ -48,7 +54,8 @@ class Peer:
         assert answer.startswith("="), f"{step}: {answer}"
         return answer[1:]
 
-    def _line(self) -> str:
+    def answer(self) -> str:
+        """What came of the step that it was told."""
         assert self.process.stdout is not None
         fd = self.process.stdout.fileno()
         end = time.monotonic() + LONGEST_STEP

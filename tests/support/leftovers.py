@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""Named mutexes lie where .NET has them, in /tmp, and so outside of the root of a run: names of their own, and nothing
+may stay, the folders that .NET never removes included, where this run made them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from support.strangers import BASE
+
+__all__ = ["alone", "files_of", "roots", "unique"]
+
+
+def unique(what: str = "") -> str:
+    """The last part of a name that nobody else has."""
+    return f"memorymapped-tests-{os.getpid()}-{secrets.token_hex(4)}{what}"
+
+
+def roots() -> list[Path]:
+    return sorted(BASE.glob(".dotnet*"))
+
+
+def files_of(tag: str) -> list[Path]:
+    """The state files, of whatever scope and user, with `tag` in their names."""
+    return sorted(path for root in roots() for path in root.glob(f"shm/*/*{tag}*"))
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """The folders that were not there before are removed at the end, if no other run of tests is under way, whose .NET
+    programs would go on to lock what has lost its name."""
+    before = roots()
+    fd = os.open(BASE, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        yield
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for root in set(roots()) - set(before):
+                for folder in (*root.glob("*/*"), *root.glob("*"), root):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+    finally:
+        os.close(fd)
