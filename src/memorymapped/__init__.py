@@ -2,6 +2,7 @@
 """Memory-mapped files and named shared memory that survive crashes: the system of .NET 4 for Python."""
 
 from ._native.elements import ElementView
+from ._typing import TYPE_CHECKING
 from .accessor import MemoryMappedViewAccessor
 from .binary import BinaryReader, BinaryWriter
 from .enums import (
@@ -34,7 +35,17 @@ from .security import AccessControlType, AccessRule, MemoryMappedFileSecurity
 from .stream import MemoryMappedViewStream
 from .viewing import GuardStatus, Residency, guard_status
 
+if TYPE_CHECKING:
+    from .sync.mutex import Mutex, MutexStatistics, PreviousOwner
+
 __version__ = "0.1.0"
+
+# Loaded when they are first asked for: who only maps files does not wait for them.
+_LATER = {
+    "Mutex": "sync.mutex",
+    "MutexStatistics": "sync.mutex",
+    "PreviousOwner": "sync.mutex",
+}
 
 __all__ = [
     "AbandonedMutexError",
@@ -62,8 +73,11 @@ __all__ = [
     "MemoryMappedFileSecurity",
     "MemoryMappedViewAccessor",
     "MemoryMappedViewStream",
+    "Mutex",
+    "MutexStatistics",
     "NameInUseError",
     "OutOfRangeError",
+    "PreviousOwner",
     "Residency",
     "SemaphoreFullError",
     "ValueOutOfRangeError",
@@ -71,3 +85,17 @@ __all__ = [
     "WaitHandleNotFoundError",
     "guard_status",
 ]
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
