@@ -265,9 +265,11 @@ class Mutex(MutexHandle):
     def __del__(self) -> None:
         if getattr(self, "_core", None) is None:
             return
-        if self._handle is not None and not sys.is_finalizing():
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-        self.close()
+        try:
+            if self._handle is not None and not sys.is_finalizing():
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+        finally:
+            self.close()
 
     def _opened(self) -> RobustMutex:
         core = self._core
