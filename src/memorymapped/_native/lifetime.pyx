@@ -336,7 +336,7 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
         if side is not None:
             write_side(directory, side, text)
         if size:
-            grow(fd, size, reserve)
+            grow(fd, size, reserve, True)
         if prepare is not None:
             prepare(fd)
             if fstat(fd, status):
