@@ -34,8 +34,10 @@ cdef extern from *:
         unsigned long f_bavail
     struct rlimit_t "rlimit":
         unsigned long long rlim_cur
-    int RLIMIT_FSIZE
+        unsigned long long rlim_max
+    int RLIMIT_FSIZE, RLIMIT_NOFILE
     int getrlimit(int resource, rlimit_t *limit)
+    int setrlimit(int resource, rlimit_t *limit)
     int fstatfs(int fd, statfs_t *status)
     long sysconf(int name)
     int _SC_PAGESIZE
@@ -187,6 +189,18 @@ def allocate(int fd, long long size):
     error = allocate_pieces(fd, 0, size) or allocate_rest(fd, FALLOC_FL_KEEP_SIZE, 0, size)
     if error and error != EOPNOTSUPP and error != ENOSYS:
         raise OSError(error, strerror(error).decode())
+
+
+def limit_descriptors(soft):
+    """Lets this process have up to `soft` descriptors (None: as many as it may give itself). Returns the limit before."""
+    cdef rlimit_t limit
+    if getrlimit(RLIMIT_NOFILE, &limit):
+        raise OSError(errno, strerror(errno).decode())
+    before = limit.rlim_cur
+    limit.rlim_cur = limit.rlim_max if soft is None else soft
+    if setrlimit(RLIMIT_NOFILE, &limit):
+        raise OSError(errno, strerror(errno).decode())
+    return before
 
 
 def rename_new(bytes old, bytes new):
