@@ -187,6 +187,7 @@ def faults(i):
         refused(v.check)
         with m.create_view_accessor() as empty:
             assert empty.capacity == 0
+    os.unlink(path + "cut")
 def dropped(i):
     create(f"d{i % 1000}", 100).create_view_accessor()[0] = 1
     of_file(open(path, "r+b"), f"e{i % 1000}").create_view_stream()
@@ -230,6 +231,7 @@ def kib():
 def repeat(use, rounds):
     for i in range(rounds):
         use(i)
+at_first = used()
 """
 
 # How often each is done, here and in the campaign.
@@ -292,6 +294,7 @@ def leaks(user: Actor, use: str, rounds: int, seconds: float) -> None:
     user.do(f"repeat({use}, {min(rounds, 1500)}); before = used(); size = kib()", seconds)
     user.do(f"repeat({use}, {rounds}); after = used(); more = kib() - size", seconds)
     assert user.get("after") == user.get("before")
+    assert user.get("after['files']") == user.get("at_first['files']")
     more = user.get("more")
     print(f"{use}: {more} KiB after {rounds} rounds")
     assert more < GROWTH
