@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-cpdef grow(int fd, long long size, bint reserve)
+cpdef grow(int fd, long long size, bint reserve, bint alone=*)

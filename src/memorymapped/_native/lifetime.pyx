@@ -38,6 +38,7 @@ Fork    A mapping refers to the description that it was made through, and so kee
            and lives on in the mappings only. First the new HOLD, then the unlocking: no moment without a holder.
         2  in `before`: a second one with HOLD, for the child; the child puts it in the place of the shared one, the
            parent closes it. The child holds before it exists.
+        For a moment that is a second descriptor for each object: the process's own limit is lifted if it must be.
 
 An inheritable object's description is shared, meant to hold for a child that we know nothing of. So its views are
 mapped through another description (`mapping_fd`), its close works on a fresh one, and the shared one is closed without
@@ -48,7 +49,7 @@ from memorymapped.errors import ForeignObjectError
 cimport cython
 from memorymapped._native.files cimport grow
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.string cimport strerror
 
 cdef extern from *:
@@ -336,7 +337,7 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
         if side is not None:
             write_side(directory, side, text)
         if size:
-            grow(fd, size, reserve)
+            grow(fd, size, reserve, True)
         if prepare is not None:
             prepare(fd)
             if fstat(fd, status):
@@ -418,17 +419,22 @@ cdef class Held:
         return fd
 
     def before_fork(self):
+        """Fork, steps 1 and 2. False if there are not enough descriptors: to be called again when there are, or the
+        child's does not hold."""
         cdef int own
         self.twin = -1
         if self.fd < 0 or not self.holding:
-            return
+            return True
         if not self.inheritable:
             own = self.again()
+            if own < 0 and errno == EMFILE:
+                return False
             if own >= 0:
                 mmf_unlock_all(self.fd)
                 dup3(own, self.fd, O_CLOEXEC)
                 close(own)
         self.twin = self.again()
+        return self.twin >= 0 or errno != EMFILE
 
     def after_fork_in_parent(self):
         if self.twin >= 0:
