@@ -245,10 +245,10 @@ cdef class ElementView:
         cdef char *to = PyBytes_AS_STRING(result)
         if self.view.readable < 0:
             self.refuse(0, False)
-        mmf_expect_large(to, self.length * self.size)
         if self.step == self.size:
-            self.view.copy_out(self.first, to, self.length * self.size)
+            self.view.fill(self.first, to, self.length * self.size)
         elif self.length:
+            mmf_expect_large(to, self.length * self.size)
             mmf_copy_strided(to, self.size, self.view.data + self.first, self.step, self.size, self.length)
             self.check_all()
         return result
