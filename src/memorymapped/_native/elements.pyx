@@ -296,14 +296,13 @@ cdef class ElementIterator:
         return self
 
     def __next__(self):
-        cdef ElementView elements = self.elements
         cdef Py_ssize_t i = self.next
-        if i >= elements.length:
+        if i >= self.elements.length:
             raise StopIteration
-        if elements.view.readable < 0:
-            elements.refuse(i, False)
+        if self.elements.view.readable < 0:
+            self.elements.refuse(i, False)
         self.next = i + 1
-        return elements.load(i)
+        return self.elements.load(i)
 
     def __length_hint__(self):
         return self.elements.length - self.next
