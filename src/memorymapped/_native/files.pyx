@@ -118,16 +118,21 @@ cpdef grow(int fd, long long size, bint reserve):
     any of it fails the file keeps its size. Two growers need no lock: the call never shrinks. A file system
     without fallocate gets ftruncate, where two growers at once could race."""
     cdef stat_t status
-    cdef long long done
-    cdef int error = 0
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
-    if size <= status.st_size:
-        return
+    if size > status.st_size:
+        lengthen(fd, status.st_size, status.st_blocks * 512, size, reserve)
+
+
+cdef int lengthen(int fd, long long now, long long taken, long long size, bint reserve) except -1:
+    """`grow` from `now` bytes, of which `taken` are allocated, to `size`, which is more."""
+    cdef stat_t status
+    cdef long long done
+    cdef int error = 0
     if reserve:
-        if size - status.st_size > PIECE:
-            refuse_what_cannot_be(fd, size, size - max(status.st_size, status.st_blocks * 512))
-        done = status.st_size
+        if size - now > PIECE:
+            refuse_what_cannot_be(fd, size, size - max(now, taken))
+        done = now
         while error == 0 and size - done > PIECE:
             with nogil:
                 error = errno if fallocate(fd, FALLOC_FL_KEEP_SIZE, done, PIECE) else 0
@@ -138,20 +143,21 @@ cpdef grow(int fd, long long size, bint reserve):
             PyErr_CheckSignals()
         while error == 0:
             with nogil:
-                error = errno if fallocate(fd, 0, status.st_size, size - status.st_size) else 0
+                error = errno if fallocate(fd, 0, now, size - now) else 0
             if error == 0:
-                return
+                return 0
             if error == EINTR:
                 error = 0
                 PyErr_CheckSignals()
         if error != EOPNOTSUPP and error != ENOSYS:
             raise OSError(error, strerror(error).decode())
         if fstat(fd, &status) == 0 and size <= status.st_size:
-            return
+            return 0
     while ftruncate(fd, size):
         if errno != EINTR:
             raise OSError(errno, strerror(errno).decode())
         PyErr_CheckSignals()
+    return 0
 
 
 def rename_new(bytes old, bytes new):
