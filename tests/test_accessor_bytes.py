@@ -192,6 +192,36 @@ def test_overlapping_copies_are_made_as_if_the_source_was_copied_first(size: int
             assert view[:] == expected
 
 
+LARGE = 16 * 1024 * 1024  # from here on a copy does not go through the cache
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 77])
+@pytest.mark.parametrize(("here", "there"), [(0, 0), (1, 0), (0, 1), (16, 48), (63, 5)])
+def test_a_large_copy_is_right_at_any_alignment_and_touches_nothing_else(size: int, here: int, there: int) -> None:
+    content = np.random.default_rng(size).integers(1, 256, size, np.uint8)
+    with MemoryMappedFile.create_new(None, size + 128) as map_, map_.create_view_accessor() as view:
+        inside = np.asarray(view)
+        outside = np.zeros(size + 128, np.uint8)
+        outside[there : there + size] = content
+        view.write_array(here, outside[there : there + size])
+        assert np.array_equal(inside[here : here + size], content)
+        assert not inside[:here].any()
+        assert not inside[here + size :].any()
+        outside[:] = 0
+        assert view.read_array(here, outside[there : there + size]) == size
+        assert np.array_equal(outside[there : there + size], content)
+        assert not outside[:there].any()
+        assert not outside[there + size :].any()
+
+
+def test_a_new_object_of_any_length_is_filled_to_its_end() -> None:
+    size = 2 * 32 * 1024 * 1024 + 5  # two pieces and a bit
+    with MemoryMappedFile.create_new(None, size + 3) as map_, map_.create_view_accessor() as view:
+        np.asarray(view)[:] = np.random.default_rng(2).integers(0, 256, size + 3, np.uint8)
+        assert view.read_bytes(3, size) == memoryview(view)[3:]
+        assert view.cast("B", 1, size).tobytes() == memoryview(view)[1 : 1 + size]
+
+
 @bounded
 @given(data=st.data(), content=st.binary(min_size=1, max_size=30))
 def test_a_view_is_assigned_from_itself_in_any_order(data: st.DataObject, content: bytes) -> None:

@@ -397,9 +397,10 @@ class MemoryMappedFile:
         if type(offset) is not int or type(size) is not int or type(access) is not Access or offset < 0 or size < 0:
             offset, size, access = _view_arguments(offset, size, access)
         backing = self._backing
-        capacity = backing.size() if backing.fd >= 0 else backing.last_size
+        closed = backing.fd < 0
+        capacity = backing.last_size if closed else backing.size()
         rest = capacity - offset
-        if size > rest or rest < 0 or size > LARGEST_VIEW or backing.fd < 0:
+        if size > rest or size > LARGEST_VIEW or closed:
             self._refuse_view(offset, size, capacity)
         way = self._limits.ways[access]
         if way is None:

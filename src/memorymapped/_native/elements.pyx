@@ -245,10 +245,10 @@ cdef class ElementView:
         cdef char *to = PyBytes_AS_STRING(result)
         if self.view.readable < 0:
             self.refuse(0, False)
-        mmf_expect_large(to, self.length * self.size)
         if self.step == self.size:
-            self.view.copy_out(self.first, to, self.length * self.size)
+            self.view.fill(self.first, to, self.length * self.size)
         elif self.length:
+            mmf_expect_large(to, self.length * self.size)
             mmf_copy_strided(to, self.size, self.view.data + self.first, self.step, self.size, self.length)
             self.check_all()
         return result
@@ -296,14 +296,13 @@ cdef class ElementIterator:
         return self
 
     def __next__(self):
-        cdef ElementView elements = self.elements
         cdef Py_ssize_t i = self.next
-        if i >= elements.length:
+        if i >= self.elements.length:
             raise StopIteration
-        if elements.view.readable < 0:
-            elements.refuse(i, False)
+        if self.elements.view.readable < 0:
+            self.elements.refuse(i, False)
         self.next = i + 1
-        return elements.load(i)
+        return self.elements.load(i)
 
     def __length_hint__(self):
         return self.elements.length - self.next

@@ -142,9 +142,18 @@ cdef int allocate_rest(int fd, int mode, long long start, long long end) except 
         PyErr_CheckSignals()
 
 
-cpdef grow(int fd, long long size, bint reserve, bint alone=False):
-    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated. `alone`:
-    nobody else can reach the file yet.
+cpdef grow(int fd, long long size, bint reserve):
+    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated."""
+    cdef stat_t status
+    if fstat(fd, &status):
+        raise OSError(errno, strerror(errno).decode())
+    if size > status.st_size:
+        lengthen(fd, status.st_size, status.st_blocks * 512, size, reserve, False)
+
+
+cdef int lengthen(int fd, long long now, long long taken, long long size, bint reserve, bint alone) except -1:
+    """`grow` from `now` bytes, of which `taken` are allocated, to `size`, which is more. `alone`: nobody else can reach
+    the file yet.
 
     By fallocate(2), which never shrinks, so that two growers need no lock: ftruncate of the one would cut off what the
     other has just added. And by the system call itself: the C library's emulation writes into the file and would undo
@@ -153,29 +162,27 @@ cpdef grow(int fd, long long size, bint reserve, bint alone=False):
     fallocate gets ftruncate, where two growers at once could race."""
     cdef stat_t status
     cdef long long start
-    cdef int error = EOPNOTSUPP
-    if fstat(fd, &status):
-        raise OSError(errno, strerror(errno).decode())
-    if size <= status.st_size:
-        return
+    cdef int error
     if reserve or not alone:
-        start = status.st_size if reserve else size - 1
+        start = now if reserve else size - 1
         if size - start > PIECE:
-            refuse_without_space(fd, size - max(start, status.st_blocks * 512))
-        refuse_above_limit(size)
+            refuse_without_space(fd, size - max(start, taken))
+        if not alone or size > PIECE:
+            refuse_above_limit(size)
         error = allocate_pieces(fd, start, size) or allocate_rest(fd, 0, start, size)
         if error == 0:
-            return
+            return 0
         if error != EOPNOTSUPP and error != ENOSYS:
             raise OSError(error, strerror(error).decode())
         if fstat(fd, &status) == 0 and size <= status.st_size:
-            return
+            return 0
     while ftruncate(fd, size):
         if errno != EINTR:
             raise OSError(errno, strerror(errno).decode())
         PyErr_CheckSignals()
     if fstat(fd, &status) == 0 and size > status.st_size:  # files of /proc and the like say yes, and stay as they are
         raise OSError(EOPNOTSUPP, strerror(EOPNOTSUPP).decode())
+    return 0
 
 
 def allocate(int fd, long long size):

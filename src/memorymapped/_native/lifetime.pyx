@@ -47,7 +47,7 @@ unlocking.
 from memorymapped.errors import ForeignObjectError
 
 cimport cython
-from memorymapped._native.files cimport grow
+from memorymapped._native.files cimport lengthen
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.string cimport strerror
@@ -193,13 +193,17 @@ cdef int try_gate(int fd, int type, bytes name) except -1:
 
 cdef int wait_for_gate(int fd, int type, double limit, bytes name) except -1:
     """Takes GATE, with growing pauses, as there is no timed form. 1; 0 after `limit` seconds; or BADF."""
-    cdef double deadline = mmf_monotonic() + limit
+    cdef double deadline = 0
     cdef double pause = 0.0001
     cdef int got
     while True:
         got = try_gate(fd, type, name)
-        if got or mmf_monotonic() > deadline:
+        if got:
             return got
+        if deadline == 0:
+            deadline = mmf_monotonic() + limit
+        if mmf_monotonic() > deadline:
+            return 0
         with nogil:
             mmf_pause(pause)
         PyErr_CheckSignals()
@@ -336,8 +340,8 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
             raise failed(name, "holding it")
         if side is not None:
             write_side(directory, side, text)
-        if size:
-            grow(fd, size, reserve, True)
+        if size > status.st_size:  # it was made a moment ago, and nobody else may touch it yet
+            lengthen(fd, status.st_size, 0, size, reserve, True)
         if prepare is not None:
             prepare(fd)
             if fstat(fd, status):

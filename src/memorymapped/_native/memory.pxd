@@ -77,6 +77,8 @@ cdef class View:
     cdef int refuse(self, Py_ssize_t position, Py_ssize_t size, bint writing) except -1
     cdef int check_fault(self, Py_ssize_t position, Py_ssize_t size) except -1
     cdef int copy_out(self, Py_ssize_t position, char *to, Py_ssize_t size) except -1
+    cdef int copy_to(self, Py_ssize_t position, char *to, Py_ssize_t size, bint fresh) except -1
+    cdef int fill(self, Py_ssize_t position, char *fresh, Py_ssize_t size) except -1
     cdef int copy_in(self, Py_ssize_t position, const char *source, Py_ssize_t size) except -1
     cdef bytes new_bytes(self, Py_ssize_t at, Py_ssize_t size)
     cdef int pages(self, object position, object count, char **start, size_t *length) except -1

@@ -43,8 +43,8 @@ class Backing:
             return self.fixed
         if self.fd < 0:
             raise ClosedError("the map is closed")
-        self.last_size = size_of(self.fd)
-        return self.last_size
+        size = self.last_size = size_of(self.fd)
+        return size
 
     def name_alive(self) -> bool:
         """Whether the name still leads to this object."""
