@@ -308,14 +308,8 @@ def test_after_close_nothing_is_possible_and_the_message_says_so(mutex: Mutex) -
     mutex.close()
     mutex.close()
     assert mutex.closed
-    for operation in (
-        mutex.wait_one,
-        mutex.acquire,
-        mutex.release,
-        mutex.release_mutex,
-        mutex.statistics,
-        mutex.locked,
-    ):
+    operations = (mutex.wait_one, mutex.acquire, mutex.release, mutex.release_mutex, mutex.statistics, mutex.locked)
+    for operation in operations:
         with pytest.raises(ClosedError, match="closed"):
             operation()
     with pytest.raises(ClosedError), mutex:
@@ -416,9 +410,12 @@ def test_dropped_unclosed_it_warns_and_gives_back(tag: str) -> None:
     mutex.wait_one()
     with pytest.warns(ResourceWarning, match=tag):
         del mutex
-        gc.collect()
     assert files_of(tag) == []
-    Mutex(True).__class__()  # an unnamed one needs no close
+
+
+def test_an_unnamed_one_needs_no_close() -> None:
+    mutex = Mutex(True)
+    del mutex
     gc.collect()
 
 
