@@ -630,17 +630,19 @@ def test_a_forked_child_holds_the_name_for_itself(tag: str, run: Run, tmp_path: 
     peer = Peer(run)
     peer(f"m = Mutex(name={name!r})")
     child = peer.fork(tmp_path)
-    peer.kill()
-    mutex = Mutex.open_existing(name)
-    child("m.wait_one()")
-    assert not mutex.wait_one(0)
-    child("m.close()")
-    with pytest.raises(AbandonedMutexError):
-        mutex.wait_one(5)
-    mutex.release()
-    mutex.close()
-    assert files_of(tag) == []
-    child.end()
+    try:
+        peer.kill()
+        mutex = Mutex.open_existing(name)
+        child("m.wait_one()")
+        assert not mutex.wait_one(0)
+        child("m.close()")
+        with pytest.raises(AbandonedMutexError):
+            mutex.wait_one(5)
+        mutex.release()
+        mutex.close()
+        assert files_of(tag) == []
+    finally:
+        child.end()
 
 
 def test_a_forked_child_that_ends_leaves_its_parents_mutex_alone(tag: str, run: Run, tmp_path: Path) -> None:

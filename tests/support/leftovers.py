@@ -27,7 +27,9 @@ def roots() -> list[Path]:
 
 def files_of(tag: str) -> list[Path]:
     """The state files, of whatever scope and user, with `tag` in their names."""
-    return sorted(path for root in roots() for path in root.glob(f"shm/*/*{tag}*"))
+    # os.walk goes on where other processes remove folders meanwhile.
+    found = [Path(at, name) for root in roots() for at, folders, files in os.walk(root) for name in folders + files]
+    return sorted(path for path in found if tag in path.name)
 
 
 @contextlib.contextmanager
