@@ -17,7 +17,7 @@ import signal
 from array import array
 from collections.abc import Callable, Iterable
 
-from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, _WALL, Victim, _ptrace
+from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, Victim, _ptrace
 
 __all__ = ["Steps", "unavailable"]
 
@@ -107,8 +107,8 @@ class Steps:
             victim.end()
 
     def kill_after(self, number: int, look: Callable[[], object]) -> tuple[object, bool]:
-        """Kills a victim after `number` instructions. What `look()` sees just before, and whether the victim stood where
-        it did when it was recorded."""
+        """Kills a victim after `number` instructions. What `look()` sees just before, and whether the victim stood
+        where it did when it was recorded."""
         victim = _Stepped(self.prepare, self.act)
         try:
             near = self._near(number)
