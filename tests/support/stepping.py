@@ -15,7 +15,7 @@ import os
 import platform
 import signal
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, Victim, _ptrace
 
@@ -129,15 +129,29 @@ class Steps:
         candidates = range(max(0, number - _FAR), number + 1)
         return min(candidates, key=lambda near: number - near + (3 * self.met[near] if near else 0))
 
-    def inside(self, libraries: Iterable[str]) -> list[int]:
-        """The numbers of the instructions that lie in libraries with one of these words in their names."""
+    def inside(self, library: str, called: tuple[str, ...], reach: int) -> list[int]:
+        """The numbers of the instructions that lie in a library, and in those that it calls: at most `reach` behind
+        one of its own."""
+        own, others = self._parts(library), self._parts(*called)
+        numbers, last = [], -reach
+        for number, at in enumerate(self.way):
+            if any(low <= at < high for low, high in own):
+                last = number
+            elif number > last + reach or not any(low <= at < high for low, high in others):
+                continue
+            numbers.append(number)
+        return numbers
+
+    @staticmethod
+    def _parts(*words: str) -> list[tuple[int, int]]:
+        """The addresses of libraries with one of these words in their names: the same in the victims."""
         parts = []
-        with open("/proc/self/maps") as maps:  # the same in the victims
+        with open("/proc/self/maps") as maps:
             for line in maps:
-                if any(word in line.rpartition("/")[2] for word in libraries):
+                if any(word in line.rpartition("/")[2] for word in words):
                     low, _, high = line.split()[0].partition("-")
                     parts.append((int(low, 16), int(high, 16)))
-        return [number for number, at in enumerate(self.way) if any(low <= at < high for low, high in parts)]
+        return parts
 
 
 def unavailable() -> str | None:
