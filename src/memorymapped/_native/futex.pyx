@@ -457,6 +457,17 @@ cdef class Sleep:
 # ------------------------------------------------------------------------------------------------- several objects
 
 
+cdef int check_open(list handles) except -1:
+    """ClosedError if one of them is closed, also where another one decides."""
+    for handle in handles:
+        if isinstance(handle, Waitable):
+            if (<Waitable>handle).word == NULL:
+                (<Waitable>handle).raise_closed()
+        elif handle.closed:
+            handle._try_wait()  # says so
+    return 0
+
+
 cdef int try_one(object handle) except -1:
     if isinstance(handle, Waitable):
         return (<Waitable>handle).take()
@@ -487,6 +498,7 @@ def wait_any(list handles, double limit):
 
     A Waitable is slept on; anything else (mutexes) is asked by its `_try_wait` every 1 to 10 ms."""
     cdef Sleep sleep
+    check_open(handles)
     cdef int found = try_any(handles, None)
     if found >= 0:
         return found
@@ -515,10 +527,13 @@ cdef object take_all(list handles, list abandoned):
     were found abandoned."""
     cdef int i, taken = 0
     cdef list flags = []
-    for handle in handles:
-        if isinstance(handle, Waitable) and not (<Waitable>handle).ready():
-            return handle  # so that in most cases nothing is taken in vain
     missing = None
+    check_open(handles)
+    for handle in handles:
+        if isinstance(handle, Waitable) and not (<Waitable>handle).ready() and missing is None:
+            missing = handle
+    if missing is not None:
+        return missing  # so that in most cases nothing is taken in vain
     try:
         for handle in handles:
             try:
