@@ -24,7 +24,14 @@ from peers import peers
 from root import ROOT, SHM
 from support.actors import PRELUDE, Actor
 
-from memorymapped import FileMode, MemoryFaultError, MemoryMappedFile, MemoryMappedViewStream, guard_status
+from memorymapped import (
+    FileMode,
+    MemoryFaultError,
+    MemoryMappedFile,
+    MemoryMappedViewAccessor,
+    MemoryMappedViewStream,
+    guard_status,
+)
 from memorymapped import MemoryMappedFileAccess as Access
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -382,7 +389,7 @@ def test_more_views_than_the_system_gives() -> None:
         pytest.skip(f"this system gives {most} mappings to a process")
     guarded = guard_status().mappings
     with MemoryMappedFile.create_new(None, 8) as map_:
-        views = []
+        views: list[MemoryMappedViewAccessor] = []
         refused: OSError | MemoryError | None = None
         while refused is None and len(views) <= most:
             try:

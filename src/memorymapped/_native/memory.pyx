@@ -146,7 +146,8 @@ cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) exc
 
 @cython.no_gc_clear
 cdef class View:
-    """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream."""
+    """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream. `source` is what
+    it was made from, and knows the names and sizes that messages show."""
 
     def __cinit__(self, object source, int fd, long long offset, Py_ssize_t size, int protection, int flags,
                   size_t page, bint reads, bint writes, bint flushes):
@@ -220,6 +221,7 @@ cdef class View:
         raise ClosedError(f"{self!r}: the view is closed")
 
     def refuse_closed(self):
+        """Raises the ClosedError of a view that has been closed."""
         self.raise_closed()
 
     cdef int refuse(self, Py_ssize_t position, Py_ssize_t size, bint writing) except -1:
@@ -245,6 +247,7 @@ cdef class View:
         return 0
 
     def raise_fault(self, position, size):
+        """Raises the MemoryFaultError of lost bytes, which are told then: `close` does not raise it once more."""
         self.told = True
         if self.source is None:
             raise MemoryFaultError(EFAULT, "the memory behind the view is gone")
