@@ -9,7 +9,6 @@ from typing_extensions import disjoint_base
 LOCK_SIZE: int
 works: bool
 
-@final
 class RobustMutex:
     @property
     def acquisitions(self) -> int: ...
