@@ -26,6 +26,8 @@
 #ifndef MEMORYMAPPED_ROBUST_H
 #define MEMORYMAPPED_ROBUST_H
 
+#include "clock.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -125,13 +127,6 @@ static inline int mmf_trylock(mmf_lock *lock) { return pthread_mutex_trylock(&lo
 static inline int mmf_unlock(mmf_lock *lock) { return pthread_mutex_unlock(&lock->mutex); }
 
 static inline int mmf_consistent(mmf_lock *lock) { return pthread_mutex_consistent(&lock->mutex); }
-
-static inline double mmf_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
 
 static inline void mmf_breathe(void)
 {

@@ -180,6 +180,10 @@ cdef class RobustMutex:
         """0: another thread has it; 1: taken; 2: taken, and it had been abandoned. Never waits."""
         return self.take(0)
 
+    def take_again(self):
+        """Takes it, however long that is. Whether it had been abandoned."""
+        return self.take(-1.0) == ABANDONED
+
     def give_back(self, bint abandoned=False):
         """Releases once. RuntimeError if this thread does not own it."""
         self.give(abandoned)

@@ -36,14 +36,15 @@ class FairMutex(OwnedLock):
     for many turns. Here each waits for those before it, and no longer. The price is a change of the running thread at
     each hand-over, so that short sections are done more often with a plain one.
 
-    Everything else is as with `Mutex`: owner, recursion, abandonment, `with`, closing, names and scopes. The name is one
-    of its own kind, though, and .NET has no such kind: while somebody has a fair mutex open, its name cannot be opened as
-    a Mutex, and the other way round (WaitHandleCannotBeOpenedError). A waiter that ends, or gives up, leaves the queue,
-    and the others move up; one that is stopped (SIGSTOP) keeps its place, and those behind it wait. In a wait for
-    several objects (`wait_any`, `wait_all`) it has no place in the queue: it is taken when nobody owns it or waits.
+    Everything else is as with `Mutex`: owner, recursion, abandonment, `with`, closing, names and scopes. The name is
+    one of its own kind, though, and .NET has no such kind: while somebody has a fair mutex open, its name cannot be
+    opened as a Mutex, and the other way round (WaitHandleCannotBeOpenedError). A waiter that ends, or gives up, leaves
+    the queue, and the others move up; one that is stopped (SIGSTOP) keeps its place, and those behind it wait. In a
+    wait for several objects (`wait_any`, `wait_all`) it has no place in the queue: it is taken when nobody owns it or
+    waits.
 
-    254 threads at most own it or wait for it at the same time; RuntimeError for one more. A name is `X` or `User\\X` for
-    this user, `Local\\X` for this session, `Global\\X` for all users. Raises InvalidNameError, TypeError,
+    254 threads at most own it or wait for it at the same time; RuntimeError for one more. A name is `X` or `User\\X`
+    for this user, `Local\\X` for this session, `Global\\X` for all users. Raises InvalidNameError, TypeError,
     ForeignObjectError, WaitHandleCannotBeOpenedError, DamagedObjectError, PermissionError."""
 
     __slots__ = ()

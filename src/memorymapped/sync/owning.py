@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What all mutexes have in common: one thread owns them, and who meets an abandoned one is told.
 
-The compiled half (`MutexHandle`) takes and releases. `_core` is the mutex in shared memory, as all handles of this process
-share it; `_entry` is what a named one holds, and None for one without a name."""
+The compiled half (`MutexHandle`) takes and releases. `_core` is the mutex in shared memory, as all handles of this
+process share it; `_entry` is what a named one holds, and None for one without a name."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ class OwnedLock(MutexHandle):
         return MutexStatistics(self._opened(), 1 if self._entry is None else self._entry.handles)
 
     def __repr__(self) -> str:
-        what = "unnamed" if self.name is None else repr(self.name)
+        what = self._what()
         if self._core is None:
             return f"<{type(self).__name__} {what}, closed>"
         process, thread, _ = self._core.state
@@ -184,6 +184,10 @@ class OwnedLock(MutexHandle):
             "free" if thread is None else "owned by this thread" if self._core.owned else f"owned by process {process}"
         )
         return f"<{type(self).__name__} {what}, {owner}>"
+
+    def _what(self) -> str:
+        """Which one it is, for messages."""
+        return "unnamed" if self.name is None else repr(self.name)
 
     # -- abandoned
 
@@ -260,12 +264,19 @@ class OwnedLock(MutexHandle):
             self._left = core
         if self._entry is not None:
             self._entry.close()
-        elif core.owned:
+        else:
+            self._drop(core)
+
+    def _drop(self, core: RobustMutex) -> None:
+        """The end of one without a name, which has one handle."""
+        if core.owned:
             while core.depth > 1:
                 core.give_back()
             core.give_back(abandoned=True)
 
-    dispose = close
+    def dispose(self) -> None:
+        """The same as close, by its .NET name."""
+        self.close()
 
     def __del__(self) -> None:
         if getattr(self, "_core", None) is None:

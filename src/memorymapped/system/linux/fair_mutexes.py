@@ -6,8 +6,8 @@ handles of a name share who owns the mutex, and how often. An entry whose last h
 mutex back as abandoned. If another thread of ours owns it, the entry stays, and the name with it, until that thread has
 released it, or has ended and somebody looks; nothing owned, or waited for, is ever unmapped.
 
-A `Global\\` one may be used by every user, as .NET's global mutexes may (mode 0666): it is for users who trust each other.
-"""
+A `Global\\` one may be used by every user, as .NET's global mutexes may (mode 0666): it is for users who trust each
+other."""
 
 from __future__ import annotations
 

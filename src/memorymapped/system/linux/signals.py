@@ -107,7 +107,8 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
 
 
 def refuse_other_kind(name: Name, kind: str) -> None:
-    """WaitHandleCannotBeOpenedError if the name stands for an event, a semaphore or a fair mutex, and `kind` is another."""
+    """WaitHandleCannotBeOpenedError if the name stands for an event, a semaphore or a fair mutex, and `kind` is
+    another."""
     for other, what in _WORDS.items():
         if other != kind and is_live(name, other):
             raise WaitHandleCannotBeOpenedError(
