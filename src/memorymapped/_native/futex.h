@@ -12,6 +12,8 @@
 #ifndef MEMORYMAPPED_FUTEX_H
 #define MEMORYMAPPED_FUTEX_H
 
+#include "clock.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
@@ -121,13 +123,6 @@ static inline int mmf_sleep(double seconds)
 {
     struct timespec limit = mmf_timespec(seconds);
     return nanosleep(&limit, NULL) ? errno : 0;
-}
-
-static inline double mmf_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A robust mutex in shared memory, in the format of .NET's named mutex on Linux, and how a thread is told apart.
+ * A robust mutex in shared memory, in the format of .NET's named mutex on Linux.
  *
  * Layout, from `data` on (8-aligned; M = sizeof(pthread_mutex_t): 40 on x86-64, 48 on aarch64 with glibc):
  *
@@ -25,6 +25,8 @@
  */
 #ifndef MEMORYMAPPED_ROBUST_H
 #define MEMORYMAPPED_ROBUST_H
+
+#include "clock.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -64,41 +66,9 @@ typedef struct {
 
 #define MMF_INSIDE(lock) ((mmf_glibc_mutex *)&(lock)->mutex)
 
-/* ---- threads: a number that no other thread of this process ever has, and what a fork must renew */
-
-static uint64_t mmf_threads;
-static uint32_t mmf_process;
-static __thread uint64_t mmf_own_thread __attribute__((tls_model("initial-exec")));
-static __thread int mmf_own_locks __attribute__((tls_model("initial-exec"))); /* that it holds now */
-
-static inline uint64_t mmf_thread(void)
-{
-    if (__builtin_expect(mmf_own_thread == 0, 0))
-        mmf_own_thread = __atomic_add_fetch(&mmf_threads, 1, __ATOMIC_RELAXED);
-    return mmf_own_thread;
-}
-
-static void mmf_forked(void)
-{
-    mmf_process = (uint32_t)getpid();
-    mmf_own_thread = 0; /* what the parent's thread owns is not the child's */
-    mmf_own_locks = 0;
-}
-
-static inline void mmf_count_lock(int more) { mmf_own_locks += more; }
-
-static int mmf_start(void)
-{
-    mmf_process = (uint32_t)getpid();
-    return pthread_atfork(NULL, NULL, mmf_forked);
-}
-
-/* Whose turn it is to handle signals: Python's main thread is the process's first one. */
-static inline int mmf_is_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
-
 /* ---- the mutex */
 
-static int mmf_lock_init(mmf_lock *lock)
+static inline int mmf_lock_init(mmf_lock *lock)
 {
     pthread_mutexattr_t attributes;
     int rc = pthread_mutexattr_init(&attributes);
@@ -114,7 +84,7 @@ static int mmf_lock_init(mmf_lock *lock)
 }
 
 /* Is this a C library whose mutexes look as .NET's (which uses glibc's)? Zeros and the kind word are then a free one. */
-static int mmf_lock_works(void)
+static inline int mmf_lock_works(void)
 {
     mmf_lock made, meant;
     if (mmf_lock_init(&made))
@@ -152,12 +122,11 @@ static inline int mmf_claim_zeros(mmf_lock *lock)
                                        __ATOMIC_SEQ_CST) || kind == MMF_KIND;
 }
 
-static inline double mmf_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
+static inline int mmf_trylock(mmf_lock *lock) { return pthread_mutex_trylock(&lock->mutex); }
+
+static inline int mmf_unlock(mmf_lock *lock) { return pthread_mutex_unlock(&lock->mutex); }
+
+static inline int mmf_consistent(mmf_lock *lock) { return pthread_mutex_consistent(&lock->mutex); }
 
 static inline void mmf_breathe(void)
 {
@@ -169,7 +138,7 @@ static inline void mmf_breathe(void)
 }
 
 /* A short spin, for an owner at work on another processor: sleeping and being woken takes a hundred times as long. */
-static int mmf_lock_spin(mmf_lock *lock, int turns)
+static inline int mmf_lock_spin(mmf_lock *lock, int turns)
 {
     for (int i = 0; i < turns; i++) {
         uint32_t word = __atomic_load_n(&MMF_INSIDE(lock)->word, __ATOMIC_RELAXED);
@@ -184,7 +153,7 @@ static int mmf_lock_spin(mmf_lock *lock, int turns)
 }
 
 /* Waits `seconds` at most. The C library's own function, so that its waiters and .NET's stay in one queue. */
-static int mmf_lock_wait(mmf_lock *lock, double seconds)
+static inline int mmf_lock_wait(mmf_lock *lock, double seconds)
 {
     struct timespec until;
     clockid_t clock = CLOCK_MONOTONIC;
@@ -207,7 +176,7 @@ static int mmf_lock_wait(mmf_lock *lock, double seconds)
 
 /* ---- before the unlock: it writes through the list pointers, which lie in shared memory */
 
-static int mmf_peek(const void *address, void *to, size_t size)
+static inline int mmf_peek(const void *address, void *to, size_t size)
 {
     struct iovec own = {to, size}, there = {(void *)address, size};
     return process_vm_readv(getpid(), &own, 1, &there, 1, 0) == (ssize_t)size ? 0 : -1;
@@ -216,7 +185,7 @@ static int mmf_peek(const void *address, void *to, size_t size)
 /* Is the mutex in this thread's own list, and are its neighbours what its pointers say? Reads no address that could be
  * wrong but through the kernel. Called only if the pointers are not those seen after the lock: other robust mutexes
  * were locked or unlocked meanwhile, or somebody has written into the memory. */
-static int mmf_in_list(const mmf_lock *lock)
+static inline int mmf_in_list(const mmf_lock *lock)
 {
     const mmf_glibc_mutex *own = (const mmf_glibc_mutex *)&lock->mutex;
     const uintptr_t wanted = (uintptr_t)&own->after; /* the list leads through the `after` members */
@@ -244,7 +213,7 @@ static int mmf_in_list(const mmf_lock *lock)
 }
 
 /* Is there a thread of this number, in any process that we can see? */
-static int mmf_thread_exists(uint32_t thread)
+static inline int mmf_thread_exists(uint32_t thread)
 {
     return thread != 0 && (syscall(SYS_tkill, (long)thread, 0) == 0 || errno == EPERM);
 }

@@ -6,8 +6,19 @@ from memorymapped._native.memory cimport Mapping, mmf_region
 cdef extern from "robust.h" nogil:
     ctypedef struct mmf_lock:
         uint32_t process
-    uint64_t mmf_thread()
     int MMF_LOCK_SIZE
+
+# What `take` says.
+cdef enum:
+    BUSY = 0
+    TAKEN = 1
+    ABANDONED = 2
+
+cdef uint64_t this_thread() noexcept nogil
+cdef uint32_t this_process() noexcept nogil
+cdef void count_locks(int more) noexcept nogil
+
+cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock)
 
 
 cdef class RobustMutex:
@@ -26,13 +37,20 @@ cdef class RobustMutex:
     cdef readonly unsigned long long acquisitions
     cdef readonly unsigned long long waits
     cdef readonly unsigned long long abandonments
+    cdef object __weakref__
 
     cdef bint is_owned_by_us(self)
     cdef int take(self, double timeout) except -1
     cdef int give(self, bint abandoned) except -1
+    cdef int obtain(self, double timeout) except -1
+    cdef int let_go(self, bint abandoned) except -1
     cdef int look(self) except -1
-    cdef int wait(self, double timeout) except -1
+    cdef int check_limit(self) except -1
+    cdef int wait(self, mmf_lock *lock, double timeout) except -1
     cdef int taken(self, int rc) except -1
+    cdef void owned_through(self, mmf_lock *lock) noexcept
+    cdef int check_before_unlock(self, mmf_lock *lock) except -1
+    cdef void owned_no_more(self) noexcept
     cdef int refuse_state(self) except -1
 
 

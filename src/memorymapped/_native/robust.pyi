@@ -2,14 +2,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Self
 
 from typing_extensions import disjoint_base
 
 LOCK_SIZE: int
 works: bool
 
-@final
+@disjoint_base
 class RobustMutex:
     @property
     def acquisitions(self) -> int: ...
@@ -36,6 +36,7 @@ class RobustMutex:
     @when_free.setter
     def when_free(self, function: Callable[[], object] | None) -> None: ...
     def try_take(self) -> int: ...
+    def take_again(self) -> bool: ...
     def give_back(self, abandoned: bool = ...) -> None: ...
 
 def map_mutex(fd: int, size: int, position: int) -> RobustMutex: ...

@@ -7,8 +7,8 @@ A `RobustMutex` is this process's side of one mutex: the mapping, who of our thr
 of a process for one mutex share it. The memory's layout, and who writes what when, is in robust.h.
 
 - Recursion is counted here; the pthread mutex is locked once. Its owner is told by a number that no other thread of
-  this process ever has (thread ids are used again, and a fork copies them). So nobody takes himself for an owner who
-  has ended, and `count` is touched by the owner alone.
+  this process ever has (threads.h). So nobody takes himself for an owner who has ended, and `count` is touched by the
+  owner alone.
 - **Never unmapped while a thread of ours owns it**: the mutex stands in that thread's robust list, which the next lock
   of another mutex and the kernel, when the thread ends, walk through. A `RobustMutex` that is dropped while owned gives
   the mutex back as abandoned if the owner is the thread at work, and leaves the pages mapped for good if it is another.
@@ -16,6 +16,9 @@ of a process for one mutex share it. The memory's layout, and who writes what wh
   the count. Before each unlock the list pointers, through which the C library writes.
 - Waits are the C library's, in slices: on the main thread so that Ctrl-C is noticed, on all for a word that names an
   owner who does not exist.
+
+Locks that are made of more than one such mutex (fair.pyx, readers.pyx) derive from it: they say how they are obtained and
+let go; recursion, and what an owner is, stays as it is here.
 """
 from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
 from memorymapped.timeouts import seconds
@@ -49,10 +52,6 @@ cdef extern from "robust.h" nogil:
     int EOWNERDEAD, ENOTRECOVERABLE
     uint32_t MMF_NOBODY
     int MMF_MOST
-    int mmf_own_locks
-    void count_lock "mmf_count_lock"(int more)
-    uint32_t mmf_process
-    int mmf_start()
     int mmf_lock_works()
     int mmf_lock_init(mmf_lock *lock)
     void mmf_record(mmf_lock *lock, uint32_t process, int abandoned)
@@ -65,16 +64,17 @@ cdef extern from "robust.h" nogil:
     int mmf_in_list(const mmf_lock *lock)
     int mmf_thread_exists(uint32_t thread)
     mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
-    int mmf_trylock "pthread_mutex_trylock"(mmf_lock *mutex)
-    int mmf_unlock "pthread_mutex_unlock"(mmf_lock *mutex)
-    int mmf_consistent "pthread_mutex_consistent"(mmf_lock *mutex)
-    int mmf_is_main_thread()
+    int mmf_trylock(mmf_lock *lock)
+    int mmf_unlock(mmf_lock *lock)
+    int mmf_consistent(mmf_lock *lock)
 
-# What `take` says.
-cdef enum:
-    _FREE_FOR_OTHERS = 0
-    _TAKEN = 1
-    _ABANDONED = 2
+cdef extern from "threads.h" nogil:
+    int mmf_own_locks
+    uint32_t mmf_process
+    uint64_t mmf_thread()
+    void mmf_count_lock(int more)
+    int mmf_start()
+    int mmf_is_main_thread()
 
 cdef double MAIN_SLICE = 0.05  # seconds after which a wait on the main thread looks for Ctrl-C
 cdef double SLICE = 1.0        # and after which each looks whether the owner exists
@@ -90,6 +90,18 @@ works = bool(mmf_lock_works())
 """Whether this system's C library has mutexes of .NET's format."""
 
 
+cdef uint64_t this_thread() noexcept nogil:
+    return mmf_thread()
+
+
+cdef uint32_t this_process() noexcept nogil:
+    return mmf_process
+
+
+cdef void count_locks(int more) noexcept nogil:
+    mmf_count_lock(more)
+
+
 cdef class RobustMutex:
     """One mutex in shared memory, as this process sees it."""
 
@@ -101,6 +113,7 @@ cdef class RobustMutex:
             # Safe: what `give` does, without Python objects; the pointers are looked at before the C library uses them.
             if self.damage is None and self.before == MMF_INSIDE(self.lock).before and mmf_in_list(self.lock):
                 mmf_record(self.lock, MMF_NOBODY, 1)
+                mmf_count_lock(-1)
                 mmf_unlock(self.lock)
                 return
         elif self.damage is None and mmf_is_kind(self.lock):
@@ -167,27 +180,35 @@ cdef class RobustMutex:
         """0: another thread has it; 1: taken; 2: taken, and it had been abandoned. Never waits."""
         return self.take(0)
 
+    def take_again(self):
+        """Takes it, however long that is. Whether it had been abandoned."""
+        return self.take(-1.0) == ABANDONED
+
     def give_back(self, bint abandoned=False):
         """Releases once. RuntimeError if this thread does not own it."""
         self.give(abandoned)
 
     cdef int take(self, double timeout) except -1:
-        cdef uint64_t me = mmf_thread()
-        cdef int rc
-        if self.owner == me and self.count > 0:
+        if self.owner == mmf_thread() and self.count > 0:
             if self.task is not None:
                 raise RuntimeError("a task of this thread's event loop owns the mutex: a blocking wait here would never "
                                    "end, and the same task cannot take it twice; await wait_one_async")
             self.count += 1
-            return _TAKEN
+            return TAKEN
+        return self.obtain(timeout)
+
+    cdef int obtain(self, double timeout) except -1:
+        """Takes what this thread does not own."""
+        cdef int rc
         self.look()
         rc = mmf_trylock(self.lock)
         if rc == EBUSY and timeout != 0:
-            rc = self.wait(timeout)
+            self.waits += 1
+            rc = self.wait(self.lock, timeout)
         if rc == 0 or rc == EOWNERDEAD:
             return self.taken(rc)
         if rc == EBUSY or rc == ETIMEDOUT:
-            return _FREE_FOR_OTHERS
+            return BUSY
         self.damage = ("its last owner let it go without repairing it" if rc == ENOTRECOVERABLE
                        else f"the C library refuses it (error {rc})")
         self.refuse_state()
@@ -195,6 +216,10 @@ cdef class RobustMutex:
     cdef int look(self) except -1:
         if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
             self.refuse_state()
+        self.check_limit()
+        return 0
+
+    cdef int check_limit(self) except -1:
         if mmf_own_locks >= MMF_MOST:
             raise RuntimeError(f"this thread owns {mmf_own_locks} mutexes already: the kernel looks through about as "
                                "many when a thread dies, and would leave the others locked for ever")
@@ -218,12 +243,17 @@ cdef class RobustMutex:
             self.process = mmf_process
             self.refuse_state()
         if rc == EOWNERDEAD or mmf_was_abandoned(lock):
-            rc = _ABANDONED
+            rc = ABANDONED
             self.previous = lock.process
             self.abandonments += 1
         else:
-            rc = _TAKEN
+            rc = TAKEN
         mmf_record(lock, mmf_process, 0)
+        self.owned_through(lock)
+        return rc
+
+    cdef void owned_through(self, mmf_lock *lock) noexcept:
+        """From here on this thread owns it, while it has this mutex locked."""
         self.before = MMF_INSIDE(lock).before
         self.after = MMF_INSIDE(lock).after
         self.owner = mmf_thread()
@@ -231,11 +261,11 @@ cdef class RobustMutex:
         self.count = 1
         self.task = None
         self.acquisitions += 1
-        count_lock(1)
-        return rc
+        mmf_count_lock(1)
 
-    cdef int wait(self, double timeout) except -1:
-        """Waits for the pthread mutex: 0, EOWNERDEAD, ETIMEDOUT or what else the C library says."""
+    cdef int wait(self, mmf_lock *lock, double timeout) except -1:
+        """Waits for one of the pthread mutexes, `timeout` seconds at most: 0, EOWNERDEAD, ETIMEDOUT or what else the C
+        library says."""
         cdef Mapping mapping = self.mapping
         cdef bint main = mmf_is_main_thread()
         cdef double now = mmf_now()
@@ -244,9 +274,8 @@ cdef class RobustMutex:
         cdef double slice
         cdef uint32_t word, seen = 0
         cdef int rc
-        self.waits += 1
         with nogil:
-            rc = mmf_lock_spin(self.lock, SPINS)
+            rc = mmf_lock_spin(lock, SPINS)
         while rc == EBUSY or rc == ETIMEDOUT:
             now = mmf_now()
             if timeout >= 0 and now >= until:
@@ -255,14 +284,14 @@ cdef class RobustMutex:
             if timeout >= 0 and until - now < slice:
                 slice = until - now
             with nogil:
-                rc = mmf_lock_wait(self.lock, slice)
+                rc = mmf_lock_wait(lock, slice)
             if rc != ETIMEDOUT:
                 break
             PyErr_CheckSignals()
-            if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
+            if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
                 self.refuse_state()
             if mmf_now() >= next_look:
-                word = MMF_INSIDE(self.lock).word
+                word = MMF_INSIDE(lock).word
                 # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death.
                 if word == seen and not word & 0x40000000 and not mmf_thread_exists(word & 0x3FFFFFFF):
                     raise DamagedObjectError(EBADMSG, f"the mutex is damaged: it says that thread {word & 0x3FFFFFFF} "
@@ -273,13 +302,28 @@ cdef class RobustMutex:
         return rc
 
     cdef int give(self, bint abandoned) except -1:
-        cdef mmf_lock *lock = self.lock
-        cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
         if self.owner != mmf_thread() or self.count == 0:
             raise RuntimeError("this thread does not own the mutex: only who has taken it can release it")
         if self.count > 1:
             self.count -= 1
             return 0
+        self.let_go(abandoned)
+        if self.on_free is not None:
+            self.on_free()
+        return 0
+
+    cdef int let_go(self, bint abandoned) except -1:
+        """Gives back what this thread owns once."""
+        cdef mmf_lock *lock = self.lock
+        self.check_before_unlock(lock)
+        mmf_record(lock, MMF_NOBODY, abandoned)
+        self.owned_no_more()
+        mmf_unlock(lock)
+        return 0
+
+    cdef int check_before_unlock(self, mmf_lock *lock) except -1:
+        """Is the mutex what it was when this thread got it, so that the C library may write through its pointers?"""
+        cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
         if mmf_marked(self.region) or not mmf_is_kind(lock):
             self.damage = "somebody has written into its memory while it was owned"
             self.count = 0
@@ -288,15 +332,13 @@ cdef class RobustMutex:
             self.damage = "somebody has written over its list pointers while it was owned"
             self.count = 0
             self.refuse_state()
-        mmf_record(lock, MMF_NOBODY, abandoned)
+        return 0
+
+    cdef void owned_no_more(self) noexcept:
         self.count = 0
         self.owner = 0
         self.task = None
-        count_lock(-1)
-        mmf_unlock(lock)
-        if self.on_free is not None:
-            self.on_free()
-        return 0
+        mmf_count_lock(-1)
 
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
@@ -365,9 +407,9 @@ cdef class MutexHandle:
         cdef RobustMutex core = self.opened()
         cdef int got = core.take(-1.0 if timeout is None else seconds(timeout))
         if self.core is not core and got:
-            core.give(got == _ABANDONED)
+            core.give(got == ABANDONED)
             self.opened()
-        if got == _ABANDONED:
+        if got == ABANDONED:
             raise self._abandoned()
         return got != 0
 
@@ -385,9 +427,9 @@ cdef class MutexHandle:
                 limit = 0
         got = core.take(limit)
         if self.core is not core and got:
-            core.give(got == _ABANDONED)
+            core.give(got == ABANDONED)
             self.opened()
-        if got == _ABANDONED:
+        if got == ABANDONED:
             raise self._abandoned()
         return got != 0
 
@@ -415,9 +457,9 @@ cdef class MutexHandle:
     def __enter__(self):
         cdef RobustMutex core = self.opened()
         cdef int got = core.take(-1.0)
-        if got == _ABANDONED or self.core is not core:
+        if got == ABANDONED or self.core is not core:
             if self.core is not core:
-                core.give(got == _ABANDONED)
+                core.give(got == ABANDONED)
                 self.opened()
             self._entered_abandoned(None)
         return self

@@ -47,13 +47,14 @@ from ...errors import ForeignObjectError, InvalidNameError, WaitHandleCannotBeOp
 from ..names import Name, Scope
 from .backing import PAGE_SIZE, out_of_space
 from .objects import at_exit, process_lock
+from .places import FAIR, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..._native.robust import RobustMutex
 
-__all__ = ["NamedMutex", "open_mutex"]
+__all__ = ["NamedMutex", "is_in_use", "open_mutex"]
 
 TEMPORARY = "/tmp"  # .NET's, whatever TMPDIR says
 HEADER = bytes((0, 1))
@@ -177,6 +178,7 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
     if not robust.works:
         raise NotImplementedError("named mutexes need a C library whose mutexes are glibc's: .NET's are")
     place = _Place(name)
+    _check_fair(name)
     deadline = pause = 0.0
     while True:
         with process_lock:
@@ -512,6 +514,27 @@ def _check_twin(name: Name, place: _Place) -> None:
         f".NET on Linux.) Write {used!r} for that one{own}",
         other,
     )
+
+
+def _check_fair(name: Name) -> None:
+    """A fair mutex is a kind of its own, and a plain one beside it would exclude nobody who has that."""
+    if place_of(name, FAIR, create=False) is None:
+        return
+    from .signals import is_live
+
+    if is_live(name, FAIR):
+        raise WaitHandleCannotBeOpenedError(
+            errno.EINVAL, f"{name.given!r} is a fair mutex, not a mutex: open it as that, or take another name"
+        )
+
+
+def is_in_use(name: Name) -> bool:
+    """Whether anybody has the mutex of this name open."""
+    try:
+        status = os.stat(_Place(name).path, follow_symlinks=False)
+    except (InvalidNameError, OSError):
+        return False
+    return _is_used(status.st_dev, status.st_ino)
 
 
 def _is_used(device: int, inode: int) -> bool:

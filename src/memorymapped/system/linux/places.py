@@ -12,12 +12,25 @@ from . import directories
 if TYPE_CHECKING:
     from ..._native.lifetime import Directory
 
-__all__ = ["EVENT", "KINDS", "MAP", "SEMAPHORE", "SIDE", "Place", "folder_is_dead", "locate", "place_in", "place_of"]
+__all__ = [
+    "EVENT",
+    "FAIR",
+    "KINDS",
+    "MAP",
+    "SEMAPHORE",
+    "SIDE",
+    "Place",
+    "folder_is_dead",
+    "locate",
+    "place_in",
+    "place_of",
+]
 
 MAP = ".map"
 EVENT = ".event"
 SEMAPHORE = ".semaphore"
-KINDS = (MAP, EVENT, SEMAPHORE)  # the kind of an object is its file's suffix
+FAIR = ".fair"
+KINDS = (MAP, EVENT, SEMAPHORE, FAIR)  # the kind of an object is its file's suffix
 SIDE = ".name"  # behind the file's name: the true text of a long name
 
 

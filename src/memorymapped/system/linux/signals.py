@@ -21,18 +21,18 @@ from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError, WaitHan
 from ..names import Name, Scope
 from .global_scope import is_live_anywhere
 from .objects import acquire, leads_to, release
-from .places import EVENT, SEMAPHORE, Place, place_of
+from .places import EVENT, FAIR, SEMAPHORE, Place, place_of
 
 if TYPE_CHECKING:
     from ..._native.lifetime import Held
 
-__all__ = ["EVENT", "SEMAPHORE", "NamedSignal", "open_signal"]
+__all__ = ["EVENT", "SEMAPHORE", "NamedSignal", "is_live", "open_signal", "refuse_other_kind"]
 
 _MAGIC = b"\x89MMFSYN\n"
 _VERSION = 1
 _HEAD = struct.Struct("=8s4sIII8xII")  # magic, kind, version, parameter, 0; the word, the waiters
 _TAGS = {EVENT: b"EVNT", SEMAPHORE: b"SEMA"}
-_WORDS = {EVENT: "an event", SEMAPHORE: "a semaphore"}
+_WORDS = {EVENT: "an event", SEMAPHORE: "a semaphore", FAIR: "a fair mutex"}
 _LARGEST = {EVENT: 1, SEMAPHORE: LARGEST_COUNT}
 assert _HEAD.size == WORD_OFFSET + 8
 
@@ -88,7 +88,7 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
     try:
         held, place = acquire(name, kind, how, os.O_RDWR, RECORD_SIZE, True, prepare)
     except FileNotFoundError:
-        _refuse_other_kind(name, kind)
+        refuse_other_kind(name, kind)
         raise WaitHandleNotFoundError(
             errno.ENOENT, f"nobody holds {_WORDS[kind]} named {name.given!r}: it ends with its last holder"
         ) from None
@@ -97,7 +97,7 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
         if held.created:
             signal.parameter = parameter
             # After it can be seen: of two that create the name at once as two kinds, one sees the other.
-            _refuse_other_kind(name, kind)
+            refuse_other_kind(name, kind)
         else:
             signal.parameter = _read(held.fd, kind, name)
     except BaseException:
@@ -106,15 +106,18 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
     return signal
 
 
-def _refuse_other_kind(name: Name, kind: str) -> None:
+def refuse_other_kind(name: Name, kind: str) -> None:
+    """WaitHandleCannotBeOpenedError if the name stands for an event, a semaphore or a fair mutex, and `kind` is
+    another."""
     for other, what in _WORDS.items():
-        if other != kind and _is_live(name, other):
+        if other != kind and is_live(name, other):
             raise WaitHandleCannotBeOpenedError(
                 errno.EINVAL, f"{name.given!r} is {what}, not {_WORDS[kind]}: open it as that, or take another name"
             )
 
 
-def _is_live(name: Name, kind: str) -> bool:
+def is_live(name: Name, kind: str) -> bool:
+    """Whether somebody holds an object of this name and kind."""
     place = place_of(name, kind, create=False)
     if place is None:
         return False

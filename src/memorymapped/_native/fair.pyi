@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+from typing import final
+
+from .robust import RobustMutex
+
+SIZE: int
+MOST: int
+
+@final
+class FairCore(RobustMutex):
+    @property
+    def queue_length(self) -> int: ...
+    @property
+    def ticket(self) -> int: ...
+
+def blank() -> bytes: ...
+def map_fair(fd: int) -> FairCore: ...
+def unnamed_fair() -> FairCore: ...
+def check(self: FairCore) -> None: ...

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: MIT
+from memorymapped._native.memory cimport Mapping, View, mmf_region
+
+
+cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alignment, char **address)
+
+
+cdef class Atomic:
+    cdef Mapping mapping  # None: closed
+    cdef mmf_region *region
+    cdef char *at         # NULL: closed
+    cdef int width
+    cdef int kind
+    cdef object __weakref__
+
+    cdef int raise_closed(self) except -1
+    cdef int check_fault(self) except -1
+    cdef object shown(self, unsigned long long value)
+    cdef object fetch(self, int what, object operand)

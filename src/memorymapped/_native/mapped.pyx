@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""What synchronizes at a place inside a mapped view: locks, events, semaphores, atomic integers.
+
+Each has a reference to the mapping, as a buffer has: the view and the map may be closed. Zeroed memory is a free object
+of each kind, and nothing has to be made before it is used:
+
+- a lock becomes one by the store of its kind word, whoever is first (`mmf_claim_zeros`);
+- an event is [word, mode + 1] and a semaphore [count, maximum], each followed by the number of waiters: the first two are
+  set by one compare-and-swap of 8 bytes from zero. Whoever comes second finds the mode or the maximum, and takes it;
+- an atomic integer is an integer.
+
+A fault in the mapping (its file was truncated, its disk failed) ends all that is in it: every operation raises.
+"""
+import io
+
+from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
+
+cimport cython
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EBADMSG, EFAULT
+from libc.limits cimport INT_MAX
+from libc.stdint cimport uint32_t, uint64_t, uintptr_t
+from libc.string cimport memcpy
+from memorymapped._native.futex cimport (
+    Event, Semaphore, Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_word_load)
+from memorymapped._native.memory cimport (
+    MMF_INT32, MMF_INT64, MMF_UINT32, MMF_UINT64, Mapping, View, mmf_marked, mmf_pack, mmf_position, mmf_region,
+    mmf_unpack)
+from memorymapped._native.robust cimport RobustMutex, mmf_lock, new_mutex
+
+cdef extern from "robust.h" nogil:
+    int MMF_LOCK_SIZE
+    bint mmf_is_kind(const mmf_lock *lock)
+    bint mmf_claim_zeros(mmf_lock *lock)
+
+cdef extern from "atomics.h" nogil:
+    int MMF_ADD, MMF_SUB, MMF_AND, MMF_OR, MMF_XOR
+    uint64_t mmf_atomic_load(const char *at, int width)
+    void mmf_atomic_store(char *at, int width, uint64_t value)
+    uint64_t mmf_atomic_exchange(char *at, int width, uint64_t value)
+    bint mmf_atomic_compare_exchange(char *at, int width, uint64_t expected, uint64_t desired)
+    uint64_t mmf_atomic_fetch(int what, char *at, int width, uint64_t value)
+    uint32_t *mmf_atomic_word(char *at, int width)
+
+cdef extern from "Python.h":
+    object PyNumber_Index(object value)
+    unsigned long long PyLong_AsUnsignedLongLongMask(object value) except? 0xFFFFFFFFFFFFFFFF
+
+cdef enum:
+    _SIGNAL_SIZE = 16
+    _ALIGNMENT = 8
+LOCK_SIZE = MMF_LOCK_SIZE
+SIGNAL_SIZE = _SIGNAL_SIZE
+ALIGNMENT = _ALIGNMENT
+
+cdef double LOOK_AGAIN = 0.25  # seconds: a notifier may die between its store and its call
+
+
+# ------------------------------------------------------------------------------------------------------ the place
+
+
+cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alignment, char **address):
+    """Where `size` bytes at `position` of a view are. The caller keeps the mapping."""
+    cdef Py_ssize_t at = mmf_position(position)
+    if not view.writes or view.data == NULL:
+        view.refuse(at, size, True)
+    if not view.reads:
+        view.refuse(at, size, False)
+    if at < 0 or at > view.size - size:
+        view.refuse(at, size, True)
+    if view.own_pages:
+        raise io.UnsupportedOperation(f"{view!r} is copy on write: what is written there nobody else sees, so nothing in it "
+                                      "can synchronize. Create the view for reading and writing")
+    # Safe: the bounds are checked, and no Python code has run since.
+    address[0] = view.data + at
+    if <uintptr_t>address[0] & (alignment - 1):
+        raise ValueError(f"position {at} of {view!r}, which begins at {view.offset}, is no multiple of {alignment} in the "
+                         "file: it must be")
+    return view.mapping
+
+
+cdef int refuse_fault(object what) except -1:
+    raise MemoryFaultError(EFAULT, f"the memory of {what} is gone: its file was truncated, or its disk failed")
+
+
+def key_of(View view not None, position):
+    """(device, inode, position in the file): the same for each view of the same bytes."""
+    return view.source.device, view.source.inode, view.offset + mmf_position(position)
+
+
+# ---------------------------------------------------------------------------------------------------------- locks
+
+
+def lock_at(View view not None, position):
+    """The mutex at `position`, and whether it was zeros before."""
+    cdef char *address
+    cdef Mapping mapping = locate(view, position, MMF_LOCK_SIZE, _ALIGNMENT, &address)
+    cdef mmf_lock *lock = <mmf_lock *>address
+    cdef bint fresh = not mmf_is_kind(lock)
+    cdef RobustMutex core
+    if fresh:
+        claim(lock, address, MMF_LOCK_SIZE, position)
+    if mmf_marked(mapping.region):
+        refuse_fault("the lock")
+    core = new_mutex(mapping, lock)
+    return core, fresh
+
+
+cdef int claim(mmf_lock *lock, const char *address, Py_ssize_t size, object position) except -1:
+    """Makes zeros a free mutex. DamagedObjectError for other bytes, if nobody has made them one meanwhile."""
+    cdef Py_ssize_t i
+    for i in range(size):
+        if address[i] != 0 and not mmf_is_kind(lock):
+            raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no lock: zeros make a free one")
+    if not mmf_claim_zeros(lock):
+        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no lock: zeros make a free one")
+    return 0
+
+
+# ------------------------------------------------------------------------------------------- events and semaphores
+
+
+cdef object settle(Waitable self, View view, object position, uint32_t value, uint32_t parameter, uint32_t least,
+                   uint32_t most):
+    """Puts a signal to its place. `parameter`, from `least` to `most`, counts if this is the first. Returns what it is,
+    and whether this was the first."""
+    cdef char *address
+    cdef Mapping mapping = locate(view, position, _SIGNAL_SIZE, _ALIGNMENT, &address)
+    cdef uint32_t pair[2]
+    cdef uint64_t both
+    pair[0] = value
+    pair[1] = parameter
+    memcpy(&both, pair, 8)
+    cdef bint created = mmf_atomic_compare_exchange(address, 8, 0, both)
+    cdef uint32_t found = mmf_word_load(<uint32_t *>(address + 4))
+    if mmf_marked(mapping.region):
+        refuse_fault("the signal")
+    if not least <= found <= most:
+        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not what they should be (there is a {found} where "
+                                 f"{least} to {most} is allowed): zeros make a new one")
+    self.place(mapping, address, address + 8)
+    return found, bool(created)
+
+
+cdef class PlacedEvent(Event):
+    """The compiled half of MappedEvent."""
+
+    def _settle(self, View view not None, position, bint initial_state, uint32_t mode):
+        found, created = settle(self, view, position, initial_state, mode + 1, 1, 2)
+        self.parameter = found - 1
+        return created
+
+
+cdef class PlacedSemaphore(Semaphore):
+    """The compiled half of MappedSemaphore."""
+
+    def _settle(self, View view not None, position, uint32_t initial_count, uint32_t maximum_count):
+        found, created = settle(self, view, position, initial_count, maximum_count, 1, INT_MAX)
+        self.parameter = found
+        return created
+
+
+# --------------------------------------------------------------------------------------------------------- atomics
+
+
+cdef class Atomic:
+    """The base of the atomic integers. Every operation is sequentially consistent, and none waits but `wait`.
+
+    A value must fit: ValueOutOfRangeError. What `fetch_add` and its like are given is taken modulo 2**32 or 2**64, and
+    their result wraps around, as in C: adding -1 to an unsigned 0 makes the largest number. All raise ClosedError, and
+    MemoryFaultError if the memory is gone."""
+
+    def _settle(self, View view not None, position, bint wide, bint signed):
+        cdef char *address
+        cdef int width = 8 if wide else 4
+        cdef Mapping mapping = locate(view, position, width, width, &address)
+        if self.at != NULL:
+            raise RuntimeError(f"{self!r} has been made already")
+        self.mapping = mapping
+        self.region = mapping.region
+        self.width = width
+        if wide:
+            self.kind = MMF_INT64 if signed else MMF_UINT64
+        else:
+            self.kind = MMF_INT32 if signed else MMF_UINT32
+        self.at = address
+
+    def close(self):
+        """Lets go of the map; a second call does nothing. The number stays as it is."""
+        cdef Mapping mapping = self.mapping
+        self.at = NULL
+        self.region = NULL
+        self.mapping = None
+
+    @property
+    def closed(self):
+        """True after close()."""
+        return self.at == NULL
+
+    cdef int raise_closed(self) except -1:
+        raise ClosedError(f"{self!r} is closed")
+
+    cdef int check_fault(self) except -1:
+        refuse_fault(repr(self))
+
+    cdef object shown(self, unsigned long long value):
+        return mmf_unpack(self.kind, <char *>&value)
+
+    def load(self):
+        """The number."""
+        if self.at == NULL:
+            self.raise_closed()
+        cdef uint64_t value = mmf_atomic_load(self.at, self.width)
+        if mmf_marked(self.region):
+            self.check_fault()
+        return self.shown(value)
+
+    def store(self, value):
+        """Sets the number."""
+        cdef uint64_t new = 0
+        mmf_pack(self.kind, value, <char *>&new)
+        if self.at == NULL:
+            self.raise_closed()
+        mmf_atomic_store(self.at, self.width, new)
+        if mmf_marked(self.region):
+            self.check_fault()
+
+    def exchange(self, value):
+        """Sets the number, and returns what it was."""
+        cdef uint64_t new = 0
+        mmf_pack(self.kind, value, <char *>&new)
+        if self.at == NULL:
+            self.raise_closed()
+        new = mmf_atomic_exchange(self.at, self.width, new)
+        if mmf_marked(self.region):
+            self.check_fault()
+        return self.shown(new)
+
+    def compare_exchange(self, expected, desired):
+        """Sets the number to `desired` if it is `expected`. Returns whether it was."""
+        cdef uint64_t old = 0, new = 0
+        mmf_pack(self.kind, expected, <char *>&old)
+        mmf_pack(self.kind, desired, <char *>&new)
+        if self.at == NULL:
+            self.raise_closed()
+        cdef bint done = mmf_atomic_compare_exchange(self.at, self.width, old, new)
+        if mmf_marked(self.region):
+            self.check_fault()
+        return done
+
+    cdef object fetch(self, int what, object operand):
+        cdef uint64_t value = PyLong_AsUnsignedLongLongMask(PyNumber_Index(operand))
+        if self.at == NULL:
+            self.raise_closed()
+        value = mmf_atomic_fetch(what, self.at, self.width, value)
+        if mmf_marked(self.region):
+            self.check_fault()
+        return self.shown(value)
+
+    def fetch_add(self, operand=1):
+        """Adds, and returns what it was before."""
+        return self.fetch(MMF_ADD, operand)
+
+    def fetch_sub(self, operand=1):
+        """Subtracts, and returns what it was before."""
+        return self.fetch(MMF_SUB, operand)
+
+    def fetch_and(self, operand):
+        """Keeps the bits that `operand` has too, and returns what it was before."""
+        return self.fetch(MMF_AND, operand)
+
+    def fetch_or(self, operand):
+        """Sets the bits that `operand` has, and returns what it was before."""
+        return self.fetch(MMF_OR, operand)
+
+    def fetch_xor(self, operand):
+        """Turns the bits that `operand` has, and returns what it was before."""
+        return self.fetch(MMF_XOR, operand)
+
+    def wait(self, expected, timeout=None):
+        """Sleeps while the number is `expected`, at most `timeout` (seconds or a timedelta; None: for ever; 0: a look).
+        Whether it is another number now. Who changes it calls `notify`; without that a change is noticed within a
+        quarter of a second. A number that was changed and changed back may not be noticed."""
+        cdef uint64_t old = 0
+        cdef double limit, deadline, time
+        cdef uint32_t *word
+        cdef int width = self.width
+        cdef Mapping mapping
+        mmf_pack(self.kind, expected, <char *>&old)
+        limit = limit_of(timeout)
+        deadline = mmf_now() + limit
+        while True:
+            if self.at == NULL:
+                self.raise_closed()
+            mapping = self.mapping
+            if mmf_atomic_load(self.at, width) != old:
+                if mmf_marked(self.region):
+                    self.check_fault()
+                return True
+            if mmf_marked(self.region):
+                self.check_fault()
+            time = LOOK_AGAIN
+            if limit >= 0:
+                time = min(time, deadline - mmf_now())
+                if time <= 0:
+                    return False
+            word = mmf_atomic_word(self.at, width)
+            # Safe: `mapping` keeps the word, whoever closes this.
+            with nogil:
+                mmf_futex_wait(word, <uint32_t>old, time)
+            PyErr_CheckSignals()
+
+    def notify(self, count=1):
+        """Wakes `count` of those who `wait`, to look at the number again. Always a system call."""
+        cdef Py_ssize_t many = mmf_position(count)
+        if self.at == NULL:
+            self.raise_closed()
+        if many > 0:
+            mmf_futex_wake(mmf_atomic_word(self.at, self.width), <int>min(many, <Py_ssize_t>INT_MAX))
+        if mmf_marked(self.region):
+            self.check_fault()
+
+    def notify_all(self):
+        """Wakes all who `wait`."""
+        self.notify(INT_MAX)

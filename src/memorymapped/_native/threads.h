@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How a thread is told apart: by a number that no other thread of this process ever has (thread ids are used again, and
+ * a fork copies them); and what a fork must renew.
+ *
+ * The numbers are this header's own variables, so one module alone includes it (robust.pyx); the others ask that one.
+ */
+#ifndef MEMORYMAPPED_THREADS_H
+#define MEMORYMAPPED_THREADS_H
+
+#include <pthread.h>
+#include <stdint.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static uint64_t mmf_threads;
+static uint32_t mmf_process;
+static __thread uint64_t mmf_own_thread __attribute__((tls_model("initial-exec")));
+static __thread int mmf_own_locks __attribute__((tls_model("initial-exec"))); /* that it holds now */
+
+static inline uint64_t mmf_thread(void)
+{
+    if (__builtin_expect(mmf_own_thread == 0, 0))
+        mmf_own_thread = __atomic_add_fetch(&mmf_threads, 1, __ATOMIC_RELAXED);
+    return mmf_own_thread;
+}
+
+static void mmf_forked(void)
+{
+    mmf_process = (uint32_t)getpid();
+    mmf_own_thread = 0; /* what the parent's thread owns is not the child's */
+    mmf_own_locks = 0;
+}
+
+static inline void mmf_count_lock(int more) { mmf_own_locks += more; }
+
+static int mmf_start(void)
+{
+    mmf_process = (uint32_t)getpid();
+    return pthread_atfork(NULL, NULL, mmf_forked);
+}
+
+/* Whose turn it is to handle signals: Python's main thread is the process's first one. */
+static inline int mmf_is_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
+
+#endif

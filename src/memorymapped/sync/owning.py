@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: MIT
+"""What all mutexes have in common: one thread owns them, and who meets an abandoned one is told.
+
+The compiled half (`MutexHandle`) takes and releases. `_core` is the mutex in shared memory, as all handles of this
+process share it; `_entry` is what a named one holds, and None for one without a name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sys
+import warnings
+
+from .._native.robust import MutexHandle
+from .._typing import TYPE_CHECKING
+from ..errors import AbandonedMutexError, ClosedError, WaitHandleNotFoundError
+from ..record import Record
+from ..system.names import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Protocol, Self
+
+    from .._native.robust import RobustMutex
+    from ..system.names import Name
+
+    class Entry(Protocol):
+        """A named mutex as this process has it open."""
+
+        @property
+        def name(self) -> Name: ...
+        @property
+        def core(self) -> RobustMutex: ...
+        @property
+        def handles(self) -> int: ...
+        @property
+        def device(self) -> int: ...
+        @property
+        def inode(self) -> int: ...
+        def close(self) -> None:
+            """Closes one handle."""
+
+
+__all__ = ["MutexStatistics", "OwnedLock", "PreviousOwner"]
+
+
+class PreviousOwner(Record):
+    """What is known of who abandoned a mutex: `process` is its process id, None if it left none."""
+
+    __slots__ = ("process",)
+
+    def __init__(self, process: int | None) -> None:
+        self.process = process
+
+
+class MutexStatistics(Record):
+    """A mutex as it was a moment ago.
+
+    `owner_process` and `owner_thread` are the ids of who owns it (None: nobody, or not known), `has_waiters` whether a
+    thread sleeps until it is free. This process's own share: `handles` open, `acquisitions`, `waits` (acquisitions that
+    could not be had at once), `abandonments` (found abandoned)."""
+
+    __slots__ = (
+        "abandonments",
+        "acquisitions",
+        "handles",
+        "has_waiters",
+        "owner_process",
+        "owner_thread",
+        "waits",
+    )
+
+    def __init__(self, core: RobustMutex, handles: int) -> None:
+        self.owner_process, self.owner_thread, self.has_waiters = core.state
+        self.handles = handles
+        self.acquisitions = core.acquisitions
+        self.waits = core.waits
+        self.abandonments = core.abandonments
+
+
+class OwnedLock(MutexHandle):
+    """Base of Mutex, FairMutex, MappedLock and the two sides of MappedReaderWriterLock."""
+
+    __slots__ = ("_entry", "_left", "created_new", "on_abandoned")
+
+    created_new: bool
+    """Whether this call made the mutex: False if somebody had it open already."""
+
+    on_abandoned: Callable[[Self], object] | None
+    """What a `with` calls, owning, when it finds the mutex abandoned."""
+
+    _entry: Entry | None
+    _left: RobustMutex | None
+    """After close: the mutex, if another thread owned it then, which may be about to release it by this handle."""
+
+    def _make(self, initially_owned: bool, name: str | None, on_abandoned: Callable[[Self], object] | None) -> None:
+        """What the constructors of named kinds do."""
+        self._entry = self._left = None
+        self.created_new = True
+        self.on_abandoned = on_abandoned
+        if not isinstance(initially_owned, (bool, int)):
+            raise TypeError(
+                f"initially_owned is True or False, not {type(initially_owned).__name__}: the name comes second"
+            )
+        if name is not None and name != "":
+            entry, created = self._open(parse(name), create=True, initially_owned=bool(initially_owned))
+            assert entry is not None
+            self._adopt(entry, created)
+            return
+        self._core = self._unnamed()
+        if initially_owned:
+            self._core.try_take()
+
+    def _adopt(self, entry: Entry, created: bool) -> None:
+        self._entry = entry
+        self._core = entry.core
+        self.created_new = created
+
+    @staticmethod
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Entry | None, bool]:
+        """The mutex of a name, and whether this call has made it; None if there is none and none is to be made."""
+        raise NotImplementedError
+
+    @staticmethod
+    def _unnamed() -> RobustMutex:
+        """A new one without a name."""
+        raise NotImplementedError
+
+    @classmethod
+    def open_existing(cls, name: str) -> Self:
+        """The mutex that somebody has open under this name. WaitHandleNotFoundError (a FileNotFoundError) if nobody
+        has; TypeError, ValueError ("" as a name) and the errors of the constructor."""
+        mutex = cls.try_open_existing(name)
+        if mutex is None:
+            raise WaitHandleNotFoundError(
+                errno.ENOENT, f"nobody has a mutex named {name!r} open: it ends with the last who has"
+            )
+        return mutex
+
+    @classmethod
+    def try_open_existing(cls, name: str) -> Self | None:
+        """As `open_existing`, but None if nobody has a mutex of this name open."""
+        if name is None:
+            raise TypeError("a mutex is opened by its name, not None")
+        entry, _ = cls._open(parse(name), create=False)
+        if entry is None:
+            return None
+        mutex = cls.__new__(cls)
+        mutex._left = mutex.on_abandoned = None
+        mutex._adopt(entry, False)
+        return mutex
+
+    # -- what it is
+
+    @property
+    def name(self) -> str | None:
+        """The name as it was given; None for one without."""
+        return None if self._entry is None else self._entry.name.given
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self._core is None
+
+    @property
+    def owned(self) -> bool:
+        """Whether the calling thread owns it."""
+        return self._core is not None and self._core.owned
+
+    def locked(self) -> bool:
+        """Whether anybody owns it right now, as Python's locks tell it. ClosedError."""
+        return self._opened().state[1] is not None
+
+    def statistics(self) -> MutexStatistics:
+        """Who owns it, whether somebody waits, and this process's counts. ClosedError."""
+        return MutexStatistics(self._opened(), 1 if self._entry is None else self._entry.handles)
+
+    def __repr__(self) -> str:
+        what = self._what()
+        if self._core is None:
+            return f"<{type(self).__name__} {what}, closed>"
+        process, thread, _ = self._core.state
+        owner = (
+            "free" if thread is None else "owned by this thread" if self._core.owned else f"owned by process {process}"
+        )
+        return f"<{type(self).__name__} {what}, {owner}>"
+
+    def _what(self) -> str:
+        """Which one it is, for messages."""
+        return "unnamed" if self.name is None else repr(self.name)
+
+    # -- abandoned
+
+    @contextlib.contextmanager
+    def recovering(self, repair: Callable[[Self], object]) -> Iterator[Self]:
+        """`with mutex.recovering(repair):` is `with mutex:` that calls `repair(mutex)`, owning, if it finds the mutex
+        abandoned. If `repair` raises, the mutex is given back marked as abandoned."""
+        try:
+            self.wait_one()
+        except AbandonedMutexError:
+            self._entered_abandoned(repair)
+        try:
+            yield self
+        finally:
+            self.release_mutex()
+
+    def _entered_abandoned(self, repair: Callable[[Self], object] | None) -> None:
+        """A `with` owns it and has found it abandoned: the body runs only if it was repaired."""
+        repair = repair or self.on_abandoned
+        core = self._opened()
+        if repair is None:
+            core.give_back(abandoned=True)
+            raise self._abandoned(owned=False)
+        try:
+            repair(self)
+        except BaseException:
+            core.give_back(abandoned=True)
+            raise
+
+    def _abandoned(self, *, owned: bool = True) -> AbandonedMutexError:
+        process = self._opened().last_owner
+        who = f"process {process}" if process is not None else "its previous owner"
+        what = "mutex" if self.name is None else f"mutex {self.name!r}"
+        how = (
+            "it is owned by this thread now: look at what it guards, and release it"
+            if owned
+            else "it was given back, marked as abandoned: on_abandoned= or recovering() repair"
+        )
+        return AbandonedMutexError(
+            f"the {what} was abandoned by {who}; {how}", mutex=self, owned=owned, previous_owner=PreviousOwner(process)
+        )
+
+    # -- the private protocol of waits for several objects
+
+    def _try_wait(self) -> bool:
+        got = self._opened().try_take()
+        if got == 2:
+            raise self._abandoned()
+        return got != 0
+
+    def _give_back(self, abandoned: bool = False) -> None:
+        self._opened().give_back(abandoned)
+
+    def _futex(self) -> None:
+        return None  # to sleep on a mutex in a format that others wait on would strand them: it is looked at
+
+    _kind = "mutex"
+
+    def _order(self) -> tuple[str, int, int]:
+        return (
+            (self._kind, 0, id(self._core))
+            if self._entry is None
+            else (self._kind, self._entry.device, self._entry.inode)
+        )
+
+    # -- the end
+
+    def close(self) -> None:
+        """Closes this handle; a second call does nothing. See the class for a mutex that is owned."""
+        core, self._core = self._core, None
+        if core is None:
+            return
+        if core.owned_by_us and not core.owned:
+            self._left = core
+        if self._entry is not None:
+            self._entry.close()
+        else:
+            self._drop(core)
+
+    def _drop(self, core: RobustMutex) -> None:
+        """The end of one without a name, which has one handle."""
+        if core.owned:
+            while core.depth > 1:
+                core.give_back()
+            core.give_back(abandoned=True)
+
+    def dispose(self) -> None:
+        """The same as close, by its .NET name."""
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_core", None) is None:
+            return
+        try:
+            if self._entry is not None and not sys.is_finalizing():
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+        finally:  # warnings may be errors
+            self.close()
+
+    def _opened(self) -> RobustMutex:
+        core = self._core
+        if core is None:
+            raise ClosedError(f"{self!r}: the mutex is closed")
+        return core
+
+    def _release_closed(self) -> None:
+        """`release_mutex` of a closed handle: for a thread that owned the mutex when another one closed it."""
+        if not self._leave_closed():
+            raise ClosedError(f"{self!r}: the mutex is closed")
+
+    def _leave_closed(self) -> bool:
+        """The end of a `with` whose mutex was closed meanwhile. By this thread: it was given back then."""
+        core = self._left
+        if core is None or not core.owned:
+            return False
+        core.give_back()
+        return True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        entry = self._entry
+        if entry is None or self._core is None:
+            raise TypeError(f"{self!r} cannot be pickled: only an open mutex with a name can be found elsewhere")
+        return _reopen, (type(self), entry.name.given, entry.device, entry.inode)
+
+
+def _reopen(cls: type[OwnedLock], name: str, device: int, inode: int) -> OwnedLock:
+    """Unpickles: opens the name, if it still stands for the same mutex."""
+    mutex = cls.open_existing(name)
+    entry = mutex._entry
+    assert entry is not None
+    if (entry.device, entry.inode) != (device, inode):
+        mutex.close()
+        raise FileNotFoundError(
+            errno.ENOENT, f"the mutex {name!r} was closed by all, and made anew since it was pickled"
+        )
+    return mutex

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT
+"""MappedReaderWriterLock: many readers or one writer, inside a mapped view."""
+
+from __future__ import annotations
+
+from operator import index
+
+from .._native import mapped, readers
+from .._native.mapped import key_of
+from .._native.memory import adopt_methods
+from .._native.readers import ReadingSide, WritingSide, readers_at
+from .._native.robust import is_mutex
+from .._typing import TYPE_CHECKING
+from ..record import Record
+from .owning import OwnedLock
+from .places import Key, not_pickled, shared
+
+if TYPE_CHECKING:
+    from _weakref import ref
+    from collections.abc import Callable
+    from typing import Self, SupportsIndex
+
+    from .._native.memory import View
+    from .._native.robust import RobustMutex
+
+__all__ = ["MappedReader", "MappedReaderWriterLock", "MappedWriter", "ReaderWriterStatistics"]
+
+
+class ReaderWriterStatistics(Record):
+    """A reader-writer lock as it was a moment ago: `readers`, how many threads read; `writer_process` and
+    `writer_thread`, who writes (None: nobody); `has_waiters`, whether a thread sleeps until a writer has finished."""
+
+    __slots__ = ("has_waiters", "readers", "writer_process", "writer_thread")
+
+    def __init__(self, sides: _Sides) -> None:
+        self.writer_process, self.writer_thread, self.has_waiters = sides.writing.state
+        self.readers = 0 if self.writer_thread is not None else sides.reading.readers
+
+
+class _Sides:
+    """Both sides of one lock, as all objects of this process for its place share them."""
+
+    __slots__ = ("__weakref__", "reading", "writing")
+
+    def __init__(self, reading: ReadingSide, writing: WritingSide) -> None:
+        self.reading = reading
+        self.writing = writing
+
+    def is_usable(self) -> bool:
+        return is_mutex(self.writing)
+
+
+_pairs: dict[Key, ref[_Sides]] = {}
+
+
+class _Side(OwnedLock):
+    """One side of a MappedReaderWriterLock: a lock with the methods of MappedLock."""
+
+    __slots__ = ("_key", "_sides", "position")
+
+    def __init__(
+        self, sides: _Sides, core: RobustMutex, key: Key, position: int, on_abandoned: Callable[[Self], object] | None
+    ) -> None:
+        self._entry = self._left = None
+        self.created_new = False
+        self.on_abandoned = on_abandoned
+        self._sides = sides
+        self._core = core
+        self._key = key
+        self.position = position
+
+    def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
+        return self._kind, *self._key
+
+    def _drop(self, core: RobustMutex) -> None:
+        """Nothing: the last reference to the core gives back what this thread owns."""
+
+    __reduce__ = not_pickled
+
+
+@adopt_methods
+class MappedReader(_Side):
+    """The lock as readers take it."""
+
+    __slots__ = ()
+    _kind = "reading"
+
+    def __repr__(self) -> str:
+        if self._core is None:
+            return f"<{type(self).__name__} at {self.position}, closed>"
+        return f"<{type(self).__name__} at {self.position}, {ReaderWriterStatistics(self._sides).readers} read>"
+
+    def locked(self) -> bool:
+        """Whether anybody reads right now. ClosedError."""
+        self._opened()
+        return ReaderWriterStatistics(self._sides).readers > 0
+
+
+@adopt_methods
+class MappedWriter(_Side):
+    """The lock as a writer takes it."""
+
+    __slots__ = ()
+    _kind = "writing"
+
+    def _what(self) -> str:
+        return f"at {self.position}"
+
+
+class MappedReaderWriterLock:
+    """Many readers or one writer, at `position` of a view: `with lock.reader:` and `with lock.writer:`.
+
+    `reader` and `writer` are locks with the methods of `MappedLock`. Readers and writers may be killed at any
+    instruction, and nobody hangs. A dead reader leaves nothing behind. If a *writer* died while it wrote (or gave back
+    as abandoned), everybody who takes the lock gets AbandonedMutexError and owns it, readers too, until a writer has
+    got that, has repaired what the lock guards, and has released it.
+
+    Readers that come while a writer waits, wait behind it; so writers are not starved. 31 threads read at the same
+    time; more wait for one of them. A thread may take again what it has. RuntimeError if it wants to write while it
+    reads, or to read while it writes.
+
+    `on_abandoned` is for `with lock.writer:`; a reader cannot repair. The errors are those of MappedLock."""
+
+    __slots__ = ("__weakref__", "created_new", "position", "reader", "writer")
+
+    SIZE = readers.SIZE
+    ALIGNMENT = mapped.ALIGNMENT
+
+    created_new: bool
+    """Whether the memory was zeros before."""
+
+    position: int
+    reader: MappedReader
+    writer: MappedWriter
+
+    def __init__(
+        self, view: View, position: SupportsIndex = 0, *, on_abandoned: Callable[[MappedWriter], object] | None = None
+    ) -> None:
+        reading, writing, self.created_new = readers_at(view, position)
+        key = key_of(view, position)
+        self.position = index(position)
+        sides = shared(_pairs, key, _Sides(reading, writing), _Sides.is_usable)
+        self.reader = MappedReader(sides, sides.reading, key, self.position, None)
+        self.writer = MappedWriter(sides, sides.writing, key, self.position, on_abandoned)
+
+    @property
+    def closed(self) -> bool:
+        """True after close()."""
+        return self.reader.closed
+
+    def statistics(self) -> ReaderWriterStatistics:
+        """Who reads and writes. ClosedError."""
+        self.reader._opened()
+        return ReaderWriterStatistics(self.reader._sides)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} at {self.position}{', closed' if self.closed else ''}>"
+
+    def close(self) -> None:
+        """Closes both sides; a second call does nothing."""
+        self.reader.close()
+        self.writer.close()
+
+    def dispose(self) -> None:
+        """The same as close, by its .NET name."""
+        self.close()
+
+    __reduce__ = not_pickled

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Named fair mutexes, one module per system. Apart from `memorymapped.system`, so that who needs none loads none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.fair_mutexes import NamedFairMutex, open_fair_mutex
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+
+__all__ = ["NamedFairMutex", "open_fair_mutex"]
