@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advice",
+    "EventResetMode",
     "FileMode",
     "HandleInheritability",
     "MemoryMappedFileAccess",
@@ -36,6 +37,15 @@ class _CheckedFlags:
         except ValueError:
             names = ", ".join(cls.__members__)  # type: ignore[attr-defined]
             raise OutOfRangeError(f"{value!r} is not a {cls.__name__}: a combination of {names}") from None
+
+
+class EventResetMode(_Checked, enum.IntEnum):
+    """What becomes of an event's signal."""
+
+    AUTO_RESET = 0
+    """The first who gets it takes it away."""
+    MANUAL_RESET = 1
+    """All get it, until it is reset."""
 
 
 class MemoryMappedFileAccess(_Checked, enum.IntEnum):

@@ -2,8 +2,8 @@
 """Linux: what the interface of `memorymapped.system` is made of here.
 
 Reading order: `directories` (where names lie), `places`, `objects` and `global_scope` (the life of
-named objects), `maps` (named maps), `backing` (what every map stands on), `files`
-(maps of files), `holders` (who holds a name), `access_control` (owner, mode, POSIX ACL).
+named objects), `maps` (named maps), `records` (named events and semaphores), `backing` (what every map stands
+on), `files` (maps of files), `holders` (who holds a name), `access_control` (owner, mode, POSIX ACL).
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from ..._native.lifetime import Directory
 
-__all__ = ["attempt", "close_gate", "open_gate"]
+__all__ = ["attempt", "close_gate", "is_live_anywhere", "open_gate"]
 
 GATE = ".gate"
 NO_USER = 2**32 - 1  # chown(2)'s "leave it as it is"
@@ -156,6 +156,14 @@ def attempt(
         return held, own
     finally:
         close_gate(gate)
+
+
+def is_live_anywhere(directory: Directory, name: Name, kind: str) -> bool:
+    """Whether any user's file of this name has a holder at this moment."""
+    return any(
+        _is_live(place_in(directory, directories.global_path(), f"{name.stem}~{owner}", owner, name, kind))
+        for owner in _variants(directory, name, kind)
+    )
 
 
 def _is_entry(place: Place) -> bool:

@@ -165,7 +165,7 @@ def _inherit(memory: NamedMemory) -> None:
 
 def rejoin(fd: int, path: str, *, writes: bool) -> NamedMemory | None:
     """The named map that an inherited descriptor is of, held by a description of its own; None if it is none."""
-    given = locate(path)
+    given = locate(path) if path.endswith(MAP) else None
     if given is None:
         return None
     name = parse(given)

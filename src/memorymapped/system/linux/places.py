@@ -12,10 +12,12 @@ from . import directories
 if TYPE_CHECKING:
     from ..._native.lifetime import Directory
 
-__all__ = ["KINDS", "MAP", "SIDE", "Place", "folder_is_dead", "locate", "place_in", "place_of"]
+__all__ = ["EVENT", "KINDS", "MAP", "SEMAPHORE", "SIDE", "Place", "folder_is_dead", "locate", "place_in", "place_of"]
 
 MAP = ".map"
-KINDS = (MAP,)  # the kind of an object is its file's suffix
+EVENT = ".event"
+SEMAPHORE = ".semaphore"
+KINDS = (MAP, EVENT, SEMAPHORE)  # the kind of an object is its file's suffix
 SIDE = ".name"  # behind the file's name: the true text of a long name
 
 

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Events: something that one process waits for and another signals. .NET's, with names on Linux as well."""
+
+from __future__ import annotations
+
+import errno
+
+from .._native.futex import Event
+from .._native.memory import adopt_methods
+from .._typing import TYPE_CHECKING
+from ..enums import EventResetMode
+from ..errors import WaitHandleCannotBeOpenedError
+from ..system.records import EVENT, Record
+from .handles import WaitHandle
+from .statistics import Statistics
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["AutoResetEvent", "EventResetMode", "EventStatistics", "EventWaitHandle", "ManualResetEvent"]
+
+
+class EventStatistics(Statistics):
+    """The state of an event: whether it `is_set`, and how many `waiters` there are. Waiters that were killed are still
+    counted: there are that many at most."""
+
+    __slots__ = ("is_set", "waiters")
+
+    def __init__(self, is_set: bool, waiters: int) -> None:
+        self.is_set = is_set
+        self.waiters = waiters
+
+
+@adopt_methods
+class EventWaitHandle(WaitHandle, Event):
+    """An event: set or not. `set` lets waiters go on: one of them, which resets it (AUTO_RESET), or all until `reset`
+    (MANUAL_RESET). Signals do not add up: setting what is set changes nothing.
+
+    `name`: other processes get the same event by this name, with this class or `open_existing`; it lives as long as
+    somebody has it open. If it exists, `initial_state` and `mode` are ignored (`created_new` tells). Without a name
+    only forked children share it. `wait_one` (or `wait`) waits. A context manager that closes it."""
+
+    __slots__ = ()
+    _kind = EVENT
+    _only: EventResetMode | None = None
+
+    def __init__(self, initial_state: bool, mode: EventResetMode, name: str | None = None) -> None:
+        mode = EventResetMode(mode)
+        self._make(name, mode.value, bool(initial_state))
+
+    def _check(self, record: Record) -> None:
+        if self._only is not None and record.parameter != self._only:
+            mode = EventResetMode(record.parameter)
+            raise WaitHandleCannotBeOpenedError(
+                errno.EINVAL, f"{record.name!r} is an event of mode {mode.name}, no {type(self).__name__}"
+            )
+
+    @property
+    def mode(self) -> EventResetMode:
+        """Whether it is reset by who gets it or by hand, as its creator said. Still readable after close."""
+        return EventResetMode(self._parameter)
+
+    def statistics(self) -> EventStatistics:
+        """Its state at this moment. ClosedError; MemoryFaultError."""
+        word, waiters = self._look()
+        return EventStatistics(bool(word & 1 if self._parameter else word), waiters)
+
+    def _shown(self) -> str:
+        return f", {self.mode.name}" if self._only is None else ""
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            self._look()  # raises
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+@adopt_methods
+class AutoResetEvent(EventWaitHandle):
+    """An event that lets one waiter go on each time it is set. .NET's has no name; this may have one, which must not
+    stand for an event that is reset by hand (WaitHandleCannotBeOpenedError)."""
+
+    __slots__ = ()
+    _only = EventResetMode.AUTO_RESET
+
+    def __init__(self, initial_state: bool = False, name: str | None = None) -> None:
+        super().__init__(initial_state, EventResetMode.AUTO_RESET, name)
+
+
+@adopt_methods
+class ManualResetEvent(EventWaitHandle):
+    """An event that lets all waiters go on from `set` to `reset`. .NET's has no name; this may have one, which must not
+    stand for an event that resets itself (WaitHandleCannotBeOpenedError)."""
+
+    __slots__ = ()
+    _only = EventResetMode.MANUAL_RESET
+
+    def __init__(self, initial_state: bool = False, name: str | None = None) -> None:
+        super().__init__(initial_state, EventResetMode.MANUAL_RESET, name)

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: MIT
+"""What events and semaphores have in common: names, their end, pickling. (.NET's WaitHandle.)
+
+Named ones are opened by whoever knows the name, and the name lives as long as somebody has one open, as a map's does.
+Unnamed ones are shared with forked children, and with nobody else.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import warnings
+
+from .._typing import TYPE_CHECKING
+from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from ..system.names import parse
+from ..system.records import EITHER, OPEN, Record, open_record
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+__all__ = ["WaitHandle"]
+
+
+class WaitHandle:
+    """Base of the events and semaphores: made from a name, or without; closed; pickled by the name."""
+
+    __slots__ = ()
+
+    _kind: str
+    """The kind of named object (`system`)."""
+
+    if TYPE_CHECKING:  # the compiled half
+
+        @property
+        def _backing(self) -> Record | None: ...
+        @property
+        def closed(self) -> bool: ...
+        @property
+        def _address(self) -> int: ...
+        def _map(self, fd: int, parameter: int, value: int, backing: object, /) -> None: ...
+        def _unmap(self) -> None: ...
+
+    def _make(self, name: str | None, parameter: int, value: int) -> None:
+        """A new one, or the existing one of this name. None and "" are no name, as in .NET's constructors."""
+        if name is None or name == "":
+            self._map(-1, parameter, value, None)
+        else:
+            self._attach(open_record(parse(name), self._kind, EITHER, parameter, value))
+
+    def _attach(self, record: Record) -> None:
+        try:
+            self._check(record)
+            self._map(record.fd, record.parameter, 0, record)
+        except BaseException:
+            record.close()
+            raise
+
+    def _check(self, record: Record) -> None:
+        """Refuses an existing one that this class cannot be."""
+
+    @classmethod
+    def open_existing(cls, name: str) -> Self:
+        """The one that somebody has open under this name. WaitHandleNotFoundError (a FileNotFoundError) if nobody has;
+        WaitHandleCannotBeOpenedError if the name stands for another kind; PermissionError, DamagedObjectError,
+        ForeignObjectError; TypeError and ValueError for what is no name."""
+        if name is None:
+            raise TypeError("open_existing needs a name")
+        self = cls.__new__(cls)
+        self._attach(open_record(parse(name), cls._kind, OPEN))
+        return self
+
+    @classmethod
+    def try_open_existing(cls, name: str) -> Self | None:
+        """As open_existing, but None if there is none of this name and kind."""
+        try:
+            return cls.open_existing(name)
+        except WaitHandleCannotBeOpenedError:
+            return None
+
+    # ---- what it is
+
+    @property
+    def name(self) -> str | None:
+        """The name as it was given; None without one. Still readable after close."""
+        return None if self._backing is None else self._backing.name
+
+    @property
+    def created_new(self) -> bool:
+        """Whether this call made it. False: it existed, and the arguments for a new one were ignored."""
+        return self._backing is None or self._backing.created
+
+    @property
+    def name_alive(self) -> bool:
+        """Whether the name still leads to this object: not after close, and not if somebody removed its file."""
+        return self._backing is not None and not self.closed and self._backing.name_alive()
+
+    def _order(self) -> tuple[str, int, int]:
+        """The same for all objects of one event or semaphore; its place in the order in which wait_all takes."""
+        record = self._backing
+        return (self._kind, 0, self._address) if record is None else (self._kind, *record.generation)
+
+    def _shown(self) -> str:
+        """What is shown of it beside its name."""
+        return ""
+
+    def __repr__(self) -> str:
+        name = "unnamed" if self.name is None else repr(self.name)
+        return f"<{type(self).__name__} {name}{self._shown()}{', closed' if self.closed else ''}>"
+
+    # ---- the end
+
+    def close(self) -> None:
+        """Ends this object; a second call does nothing. Threads that wait by it get a ClosedError. The name, and what
+        is behind it, ends with its last holder in any process."""
+        self._unmap()
+        if self._backing is not None:
+            self._backing.close()
+
+    def dispose(self) -> None:
+        """The same as close, by its .NET name."""
+        self.close()
+
+    def __del__(self) -> None:
+        if self._backing is not None and not self.closed and not sys.is_finalizing():
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+            finally:  # also where warnings are errors
+                self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.closed:
+            raise ClosedError(f"{self!r} is closed")
+        if self._backing is None:
+            raise TypeError(f"{self!r} cannot be pickled: only a forked child can share it. Give it a name")
+        return _reopened, (type(self), self._backing.name, self._backing.generation)
+
+
+def _reopened(cls: type[WaitHandle], name: str, generation: tuple[int, int]) -> WaitHandle:
+    opened = cls.open_existing(name)
+    if opened._backing is None or opened._backing.generation != generation:
+        opened.close()
+        raise WaitHandleNotFoundError(
+            errno.ENOENT, f"{name!r} that was pickled has ended; the name stands for a newer one now"
+        )
+    return opened

@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+"""Named events and semaphores, on any system. Apart from the rest: who only maps memory does not load it."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.objects import EITHER, OPEN
+    from .linux.records import EVENT, SEMAPHORE, Record, open_record
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+
+__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "Record", "open_record"]
