@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What the tests of events, semaphores and waits have in common."""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from programs import until
+from root import ROOT
+
+from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
+from memorymapped.sync.semaphores import Semaphore
+
+__all__ = ["BEFORE", "FOLDER", "KINDS", "MAKERS", "SLACK", "WORD", "file_of", "in_thread", "made", "signal", "waiting"]
+
+FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
+WORD = 32  # where the word lies in the file
+SLACK = 0.75  # seconds that a loaded machine may add to what a protocol promises
+
+BEFORE = """
+from memorymapped.sync.events import *
+from memorymapped.sync.semaphores import *
+from memorymapped.sync.waiting import *
+import pickle, signal, threading, time
+"""
+"""For other processes."""
+
+KINDS = ("auto", "manual", "semaphore")
+SUFFIX = {"auto": ".event", "manual": ".event", "semaphore": ".semaphore"}
+MAKERS = {
+    "auto": "AutoResetEvent({on}, {name!r})",
+    "manual": "ManualResetEvent({on}, {name!r})",
+    "semaphore": "Semaphore(int({on}), 3, {name!r})",
+}
+"""How another process makes one, to be formatted with `on` and `name`."""
+
+
+def made(kind: str, name: str | None = None, on: bool = False) -> Any:
+    """One of a kind, signalled or not."""
+    if kind == "semaphore":
+        return Semaphore(int(on), 3, name)
+    return (AutoResetEvent if kind == "auto" else ManualResetEvent)(on, name)
+
+
+def signal(handle: Any) -> None:
+    if isinstance(handle, Semaphore):
+        handle.release()
+    else:
+        handle.set()
+
+
+def waiting(handle: Any, count: int = 1) -> None:
+    """Returns when that many wait for it."""
+    until(lambda: handle.statistics().waiters == count, f"{count} wait for {handle!r}")
+
+
+def file_of(kind: str, name: str) -> Path:
+    return FOLDER / f"{name}{SUFFIX[kind]}"
+
+
+def put_word(path: Path, value: int) -> None:
+    """Changes the word as somebody does who is killed before he can wake anybody."""
+    fd = os.open(path, os.O_RDWR)
+    os.pwrite(fd, struct.pack("=I", value), WORD)
+    os.close(fd)
+
+
+class in_thread:
+    """Runs a function in a thread; `result()` waits for what it returned, or raises what it raised."""
+
+    def __init__(self, function: Callable[[], Any]) -> None:
+        self._function = function
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._function()
+        except BaseException as error:  # noqa: BLE001 - raised by `result`
+            self._error = error
+
+    def result(self, limit: float = 30.0) -> Any:
+        self._thread.join(limit)
+        assert not self._thread.is_alive(), "it did not come back in time"
+        if self._error is not None:
+            raise self._error
+        return self._value
