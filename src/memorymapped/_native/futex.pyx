@@ -17,7 +17,7 @@ Whoever touches the words has a reference to their mapping. Every look is follow
 to replace the page (memory.pyx); a sleeper whose page is gone notices at its next look.
 """
 from memorymapped.errors import AbandonedMutexError, ClosedError, MemoryFaultError, OutOfRangeError, SemaphoreFullError, shown
-from memorymapped.sync.timeouts import seconds
+from memorymapped.timeouts import seconds
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
@@ -38,7 +38,7 @@ cdef extern from "<unistd.h>" nogil:
 cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object value, int *overflow) except? -1
 
-# A record of its own: 64 bytes, of which the file's head (system/linux/records.py) takes the first half.
+# A record of its own: 64 bytes, of which the file's head (system/linux/signals.py) takes the first half.
 RECORD_SIZE = 64
 cdef enum:
     WORD = 32
@@ -196,6 +196,9 @@ cdef class Waitable:
 
     def _give_back(self, abandoned=False):
         self.put_back()
+
+    def _signal(self):
+        raise NotImplementedError
 
 
 cdef class Event(Waitable):

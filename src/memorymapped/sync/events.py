@@ -10,9 +10,9 @@ from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
 from ..errors import WaitHandleCannotBeOpenedError
-from ..system.records import EVENT, Record
+from ..record import Record
+from ..system.signals import EVENT, NamedSignal
 from .handles import WaitHandle
-from .statistics import Statistics
 
 if TYPE_CHECKING:
     from typing import Self
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoResetEvent", "EventResetMode", "EventStatistics", "EventWaitHandle", "ManualResetEvent"]
 
 
-class EventStatistics(Statistics):
+class EventStatistics(Record):
     """The state of an event: whether it `is_set`, and how many `waiters` there are. Waiters that were killed are still
     counted: there are that many at most."""
 
@@ -48,11 +48,11 @@ class EventWaitHandle(WaitHandle, Event):
         mode = EventResetMode(mode)
         self._make(name, mode.value, bool(initial_state))
 
-    def _check(self, record: Record) -> None:
-        if self._only is not None and record.parameter != self._only:
-            mode = EventResetMode(record.parameter)
+    def _check(self, backing: NamedSignal) -> None:
+        if self._only is not None and backing.parameter != self._only:
+            mode = EventResetMode(backing.parameter)
             raise WaitHandleCannotBeOpenedError(
-                errno.EINVAL, f"{record.name!r} is an event of mode {mode.name}, no {type(self).__name__}"
+                errno.EINVAL, f"{backing.name!r} is an event of mode {mode.name}, no {type(self).__name__}"
             )
 
     @property

@@ -14,7 +14,7 @@ import warnings
 from .._typing import TYPE_CHECKING
 from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..system.names import parse
-from ..system.records import EITHER, OPEN, Record, open_record
+from ..system.signals import EITHER, OPEN, NamedSignal, open_signal
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -33,7 +33,7 @@ class WaitHandle:
     if TYPE_CHECKING:  # the compiled half
 
         @property
-        def _backing(self) -> Record | None: ...
+        def _backing(self) -> NamedSignal | None: ...
         @property
         def closed(self) -> bool: ...
         @property
@@ -46,17 +46,17 @@ class WaitHandle:
         if name is None or name == "":
             self._map(-1, parameter, value, None)
         else:
-            self._attach(open_record(parse(name), self._kind, EITHER, parameter, value))
+            self._attach(open_signal(parse(name), self._kind, EITHER, parameter, value))
 
-    def _attach(self, record: Record) -> None:
+    def _attach(self, backing: NamedSignal) -> None:
         try:
-            self._check(record)
-            self._map(record.fd, record.parameter, 0, record)
+            self._check(backing)
+            self._map(backing.fd, backing.parameter, 0, backing)
         except BaseException:
-            record.close()
+            backing.close()
             raise
 
-    def _check(self, record: Record) -> None:
+    def _check(self, backing: NamedSignal) -> None:
         """Refuses an existing one that this class cannot be."""
 
     @classmethod
@@ -67,7 +67,7 @@ class WaitHandle:
         if name is None:
             raise TypeError("open_existing needs a name")
         self = cls.__new__(cls)
-        self._attach(open_record(parse(name), cls._kind, OPEN))
+        self._attach(open_signal(parse(name), cls._kind, OPEN))
         return self
 
     @classmethod
@@ -97,8 +97,8 @@ class WaitHandle:
 
     def _order(self) -> tuple[str, int, int]:
         """The same for all objects of one event or semaphore; its place in the order in which wait_all takes."""
-        record = self._backing
-        return (self._kind, 0, self._address) if record is None else (self._kind, *record.generation)
+        backing = self._backing
+        return (self._kind, 0, self._address) if backing is None else (self._kind, *backing.generation)
 
     def _shown(self) -> str:
         """What is shown of it beside its name."""

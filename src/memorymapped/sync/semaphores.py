@@ -9,9 +9,9 @@ from .._native import futex
 from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError, shown
-from ..system.records import SEMAPHORE
+from ..record import Record
+from ..system.signals import SEMAPHORE
 from .handles import WaitHandle
-from .statistics import Statistics
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Semaphore", "SemaphoreStatistics"]
 
 
-class SemaphoreStatistics(Statistics):
+class SemaphoreStatistics(Record):
     """The state of a semaphore: its `count`, its `maximum`, and how many `waiters` there are. Waiters that were killed
     are still counted: there are that many at most."""
 

@@ -11,7 +11,6 @@ What they need of an object:
 - `_try_wait() -> bool` takes it if it can be had now. AbandonedMutexError: it was taken, and is owned.
 - `_give_back(abandoned=False)` undoes that; a mutex that was found abandoned is given back as such.
 - `_order()` is the same for all objects of one thing, and puts those of one kind in the same order in all processes.
-- `_signal()` is what signal_and_wait does with its first one: set, or release.
 - It is a compiled `Waitable` whose word can be slept on, or it is asked.
 """
 
@@ -22,12 +21,12 @@ import itertools
 from .._native import futex
 from .._native.futex import MOST_HANDLES, Waitable
 from .._typing import TYPE_CHECKING, Protocol
-from .timeouts import seconds
+from ..timeouts import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from .timeouts import Timeout
+    from ..timeouts import Timeout
 
 __all__ = ["signal_and_wait", "wait_all", "wait_any"]
 
@@ -39,7 +38,6 @@ class _Handle(Protocol):
     def _try_wait(self) -> bool: ...
     def _give_back(self, abandoned: bool = False) -> None: ...
     def _order(self) -> tuple[object, ...]: ...
-    def _signal(self) -> object: ...
 
 
 def wait_any(handles: Iterable[_Handle], timeout: Timeout = None) -> int | None:
@@ -86,7 +84,10 @@ def signal_and_wait(to_signal: _Handle, to_wait_on: _Handle, timeout: Timeout = 
     for handle in (to_signal, to_wait_on):
         if handle.closed:
             handle._try_wait()  # raises
-    to_signal._signal()
+    if isinstance(to_signal, Waitable):
+        to_signal._signal()
+    else:
+        to_signal.release_mutex()  # type: ignore[attr-defined]
     return to_wait_on.wait_one(limit)
 
 

@@ -2,7 +2,7 @@
 """Linux: what the interface of `memorymapped.system` is made of here.
 
 Reading order: `directories` (where names lie), `places`, `objects` and `global_scope` (the life of
-named objects), `maps` (named maps), `records` (named events and semaphores), `backing` (what every map stands
+named objects), `maps` (named maps), `signals` (named events and semaphores), `backing` (what every map stands
 on), `files` (maps of files), `holders` (who holds a name), `access_control` (owner, mode, POSIX ACL).
 """
 

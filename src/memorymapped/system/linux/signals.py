@@ -26,7 +26,7 @@ from .places import EVENT, SEMAPHORE, Place, place_of
 if TYPE_CHECKING:
     from ..._native.lifetime import Held
 
-__all__ = ["EVENT", "SEMAPHORE", "Record", "open_record"]
+__all__ = ["EVENT", "SEMAPHORE", "NamedSignal", "open_signal"]
 
 _MAGIC = b"\x89MMFSYN\n"
 _VERSION = 1
@@ -37,7 +37,7 @@ _LARGEST = {EVENT: 1, SEMAPHORE: LARGEST_COUNT}
 assert _HEAD.size == WORD_OFFSET + 8
 
 
-class Record:
+class NamedSignal:
     """The file of a named event or semaphore, held. `parameter`: what its creator said of it: whether it is reset by
     hand, its highest count."""
 
@@ -74,7 +74,7 @@ class Record:
         release(self.held, self.place)
 
 
-def open_record(name: Name, kind: str, how: int, parameter: int = 0, value: int = 0) -> Record:
+def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int = 0) -> NamedSignal:
     """Opens the event or semaphore of a name, creates it with these values, or does whichever is possible.
 
     WaitHandleNotFoundError: nobody holds one. WaitHandleCannotBeOpenedError: the name stands for one of another kind.
@@ -92,18 +92,18 @@ def open_record(name: Name, kind: str, how: int, parameter: int = 0, value: int 
         raise WaitHandleNotFoundError(
             errno.ENOENT, f"nobody holds {_WORDS[kind]} named {name.given!r}: it ends with its last holder"
         ) from None
-    record = Record(name.given, held, place)
+    signal = NamedSignal(name.given, held, place)
     try:
         if held.created:
-            record.parameter = parameter
+            signal.parameter = parameter
             # After it can be seen: of two that create the name at once as two kinds, one sees the other.
             _refuse_other_kind(name, kind)
         else:
-            record.parameter = _read(held.fd, kind, name)
+            signal.parameter = _read(held.fd, kind, name)
     except BaseException:
-        record.close()
+        signal.close()
         raise
-    return record
+    return signal
 
 
 def _refuse_other_kind(name: Name, kind: str) -> None:

@@ -7,8 +7,8 @@ import sys
 
 if sys.platform == "linux":
     from .linux.objects import EITHER, OPEN
-    from .linux.records import EVENT, SEMAPHORE, Record, open_record
+    from .linux.signals import EVENT, SEMAPHORE, NamedSignal, open_signal
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
 
-__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "Record", "open_record"]
+__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "NamedSignal", "open_signal"]
