@@ -130,6 +130,9 @@ class NamedMutex:
         """The last handle has gone, and no thread of ours owns it."""
         _entries.pop(self.place.path, None)
         self.core.when_free = None
+        # With the last reference the mapping goes, which keeps the description that it was made from. In a forked child
+        # that is the parent's: its use lock would outlive a parent that is killed.
+        del self.core
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
