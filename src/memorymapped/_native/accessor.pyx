@@ -5,7 +5,7 @@
 from memorymapped.errors import OutOfRangeError, ValueOutOfRangeError, shown
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.slice cimport PySlice_AdjustIndices
@@ -183,7 +183,7 @@ cdef class Accessor(View):
         not fit."""
         cdef Py_ssize_t at = mmf_position(position)
         cdef Py_buffer buffer
-        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        take_buffer(data, &buffer, PyBUF_SIMPLE)
         try:
             if at < 0 or at > self.writable - buffer.len:
                 if not (self.writes and buffer.len == 0 and at == self.size and self.data != NULL):
@@ -205,7 +205,7 @@ cdef class Accessor(View):
         cdef bytes apart = None
         cdef char *memory
         cdef char *own
-        PyObject_GetBuffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        take_buffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
         try:
             if first < 0:
                 raise OutOfRangeError(f"offset must not be negative, got {first}")
@@ -288,7 +288,7 @@ cdef class Accessor(View):
         cdef char *own
         if isinstance(index, slice):
             mmf_slice(index, &start, &stop, &step)
-            PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE)
+            take_buffer(value, &buffer, PyBUF_SIMPLE)
             try:
                 if self.writable < 0:
                     self.refuse(0, 1, True)

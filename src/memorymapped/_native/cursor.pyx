@@ -6,7 +6,7 @@ import io
 
 from memorymapped.errors import OutOfRangeError, shown
 
-from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINVAL
@@ -58,7 +58,7 @@ cdef class Cursor(View):
         """Fills `buffer` (any writable buffer) as far as there are bytes; returns how many, 0 at the end."""
         cdef Py_buffer own
         cdef Py_ssize_t count, at
-        PyObject_GetBuffer(buffer, &own, PyBUF_WRITABLE)
+        take_buffer(buffer, &own, PyBUF_WRITABLE)
         try:
             count = min(self.available(), own.len)
             at = self.at
@@ -109,7 +109,7 @@ cdef class Cursor(View):
         written and the position kept, if it does not fit: a view has a fixed size."""
         cdef Py_buffer own
         cdef Py_ssize_t at
-        PyObject_GetBuffer(data, &own, PyBUF_SIMPLE)
+        take_buffer(data, &own, PyBUF_SIMPLE)
         try:
             if self.writable < 0:
                 self.refuse(0, 1, True)

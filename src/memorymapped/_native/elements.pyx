@@ -369,7 +369,7 @@ cdef int _vectored(View view, object offsets, Py_ssize_t size, object block, bin
     cdef bytes apart = None
     PyObject_GetBuffer(offsets, &places, PyBUF_ND)
     try:
-        PyObject_GetBuffer(block, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        take_buffer(block, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
         try:
             count = places.len // 8
             at = <const int64_t *>places.buf

@@ -52,6 +52,7 @@ cdef class Mapping:
     cdef char *base
 
 
+cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1
 cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page)
 
 

@@ -22,12 +22,13 @@ import io
 from memorymapped.errors import ClosedError, MemoryFaultError, OutOfRangeError, shown
 
 cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EFAULT, ENOMEM, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcpy, memmove, strerror
+from libc.string cimport memcpy, memmove, strchr, strerror
 
 cdef extern from "guard.h" nogil:
     ctypedef struct mmf_guard_state:
@@ -112,6 +113,40 @@ cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection
         raise OSError(errno, strerror(errno).decode())
     mapping.base = <char *>mapping.region.start
     return mapping
+
+
+cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1:
+    """PyObject_GetBuffer for bytes that are copied from or to a map as they are.
+
+    TypeError if they are references: what is read would be taken for addresses of this process, what is written would
+    be such addresses, and another process would follow them."""
+    cdef const char *format
+    try:
+        PyObject_GetBuffer(exporter, buffer, flags | PyBUF_FORMAT | PyBUF_ND)  # a memoryview wants both or none
+    except ValueError:
+        # NumPy refuses to describe some elements, among them plain ones such as dates.
+        from memorymapped.values import refuse_references_of_numpy
+
+        if not refuse_references_of_numpy(exporter):
+            raise
+        PyObject_GetBuffer(exporter, buffer, flags)
+        return 0
+    format = buffer.format
+    if format == NULL:
+        return 0
+    if strchr("<>=@!", format[0]):
+        format += 1
+    if format[0] and not format[1] and strchr("?bBhHiIlLqQnNefdguwc", format[0]):
+        if format[0] != c"B" or buffer.itemsize == 1:
+            return 0
+    try:
+        from memorymapped.values import refuse_references
+
+        refuse_references(exporter, buffer.format.decode("utf-8", "surrogateescape"))
+    except BaseException:
+        PyBuffer_Release(buffer)
+        raise
+    return 0
 
 
 cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1:
