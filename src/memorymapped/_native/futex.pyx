@@ -200,6 +200,17 @@ cdef class Waitable:
     def _signal(self):
         raise NotImplementedError
 
+    # ---- for waits that another thread sleeps for
+
+    def _idle(self):
+        """The value of the word on which to sleep, for `sleep_on` and `_try_since`."""
+        if self.word == NULL:
+            self.raise_closed()
+        return self.idle()
+
+    def _try_since(self, uint32_t value):
+        return self.take_since(value) != 0
+
 
 cdef class Event(Waitable):
     """The compiled half of EventWaitHandle. `parameter`: not 0 for manual reset."""
@@ -466,6 +477,26 @@ cdef int check_open(list handles) except -1:
         elif handle.closed:
             handle._try_wait()  # says so
     return 0
+
+
+def sleep_on(list waitables, list values, double limit):
+    """Sleeps until one of `waitables` (128 at most) may have something, or is closed: its word is no longer the one of
+    `values`. False after `limit` seconds (negative: never). Takes nothing."""
+    cdef Sleep sleep = Sleep.__new__(Sleep)
+    cdef int i
+    sleep.begin(limit)
+    try:
+        for i in range(len(waitables)):
+            sleep.add(<Waitable?>waitables[i])
+            sleep.values[i] = values[i]
+        while True:
+            for i in range(sleep.count):
+                if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
+                    return True
+            if not sleep.once():
+                return False
+    finally:
+        sleep.end()
 
 
 cdef int try_one(object handle) except -1:
