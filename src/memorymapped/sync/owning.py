@@ -235,8 +235,9 @@ class OwnedLock(MutexHandle):
     async def wait_one_async(self, timeout: Timeout = None) -> bool:
         """As `wait_one`, for a task of asyncio: other tasks go on. The mutex is owned by the thread *and* the task
         then: only this task releases it, it cannot take it twice, and another task of the loop that wants it waits in
-        line. A task that ends owning it abandons it. AbandonedMutexError, ClosedError and the like as wait_one; RuntimeError if
-        this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves nothing owned.
+        line. A task that ends owning it abandons it. AbandonedMutexError, ClosedError and the like as wait_one;
+        RuntimeError if this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves
+        nothing owned.
 
         Another thread or process that releases it is noticed within 10 ms."""
         from .aio import wait_one
