@@ -142,13 +142,14 @@ cdef int allocate_rest(int fd, int mode, long long start, long long end) except 
         PyErr_CheckSignals()
 
 
-cpdef grow(int fd, long long size, bint reserve):
-    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated."""
+cpdef grow(int fd, long long size, bint reserve, bint alone=False):
+    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated. `alone`:
+    nobody else can reach the file yet."""
     cdef stat_t status
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
     if size > status.st_size:
-        lengthen(fd, status.st_size, status.st_blocks * 512, size, reserve, False)
+        lengthen(fd, status.st_size, status.st_blocks * 512, size, reserve, alone)
 
 
 cdef int lengthen(int fd, long long now, long long taken, long long size, bint reserve, bint alone) except -1:

@@ -156,7 +156,7 @@ def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backin
     fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         try:
-            grow(fd, capacity, reserve)
+            grow(fd, capacity, reserve, True)
         except OSError as error:
             raise out_of_space(error, fd, capacity, None) from error
         import fcntl
