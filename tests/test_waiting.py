@@ -7,6 +7,7 @@ import math
 import os
 import random
 import signal as signals
+import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ import pytest
 from peers import Peer, peers
 from programs import until
 from support.actors import PRELUDE, Actor
-from support.waits import BEFORE, KINDS, MAKERS, SLACK, file_of, in_thread, made, put_word, signal, waiting
+from support.waits import AT_ONCE, BEFORE, KINDS, MAKERS, SLACK, file_of, in_thread, made, put_word, signal, waiting
 
 from memorymapped import AbandonedMutexError, ClosedError, Mutex, OutOfRangeError, SemaphoreFullError
 from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
@@ -271,21 +272,25 @@ def test_all_who_wait_for_a_manual_event_among_others_go_on_also_if_it_is_reset_
 
 def test_who_takes_another_wakes_the_next() -> None:
     """Two wait; the first could have either: what it does not take is for the second, at once."""
-    for _ in range(50):
+    delays = []
+    for _ in range(15):
         one, two = AutoResetEvent(), AutoResetEvent()
         first = in_thread(lambda one=one, two=two: wait_any([one, two]))
         waiting(two)
+        first.asleep()
         second = in_thread(lambda two=two: (two.wait_one(), time.monotonic()))
         waiting(two, 2)
+        first.asleep()
+        second.asleep()
+        began = time.monotonic()
         one.set()
         two.set()
-        index = first.result()
-        if index == 1:
-            assert one.is_set()
+        if first.result() == 1:
+            began = time.monotonic()
             two.set()
-        began = time.monotonic()
         _, ended = second.result()
-        assert ended - began < SLACK
+        delays.append(ended - began)
+    assert statistics.median(delays) < AT_ONCE
 
 
 # ----------------------------------------------------------------------------------------------------------- wait_all
@@ -375,9 +380,35 @@ def test_an_abandoned_mutex_is_told_of_when_all_are_taken() -> None:
     handles[1].release_mutex()
 
 
-def test_an_abandoned_mutex_that_is_given_back_is_told_of_again(busy: Mutex) -> None:
+class Missing:
+    """Never to be had; behind the mutexes and before all events in the order in which wait_all takes."""
+
+    closed = False
+
+    def _try_wait(self) -> bool:
+        return False
+
+    def _order(self) -> tuple[str]:
+        return ("zzz",)
+
+
+class Failing(Missing):
+    def _try_wait(self) -> bool:
+        raise KeyboardInterrupt
+
+
+def test_what_was_taken_before_one_was_missing_is_given_back() -> None:
+    mutexes = [Mutex() for _ in range(3)]
+    assert wait_all([*mutexes, Missing()], 0.05) is False  # type: ignore[list-item]
+    assert not any(mutex.locked() for mutex in mutexes)
+    with mutexes[0]:
+        assert wait_all([*mutexes, Missing()], 0) is False  # type: ignore[list-item]
+        assert mutexes[0].owned
+
+
+def test_an_abandoned_mutex_that_is_given_back_is_told_of_again() -> None:
     mutex, event = abandoned(), AutoResetEvent(True)
-    assert wait_all([mutex, event, busy], 0.05) is False
+    assert wait_all([mutex, event, Missing()], 0.05) is False  # type: ignore[list-item]
     assert not mutex.owned
     assert event.is_set()
     with pytest.raises(AbandonedMutexError):
@@ -386,15 +417,6 @@ def test_an_abandoned_mutex_that_is_given_back_is_told_of_again(busy: Mutex) -> 
 
 
 def test_a_failure_gives_back_what_was_taken() -> None:
-    class Failing:
-        closed = False
-
-        def _try_wait(self) -> bool:
-            raise KeyboardInterrupt
-
-        def _order(self) -> tuple[str]:
-            return ("zzz",)  # behind the mutexes, before all events
-
     mutex = Mutex()
     event = AutoResetEvent(True)
     with pytest.raises(KeyboardInterrupt):

@@ -103,11 +103,18 @@ cdef class Waitable:
         """Ends this object, not its words. Threads that wait by it are woken, and get a ClosedError."""
         cdef Mapping mapping = self.mapping
         cdef uint32_t *word = self.word
+        cdef int turn
         self.word = self.waiters = NULL
         self.region = NULL
         self.mapping = None
-        if word != NULL and self.asleep:
-            mmf_futex_wake(word, INT_MAX)
+        for turn in range(20):
+            if word == NULL or not self.asleep:
+                break
+            # The word is not changed, as it is not ours alone: who is about to fall asleep is missed by a wake. (And if
+            # this is a signal handler in the midst of its thread's own wait, nobody has to be woken.)
+            with nogil:
+                mmf_futex_wake(word, INT_MAX)
+                mmf_sleep(0.00005)
 
     @property
     def closed(self):
