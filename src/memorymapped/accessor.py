@@ -19,7 +19,7 @@ from .viewing import Viewing
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from decimal import Decimal
     from typing import Any
 
@@ -44,6 +44,9 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     MemoryFaultError if the memory is gone (`faulted`, `check`)."""
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cast("B"))
 
     # -- decimals, value types
 

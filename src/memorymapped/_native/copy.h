@@ -8,6 +8,8 @@
 #ifndef MEMORYMAPPED_COPY_H
 #define MEMORYMAPPED_COPY_H
 
+#include <Python.h> /* first: it asks the C library for memrchr and memmem */
+
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -62,11 +64,33 @@ static inline void mmf_expect_large(char *memory, size_t size)
 }
 
 /* `count` elements of `size` bytes, `from_step` and `to_step` bytes apart. */
+#define MMF_STRIDED(n)                                                                                       \
+    for (size_t i = 0; i < count; i++, to += to_step, from += from_step)                                     \
+        memcpy(to, from, n);                                                                                 \
+    return;
+
 static inline void mmf_copy_strided(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t from_step,
                                     size_t size, size_t count)
 {
-    for (; count; count--, to += to_step, from += from_step)
-        memcpy(to, from, size);
+    switch (size) {
+    case 1: MMF_STRIDED(1)
+    case 2: MMF_STRIDED(2)
+    case 4: MMF_STRIDED(4)
+    case 8: MMF_STRIDED(8)
+    default: MMF_STRIDED(size)
+    }
+}
+
+/* The last place in a block where `size` (at least 1) other bytes are, or NULL. */
+static inline const char *mmf_find_last(const char *block, size_t length, const char *bytes, size_t size)
+{
+    for (size_t room = length < size ? 0 : length - size + 1; room;) {
+        const char *found = memrchr(block, bytes[0], room);
+        if (!found || !memcmp(found, bytes, size))
+            return found;
+        room = (size_t)(found - block);
+    }
+    return NULL;
 }
 
 /* The first of `offsets` that is not in 0..last, or -1. */

@@ -80,6 +80,7 @@ cdef enum:
     WITH_GIL = 256 * 1024
     PIECE = 256 * 1024 * 1024
     FRESH = 32 * 1024 * 1024
+    STRIDED_PIECE = 1024 * 1024  # elements: each may lie in a page of its own
 
 cdef size_t system_page = getpagesize()
 cdef char nothing[1]  # what an empty view points at: never read or written
@@ -149,6 +150,14 @@ cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1:
     return 0
 
 
+cdef int let_others_run() except -1:
+    """In the midst of long work that needs the GIL: other threads get a turn, Ctrl-C its exception."""
+    with nogil:
+        pass
+    PyErr_CheckSignals()
+    return 0
+
+
 cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1:
     """memmove; a long one without the GIL and interruptible. The caller keeps both ends alive. `fresh`: the target was
     never touched. Then the kernel clears each page just before, which so is in the cache: memcpy, in pieces for which
@@ -172,6 +181,22 @@ cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) exc
         to += piece
         source += piece
         size -= piece
+        PyErr_CheckSignals()
+    return 0
+
+
+cdef int transfer_strided(char *to, Py_ssize_t to_step, const char *source, Py_ssize_t from_step, Py_ssize_t size,
+                          Py_ssize_t count) except -1:
+    """`count` elements of `size` bytes that lie apart; the same conditions. The ends do not overlap."""
+    cdef Py_ssize_t piece, done = 0
+    if count * (size + system_page) <= WITH_GIL:
+        mmf_copy_strided(to, to_step, source, from_step, size, count)
+        return 0
+    while done < count:
+        piece = min(count - done, max(STRIDED_PIECE // size, 1))
+        with nogil:
+            mmf_copy_strided(to + done * to_step, to_step, source + done * from_step, from_step, size, piece)
+        done += piece
         PyErr_CheckSignals()
     return 0
 
@@ -320,6 +345,36 @@ cdef class View:
         transfer(to, source, size, False)
         if mmf_marked(region) and mmf_replaced(region, to, size):
             self.raise_fault(position, size)
+        return 0
+
+    cdef int copy_strided(self, bint writing, Py_ssize_t at, Py_ssize_t step, Py_ssize_t size, Py_ssize_t count,
+                          char *own) except -1:
+        """`count` elements of `size` bytes, `step` bytes apart from `at` on, to or from `own`, where there are no gaps.
+        If the two overlap, as if the source was copied first."""
+        # Safe: as in copy_out.
+        cdef Mapping mapping = self.mapping
+        cdef mmf_region *region = self.region
+        cdef char *memory = self.data + at
+        cdef char *block = own
+        cdef bytes apart = None
+        if count == 0:
+            return 0
+        cdef Py_ssize_t last = (count - 1) * step
+        cdef Py_ssize_t lowest = min(last, 0)
+        cdef Py_ssize_t span = abs(last) + size
+        if mmf_overlap(own, count * size, memory + lowest, span):
+            apart = PyBytes_FromStringAndSize(NULL, count * size)
+            block = PyBytes_AS_STRING(apart)
+            if writing:
+                transfer(block, own, count * size, False)
+        if writing:
+            transfer_strided(memory, step, block, size, size, count)
+        else:
+            transfer_strided(block, size, memory, step, size, count)
+            if apart is not None:
+                transfer(own, block, count * size, False)
+        if mmf_marked(region) and mmf_replaced(region, memory + lowest, span):
+            self.raise_fault(at + lowest, span)
         return 0
 
     cdef bytes new_bytes(self, Py_ssize_t at, Py_ssize_t size):
