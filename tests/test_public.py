@@ -14,6 +14,7 @@ import difflib
 import enum
 import functools
 import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -24,6 +25,7 @@ import memorymapped
 
 TABLE = Path(__file__).with_name("public_api.txt")
 PACKAGE = Path(memorymapped.__file__).parent
+Function = ast.FunctionDef | ast.AsyncFunctionDef
 # What a type does in an expression, or a statement.
 SPECIAL = {
     "__init__", "__bool__", "__len__", "__getitem__", "__setitem__", "__delitem__", "__iter__", "__next__",
@@ -44,17 +46,17 @@ def source_of(module: str) -> ast.Module:
     raise FileNotFoundError(f"{module} has no source")
 
 
-def definitions(module: str, name: str, of_class: str | None = None) -> list[ast.FunctionDef]:
+def definitions(module: str, name: str, of_class: str | None = None) -> list[Function]:
     """The overloads of a function or method, or its one definition."""
     body = source_of(module).body
     if of_class is not None:
         body = next((node.body for node in body if isinstance(node, ast.ClassDef) and node.name == of_class), [])
-    found = [node for node in body if isinstance(node, ast.FunctionDef) and node.name == name]
+    found = [node for node in body if isinstance(node, Function) and node.name == name]
     overloads = [node for node in found if any(ast.unparse(d) == "overload" for d in node.decorator_list)]
     return overloads or found
 
 
-def signature(node: ast.FunctionDef, *, bound: bool) -> str:
+def signature(node: Function, *, bound: bool) -> str:
     """Parameters and defaults, without types: of these the type checker takes care."""
     arguments = node.args
     for argument in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg):
@@ -78,6 +80,7 @@ def described(cls: type, name: str) -> Iterator[str]:
     for base in cls.__mro__:
         for node in definitions(base.__module__, by_name, base.__name__) if is_ours(base) else ():
             prefix = "classmethod " if isinstance(kind, classmethod) else ""
+            prefix += "async " if isinstance(node, ast.AsyncFunctionDef) else ""
             yield prefix + name + signature(node, bound=not isinstance(kind, staticmethod))
         if is_ours(base) and definitions(base.__module__, by_name, base.__name__):
             return
@@ -163,8 +166,22 @@ def test_signatures_at_run_time_are_those_of_the_source() -> None:
 # ------------------------------------------------------------------------------------------------------------ the words
 
 
+def has_words(cls: type, name: str) -> bool:
+    """Whether an attribute is explained: by its own docstring, by the text behind its annotation, or in its class's."""
+    if getattr(inspect.getattr_static(cls, name), "__doc__", None):
+        return True
+    for base in filter(is_ours, cls.__mro__):
+        if re.search(rf"`{name}\b", base.__doc__ or ""):
+            return True
+        classes = (node for node in source_of(base.__module__).body if isinstance(node, ast.ClassDef))
+        body = next((node.body for node in classes if node.name == base.__name__), [])
+        for node, behind in itertools.pairwise(body):
+            if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
+                return isinstance(behind, ast.Expr) and isinstance(behind.value, ast.Constant)
+    return False
+
+
 def test_everything_public_has_a_docstring() -> None:
-    """A plain attribute has none of its own: it is named in its class's."""
     missing = []
     assert memorymapped.__doc__
     for name in memorymapped.__all__:
@@ -174,12 +191,8 @@ def test_everything_public_has_a_docstring() -> None:
             missing.append(name)
         if not isinstance(value, type) or issubclass(value, enum.Enum):
             continue
-        of_class = " ".join(base.__doc__ or "" for base in value.__mro__ if is_ours(base))
-        for attribute in attributes(value):
-            kind = inspect.getattr_static(value, attribute)
-            if not getattr(kind, "__doc__", None) and not re.search(rf"`{attribute}\b", of_class):
-                missing.append(f"{name}.{attribute}")
-    assert missing == []
+        missing += [f"{name}.{attribute}" for attribute in attributes(value) if not has_words(value, attribute)]
+    assert not missing, " ".join(missing)
 
 
 # ---------------------------------------------------------------------------------------------------------- exceptions
@@ -189,6 +202,7 @@ def test_exceptions_are_what_the_builtins_mean() -> None:
     """`except ValueError` and `except OSError` catch what they should; one mixin catches all that is ours."""
     table: dict[str, tuple[type[BaseException], ...]] = {
         "AbandonedMutexError": (),
+        "AlreadyRunningError": (RuntimeError,),
         "ClosedError": (ValueError,),
         "DamagedObjectError": (OSError,),
         "DamagedSegmentError": (OSError, memorymapped.DamagedObjectError),

@@ -54,7 +54,7 @@ _pairs: dict[Key, ref[_Sides]] = {}
 
 
 class _Side(OwnedLock):
-    """One side of a MappedReaderWriterLock: a lock with the methods of MappedLock."""
+    """One side of the MappedReaderWriterLock at `position`: a lock with the methods of MappedLock."""
 
     __slots__ = ("_key", "_sides", "position")
 
