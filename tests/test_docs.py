@@ -58,6 +58,16 @@ def test_the_page_on_faults_shows_the_message_that_is_raised(tmp_path: Path, mon
     assert re.fullmatch(pattern, said[0]), said[0]
 
 
+def test_the_examples_of_events_and_semaphores_run() -> None:
+    import memorymapped
+
+    blocks = python_blocks(REPOSITORY / "docs" / "synchronization.md")
+    found = [block for block in blocks if "AutoResetEvent(" in block or " = Semaphore(" in block]
+    assert len(found) == 2
+    for block in found:
+        exec(block, {name: getattr(memorymapped, name) for name in memorymapped.__all__})
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):

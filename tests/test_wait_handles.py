@@ -514,8 +514,7 @@ def test_a_waiter_that_is_killed_strands_nobody(peer: MakePeer, kind: str) -> No
 
 
 @each_kind
-def test_a_waiter_that_is_killed_after_it_was_chosen_strands_nobody(peer: MakePeer, kind: str) -> None:
-    """It is stopped, so the wake goes to it and it can do nothing with it."""
+def test_a_waiter_that_is_stopped_keeps_nothing_from_others(peer: MakePeer, kind: str) -> None:
     one, two = peer(), peer()
     handle = made(kind, "n")
     for count, other in enumerate((one, two), 1):
@@ -867,6 +866,15 @@ def test_a_full_file_system_says_so(tmp_path: Path) -> None:
             assert other.finish() == 0
     finally:
         subprocess.run(["umount", root], check=True)
+
+
+def test_without_a_root_it_says_so(tmp_path: Path) -> None:
+    with Actor(prelude=PRELUDE + BEFORE, env={**os.environ, "MEMORYMAPPED_ROOT": str(tmp_path / "none")}) as other:
+        with pytest.raises(FileNotFoundError, match="MEMORYMAPPED_ROOT") as caught:
+            other.do("AutoResetEvent(name='n')")
+        assert not isinstance(caught.value, WaitHandleNotFoundError)
+        with pytest.raises(WaitHandleNotFoundError):
+            other.do("AutoResetEvent.open_existing('n')")
 
 
 def test_modes_and_classes() -> None:

@@ -7,7 +7,6 @@ import math
 import os
 import random
 import signal as signals
-import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -273,7 +272,7 @@ def test_all_who_wait_for_a_manual_event_among_others_go_on_also_if_it_is_reset_
 def test_who_takes_another_wakes_the_next() -> None:
     """Two wait; the first could have either: what it does not take is for the second, at once."""
     delays = []
-    for _ in range(15):
+    for _ in range(20):
         one, two = AutoResetEvent(), AutoResetEvent()
         first = in_thread(lambda one=one, two=two: wait_any([one, two]))
         waiting(two)
@@ -290,7 +289,8 @@ def test_who_takes_another_wakes_the_next() -> None:
             two.set()
         _, ended = second.result()
         delays.append(ended - began)
-    assert statistics.median(delays) < AT_ONCE
+    slow = [delay for delay in delays if delay > AT_ONCE]
+    assert len(slow) < 5, delays  # without that wake: more, but not all, as the two race
 
 
 # ----------------------------------------------------------------------------------------------------------- wait_all

@@ -20,7 +20,7 @@ from ..._typing import TYPE_CHECKING
 from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..names import Name, Scope
 from .global_scope import is_live_anywhere
-from .objects import acquire, leads_to, release
+from .objects import OPEN, acquire, leads_to, release
 from .places import EVENT, FAIR, SEMAPHORE, Place, place_of
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
     try:
         held, place = acquire(name, kind, how, os.O_RDWR, RECORD_SIZE, True, prepare)
     except FileNotFoundError:
+        if how != OPEN:
+            raise  # it is the root that is missing
         refuse_other_kind(name, kind)
         raise WaitHandleNotFoundError(
             errno.ENOENT, f"nobody holds {_WORDS[kind]} named {name.given!r}: it ends with its last holder"
