@@ -73,7 +73,7 @@ def _newest(run: dict[str, Any]) -> list[str]:
         for goal in case["goals"]:
             if goal["verdict"].startswith("later"):
                 continue
-            target = f"{goal['limit']:.2f}" + (f" (was {goal['was']:.2f})" if goal.get("was") else "")
+            target = f"{goal['limit']:.2f}"
             cells = [case["row"], case["title"], goal["peer"], medians[goal["peer"]]]
             cells += [goal["over"], medians.get(goal["over"], ""), _ratio(goal), target]
             lines.append("| " + " | ".join(cells) + " |")

@@ -79,7 +79,7 @@ def show_goals(console: Console, results: list[Measured]) -> None:
                 escape(judged.against)
                 + (f" {time_of(measured.numbers[judged.against].median)}" if judged.ratio else ""),
                 "" if judged.seen is None else f"{judged.seen:.3f}",
-                judged.goal.shown,
+                f"{judged.goal.limit:.2f}",
                 f"[{style}]{escape(judged.verdict)}",
             )
     console.print(table)
@@ -147,7 +147,6 @@ def _judged(judged: Judged) -> dict[str, Any]:
         "peer": judged.peer,
         "over": judged.against,
         "limit": round(goal.limit, 4),
-        "was": round(goal.was, 4) or None,
         "ratio": None if judged.seen is None else round(judged.seen, 4),
         "reached": judged.reached,
         "verdict": judged.verdict,
