@@ -55,21 +55,19 @@ def reads(command: list[str], expected: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, expected, "")
 
 
-@pytest.mark.parametrize(
-    ("first", "second", "expected"),
-    [
-        ("provider in C#", "consumer", PROVIDED),
-        ("provider", "consumer in C#", PROVIDED),
-        ("provider in C#", "consumer in C#", PROVIDED),
-        ("writer in C#", "reader", SQUARES),
-        ("writer", "reader in C#", SQUARES),
-        ("writer in C#", "reader in C#", SQUARES),
-    ],
-)
-def test_what_one_writes_the_other_reads(
-    first: str, second: str, expected: str, commands: dict[str, Command], tmp_path: Path
-) -> None:
-    file = tmp_path / "shared"
+PAIRS = {
+    ("provider in C#", "consumer"): PROVIDED,
+    ("provider", "consumer in C#"): PROVIDED,
+    ("provider in C#", "consumer in C#"): PROVIDED,
+    ("writer in C#", "reader"): SQUARES,
+    ("writer", "reader in C#"): SQUARES,
+    ("writer in C#", "reader in C#"): SQUARES,
+}
+
+
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_what_one_writes_the_other_reads(first: str, second: str, commands: dict[str, Command], tmp_path: Path) -> None:
+    file, expected = tmp_path / "shared", PAIRS[first, second]
     with waiting(commands[first](file)):
         reads(commands[second](file), expected)
         reads(commands[second](file), expected)  # the first one has left the mutex as it should be
