@@ -3,17 +3,20 @@
 no memory, no file.
 
 Each case runs in a process of its own, which does some rounds to warm up and then compares itself before and after the
-others."""
+others. Its mutexes lie in memory, in a folder of the case: a hundred thousand files on a disk, in the folder of all
+mutexes that other tests lock, would take minutes."""
 
 from __future__ import annotations
 
 import resource
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from peers import Peer, peers
-from support.strangers import path_of
+from root import ROOT
 
 Make = Callable[..., Peer]
 
@@ -25,6 +28,8 @@ BYTES = 512 << 10  # of the process, which the allocators may take more, whateve
 ROUNDS = """
 import gc, os, sys
 from memorymapped import Mutex, InvalidNameError
+from memorymapped.system.linux import mutexes
+mutexes.TEMPORARY = {folder!r}
 
 def state():
     gc.collect()
@@ -88,32 +93,44 @@ def peer(run: Callable[..., subprocess.Popen[str]]) -> Iterator[Make]:
         yield make
 
 
-def check(make: Make, way: str, tag: str, rounds: int) -> None:
-    here = make()
-    here(ROUNDS)
+@pytest.fixture
+def folder(tag: str) -> Iterator[Path]:
+    """A folder in memory."""
+    path = ROOT / tag
+    path.mkdir(mode=0o700)
+    yield path
+    shutil.rmtree(path)
+
+
+def check(make: Make, way: str, folder: Path, rounds: int) -> None:
+    here, other = make(), make()
+    for each in (here, other):
+        each(f"{ROUNDS.replace('{folder!r}', repr(str(folder)))}")
     if way == "opened":  # somebody else has it all the time
-        make()(f"m = Mutex(name={tag!r})")
-    descriptors, mappings, blocks, size = here.ask(f"difference({way}, {tag!r}, {WARM}, {rounds})")
+        other("m = Mutex(name='x')")
+    descriptors, mappings, blocks, size = here.ask(f"difference({way}, 'x', {WARM}, {rounds})")
     assert descriptors == 0
     assert mappings == 0
     assert blocks <= BLOCKS
     assert size <= BYTES
-    assert path_of(tag).exists() == (way == "opened")
+    files = [path.name for path in folder.rglob("*") if path.is_file()]
+    assert files == ["x"] * (way == "opened")
+    other.end()
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_opening_and_closing_leaves_nothing(way: str, tag: str, peer: Make) -> None:
-    check(peer, way, tag, SOME)
+def test_opening_and_closing_leaves_nothing(way: str, folder: Path, peer: Make) -> None:
+    check(peer, way, folder, SOME)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("way", WAYS)
 def test_a_hundred_thousand_times_opening_and_closing_leave_nothing(
-    way: str, tag: str, peer: Make, monkeypatch: pytest.MonkeyPatch
+    way: str, folder: Path, peer: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("peers.LIMIT", 250.0)
-    check(peer, way, tag, MANY)
+    check(peer, way, folder, MANY)
 
 
 def test_a_thousand_named_objects_are_open_at_once(tag: str, peer: Make) -> None:

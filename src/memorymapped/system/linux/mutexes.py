@@ -130,6 +130,7 @@ class NamedMutex:
         _entries.pop(self.place.path, None)
         _kept.discard(self)
         self.core.when_free = None
+        del self.core  # unmapped, also if somebody still refers to a closed handle
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
