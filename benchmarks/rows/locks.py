@@ -353,10 +353,10 @@ def _posix_opening(case: Case, stack: contextlib.ExitStack) -> None:
     if posix_ipc is None:
         case.leave_out("posix_ipc.Semaphore", f"posix_ipc {_ABSENT}")
         return
-    semaphore = posix_ipc.Semaphore(f"/{_name('open')}", posix_ipc.O_CREX, initial_value=1)
-    stack.callback(semaphore.close)
-    stack.callback(semaphore.unlink)
-    case.peer("posix_ipc.Semaphore", call("open(name).close()", open=posix_ipc.Semaphore, name=semaphore.name))
+    name = f"/{_name('open')}"
+    posix_ipc.Semaphore(name, posix_ipc.O_CREX, initial_value=1).close()  # so that each opening has to map it
+    stack.callback(posix_ipc.unlink_semaphore, name)
+    case.peer("posix_ipc.Semaphore", call("open(name).close()", open=posix_ipc.Semaphore, name=name))
 
 
 @contextlib.contextmanager

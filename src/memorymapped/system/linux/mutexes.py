@@ -50,8 +50,6 @@ from .objects import at_exit, process_lock
 from .places import FAIR, place_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from ..._native.robust import RobustMutex
 
 __all__ = ["NamedMutex", "is_in_use", "open_mutex"]
@@ -90,8 +88,7 @@ class NamedMutex:
 
     __slots__ = ("_twin", "core", "device", "fd", "handles", "inode", "name", "place")
 
-    def __init__(self, name: Name, place: _Place, fd: int, core: RobustMutex) -> None:
-        status = os.fstat(fd)
+    def __init__(self, name: Name, place: _Place, fd: int, status: os.stat_result, core: RobustMutex) -> None:
         self.name = name
         self.place = place
         self.fd = fd
@@ -118,6 +115,7 @@ class NamedMutex:
                     self.core.give_back(abandoned=True)
             if self.core.owned_by_us:
                 self.core.when_free = self._free
+                _kept.add(self)
                 _sweep()
             else:
                 self._end()
@@ -130,15 +128,25 @@ class NamedMutex:
     def _end(self) -> None:
         """The last handle has gone, and no thread of ours owns it."""
         _entries.pop(self.place.path, None)
+        _kept.discard(self)
         self.core.when_free = None
+        del self.core  # unmapped, also if somebody still refers to a closed handle
         fd, self.fd = self.fd, -1
         if fd < 0:
             return
-        with _directory_lock_for_close(self.place) as shm:
+        self._give_up(fd)
+        os.close(fd)
+
+    def _give_up(self, fd: int) -> None:
+        """Drops the use lock, and removes the file if nobody else has one."""
+        shm = _lock_for_close(self.place)
+        try:
             fcntl.flock(fd, fcntl.LOCK_UN)
             if shm is not None and _nobody_uses(fd):
                 _remove(shm, self.place, self.inode)
-            os.close(fd)
+        finally:
+            if shm is not None:
+                _unlock(shm)
 
     # -- fork
 
@@ -167,6 +175,7 @@ class NamedMutex:
 
 
 _entries: dict[str, NamedMutex] = {}
+_kept: set[NamedMutex] = set()  # those without handles, which a thread of ours owns
 
 
 def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedMutex | None, bool]:
@@ -177,8 +186,13 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
     PermissionError; OSError(ENOSPC); TimeoutError if the directory lock is not to be had."""
     if not robust.works:
         raise NotImplementedError("named mutexes need a C library whose mutexes are glibc's: .NET's are")
-    place = _Place(name)
-    _check_fair(name)
+    entry, created = _open(name, _Place(name), create, initially_owned)
+    if entry is None:
+        _check_fair(name)
+    return entry, created
+
+
+def _open(name: Name, place: _Place, create: bool, initially_owned: bool) -> tuple[NamedMutex | None, bool]:
     deadline = pause = 0.0
     while True:
         with process_lock:
@@ -187,14 +201,17 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
             if entry is not None:
                 entry.handles += 1
                 entry.core.when_free = None
+                _kept.discard(entry)
                 return entry, False
             shm = _shm(place, create=create)
             if shm is None:
                 return None, False
-            with _try_directory_lock(shm) as locked:
-                if locked:
+            if _try_lock(shm):
+                try:
                     _check_twin(name, place)
                     return _open_locked(name, place, shm, create, initially_owned)
+                finally:
+                    _unlock(shm)
         deadline = deadline or time.monotonic() + LIMIT
         if time.monotonic() > deadline:
             raise TimeoutError(
@@ -212,12 +229,13 @@ def _open_locked(
     if folder is None:
         return None, False
     try:
-        fd = _open_file(folder, place)
+        fd, status = _open_file(folder, place)
         created = False
         try:
             if fd is not None and _nobody_uses(fd):
                 if not create:
-                    _remove(shm, place, os.fstat(fd).st_ino)
+                    assert status is not None
+                    _remove(shm, place, status.st_ino)
                     return None, False
                 created = True
                 with contextlib.suppress(PermissionError):  # another user's, in a sticky folder: wiped instead
@@ -235,7 +253,11 @@ def _open_locked(
                     dir_fd=folder,
                 )
                 os.fchmod(fd, place.mode)
-            entry = _prepare(name, place, fd, created, initially_owned)
+            if created or status is None:
+                _check_fair(name)  # beside one that is in use no fair one can be
+                entry = _fill(name, place, fd, initially_owned)
+            else:
+                entry = _check(name, place, fd, status)
         except BaseException:
             if fd is not None:
                 if created:
@@ -249,35 +271,38 @@ def _open_locked(
         os.close(folder)
 
 
-def _prepare(name: Name, place: _Place, fd: int, created: bool, initially_owned: bool) -> NamedMutex:
-    if created:
-        os.ftruncate(fd, 0)
-        try:
-            grow(fd, PAGE_SIZE, True)
-        except OSError as error:
-            raise out_of_space(error, fd, PAGE_SIZE, place.path) from error
-    else:
-        size = os.fstat(fd).st_size
-        if size < USED or os.pread(fd, len(HEADER), 0) != HEADER:
-            raise WaitHandleCannotBeOpenedError(
-                errno.EBADMSG, f"{name.given!r} is in use, but not by a mutex: its file is not .NET's", place.path
-            )
-        if size < PAGE_SIZE:
-            os.ftruncate(fd, PAGE_SIZE)  # as .NET up to 10 does
+def _fill(name: Name, place: _Place, fd: int, initially_owned: bool) -> NamedMutex:
+    """Makes a new file the one of a mutex."""
+    os.ftruncate(fd, 0)
+    try:
+        grow(fd, PAGE_SIZE, True)
+    except OSError as error:
+        raise out_of_space(error, fd, PAGE_SIZE, place.path) from error
     core = robust.map_mutex(fd, PAGE_SIZE, DATA)
-    if created:
-        os.pwrite(fd, HEADER, 0)
-        robust.initialise(core)
-        if initially_owned:
-            core.try_take()
-    elif not robust.is_mutex(core):
+    os.pwrite(fd, HEADER, 0)
+    robust.initialise(core)
+    if initially_owned:
+        core.try_take()
+    return NamedMutex(name, place, _use(fd), os.fstat(fd), core)
+
+
+def _check(name: Name, place: _Place, fd: int, status: os.stat_result) -> NamedMutex:
+    """Looks whether a file that is in use is that of a mutex."""
+    if status.st_size < USED or os.pread(fd, len(HEADER), 0) != HEADER:
+        raise WaitHandleCannotBeOpenedError(
+            errno.EBADMSG, f"{name.given!r} is in use, but not by a mutex: its file is not .NET's", place.path
+        )
+    if status.st_size < PAGE_SIZE:
+        os.ftruncate(fd, PAGE_SIZE)  # as .NET up to 10 does
+    core = robust.map_mutex(fd, PAGE_SIZE, DATA)
+    if not robust.is_mutex(core):
         raise WaitHandleCannotBeOpenedError(
             errno.EBADMSG,
             f"the mutex {name.given!r} is in use, and of another format than glibc's robust mutexes: made by .NET on "
             "another C library, or (up to .NET 10) on ARM; or damaged",
             place.path,
         )
-    return NamedMutex(name, place, _use(fd), core)
+    return NamedMutex(name, place, _use(fd), status, core)
 
 
 def _use(fd: int) -> int:
@@ -294,11 +319,10 @@ def _use(fd: int) -> int:
 
 def _sweep() -> None:
     """Ends the entries without handles whose owner, a thread of ours, has ended."""
-    for entry in list(_entries.values()):
-        if entry.handles == 0:
-            with contextlib.suppress(OSError):  # damaged: nothing to be done
-                if entry.core.try_take():
-                    entry.core.give_back(abandoned=True)  # calls _free, which ends it
+    for entry in list(_kept):
+        with contextlib.suppress(OSError):  # damaged: nothing to be done
+            if entry.core.try_take():
+                entry.core.give_back(abandoned=True)  # calls _free, which ends it
 
 
 # -- folders and files
@@ -313,9 +337,9 @@ def _shm(place: _Place, *, create: bool) -> int | None:
             there = os.stat(path, follow_symlinks=False)
         except FileNotFoundError:
             there = None
-        if there is not None and os.path.samestat(there, os.fstat(known)):
-            return known
-        os.close(_folders.pop(path))  # somebody has removed it
+        if there is not None and known[1:] == (there.st_dev, there.st_ino):
+            return known[0]
+        os.close(_folders.pop(path)[0])  # somebody has removed it
     if place.private:
         _check_temporary()
     for folder in (place.root, path):
@@ -330,11 +354,12 @@ def _shm(place: _Place, *, create: bool) -> int | None:
         if folder != path:
             os.close(fd)
     assert fd is not None
-    _folders[path] = fd
+    status = os.fstat(fd)
+    _folders[path] = fd, status.st_dev, status.st_ino
     return fd
 
 
-_folders: dict[str, int] = {}
+_folders: dict[str, tuple[int, int, int]] = {}  # descriptor, device, inode
 
 
 def _folder(path: str, place: _Place, *, within: int | None = None) -> int | None:
@@ -395,12 +420,12 @@ def _scope_folder(shm: int, place: _Place, *, create: bool) -> int | None:
     return fd
 
 
-def _open_file(folder: int, place: _Place) -> int | None:
+def _open_file(folder: int, place: _Place) -> tuple[int, os.stat_result] | tuple[None, None]:
     """The file of a name, looked at; None if there is none."""
     try:
         fd = os.open(place.file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
     except FileNotFoundError:
-        return None
+        return None, None
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
             raise ForeignObjectError(f"{place.path} is not a plain file: no mutex, left alone") from error
@@ -416,7 +441,7 @@ def _open_file(folder: int, place: _Place) -> int | None:
     except BaseException:
         os.close(fd)
         raise
-    return fd
+    return fd, status
 
 
 def _nobody_uses(fd: int) -> bool:
@@ -443,49 +468,42 @@ def _remove(shm: int, place: _Place, inode: int) -> None:
 
 # -- the directory lock
 
-_locked: dict[
-    int, int
-] = {}  # how often, by descriptor: a signal handler may open a mutex while another is being opened
+_locked: dict[int, int] = {}  # how often, by descriptor: a signal handler may open one while another is being opened
 
 
-@contextlib.contextmanager
-def _try_directory_lock(shm: int) -> Iterator[bool]:
-    """Whether it is had now. Under the process lock."""
-    if shm not in _locked:
+def _try_lock(shm: int) -> bool:
+    """Whether the directory lock is had now; `_unlock` gives it back. Under the process lock."""
+    count = _locked.get(shm, 0)
+    if count == 0:
         try:
             fcntl.flock(shm, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            yield False
-            return
-    _locked[shm] = _locked.get(shm, 0) + 1
-    try:
-        yield True
-    finally:
-        _locked[shm] -= 1
-        if not _locked[shm]:
-            del _locked[shm]
-            fcntl.flock(shm, fcntl.LOCK_UN)  # explicitly: a child between vfork and exec shares the description
+            return False
+    _locked[shm] = count + 1
+    return True
 
 
-@contextlib.contextmanager
-def _directory_lock_for_close(place: _Place) -> Iterator[int | None]:
+def _unlock(shm: int) -> None:
+    _locked[shm] -= 1
+    if not _locked[shm]:
+        del _locked[shm]
+        fcntl.flock(shm, fcntl.LOCK_UN)  # explicitly: a child between vfork and exec shares the description
+
+
+def _lock_for_close(place: _Place) -> int | None:
     """The locked folder; None if somebody keeps it locked, or it has gone: a leftover stays then."""
-    deadline = time.monotonic() + CLOSE_LIMIT
+    deadline = 0.0
     while True:
         try:
             shm = _shm(place, create=False)
         except OSError:
-            shm = None
-        if shm is None:
-            break
-        with _try_directory_lock(shm) as locked:
-            if locked:
-                yield shm
-                return
+            return None
+        if shm is None or _try_lock(shm):
+            return shm
+        deadline = deadline or time.monotonic() + CLOSE_LIMIT
         if time.monotonic() > deadline:
-            break
+            return None
         time.sleep(0.0005)
-    yield None
 
 
 # -- the trap of the bare name
@@ -563,7 +581,7 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    for fd in _folders.values():
+    for fd, _, _ in _folders.values():
         os.close(fd)  # without unlocking: the description is the parent's
     _folders.clear()
     _locked.clear()
@@ -582,10 +600,8 @@ def _close_all() -> None:
             fd, entry.fd = entry.fd, -1
             if fd < 0:
                 continue
-            with contextlib.suppress(OSError), _directory_lock_for_close(entry.place) as shm:
-                fcntl.flock(fd, fcntl.LOCK_UN)
-                if shm is not None and _nobody_uses(fd):
-                    _remove(shm, entry.place, entry.inode)
+            with contextlib.suppress(OSError):
+                entry._give_up(fd)
         _entries.clear()
 
 
