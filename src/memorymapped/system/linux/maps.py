@@ -22,14 +22,14 @@ from ...errors import DamagedObjectError
 from ..names import Name, Scope, parse
 from . import directories
 from .backing import Backing
-from .objects import CREATE, OPEN, acquire, leads_to, process_lock, register, release
+from .objects import CREATE, OPEN, acquire, leads_to, process_lock, release
 from .places import MAP, SIDE, Place, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Held
+    from ..._native.lifetime import Duplicate, Held
 
 __all__ = ["NamedMemory", "create_memory", "enter", "open_memory", "read_entry", "rejoin"]
 
@@ -67,11 +67,9 @@ class NamedMemory(Backing):
         """Not 0: an entry, or memory that was created with another access than READ_WRITE."""
 
     def inherit(self) -> None:
-        """Lets children that execute another program have the descriptor. Views get one of their own, as mappings would
-        keep the lock of this one after its close."""
-        self.view_fd = self.held.mapping_fd()
-        self.held.inheritable = True
-        os.set_inheritable(self.fd, True)
+        """Lets children that execute another program have the descriptor. Views get one of their own."""
+        self.held.inherit()
+        self.view_fd = self.held.view_fd
 
     @property
     def path(self) -> str:  # type: ignore[override]
@@ -105,12 +103,9 @@ class NamedMemory(Backing):
 
     def close(self) -> None:
         if self.fd >= 0:
-            if self.view_fd != self.fd:
-                os.close(self.view_fd)
-            self.fd = self.view_fd = -1
-            release(self.held, self.place)
+            release(self.held, self.place, self)
 
-    def duplicate(self) -> int:
+    def duplicate(self) -> Duplicate:
         with process_lock:
             return self.held.duplicate()
 
@@ -179,7 +174,6 @@ def rejoin(fd: int, path: str, *, writes: bool) -> NamedMemory | None:
         held = lifetime.rejoin(directory, file.encode(), side, fd, os.O_RDWR if writes else os.O_RDONLY)
         if held is None:
             return None
-        register(held)
     place = Place(directory, file.encode(), side, None, os.fstat(fd).st_uid, path, name.scope is Scope.GLOBAL)
     return NamedMemory(given, held, place)
 

@@ -6,6 +6,9 @@ descriptor of ours has the gate, which it would then share. The lock is recursiv
 object that closes a map in the midst of it. Nobody waits for another process with the lock held (but a close, for 2 s
 at most).
 
+A signal handler may raise at every line here. So what must not be left behind, a hold or a lock, is never in the hands
+of Python code alone: a Held or a Flock gives it back when it is dropped, and what must be one step is one native call.
+
 Memory of the dead is given back: by every open or create of the same name (protocol A), by each creation, which looks
 at two other files in turn, and by a creation that finds no space, which looks at all of them and tries once more.
 """
@@ -19,11 +22,9 @@ import functools
 import os
 import sys
 import time
-from _thread import RLock
 
 from ..._native import lifetime
-from ..._native.files import limit_descriptors
-from ..._native.lifetime import CREATE, OPEN, Held
+from ..._native.lifetime import CREATE, OPEN, Held, all_held, at_fork, process_lock
 from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
 from ..names import Name, Scope
@@ -36,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Directory, Held
+    from ..._native.lifetime import Directory
+    from .backing import Backing
 
     Prepare = Callable[[int], None]
 
@@ -46,9 +48,9 @@ __all__ = [
     "OPEN",
     "acquire",
     "at_exit",
+    "at_fork",
     "close_all",
     "process_lock",
-    "register",
     "release",
     "sweep",
 ]
@@ -59,10 +61,8 @@ CLOSE_LIMIT = 2.0  # seconds that a close waits for the global gate before it le
 _GLOBAL = Scope.GLOBAL
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
-process_lock = RLock()
 at_exit: list[Callable[[], None]] = []
 """What else is to be closed when the process ends."""
-_held: set[Held] = set()
 
 
 def acquire(
@@ -89,7 +89,6 @@ def acquire(
                 held, place = attempt(name, kind, how, flags, size, reserve, prepare)
                 if type(held) is Held:
                     assert place is not None
-                    _held.add(held)
                     if held.created:
                         _look_at_two(place)
                     return held, place
@@ -148,33 +147,32 @@ def leads_to(place: Place, held: Held) -> bool:
     return (status.st_dev, status.st_ino) == (held.device, held.inode)
 
 
-def register(held: Held) -> None:
-    """Makes an object that was held otherwise known to fork and exit."""
-    _held.add(held)
+def release(held: Held, place: Place, backing: Backing | None = None) -> None:
+    """Lets go of an object; with its last holder the name ends. Can be repeated if an exception came in between.
+    `backing`: whose `fd` and `view_fd` become -1 with it."""
+    if place.is_global:
+        _release_global(held, backing)
+    else:
+        held.close(backing)
 
 
-def release(held: Held, place: Place) -> None:
-    """Lets go of an object; with its last holder the name ends."""
-    with process_lock:
-        _held.discard(held)
-        if place.is_global:
-            _release_global(held)
-        else:
-            held.close()
-
-
-def _release_global(held: Held) -> None:
-    deadline = time.monotonic() + CLOSE_LIMIT
+def _release_global(held: Held, backing: Backing | None) -> None:
     gate = None
-    try:
-        while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
-            if folder_is_dead(held.directory):
-                break  # with everything that was in it
-            time.sleep(0.001)
-    finally:
-        held.close()
-        if gate is not None:
-            global_scope.close_gate(gate)
+    with process_lock:
+        try:
+            deadline = time.monotonic() + CLOSE_LIMIT
+            while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
+                if folder_is_dead(held.directory):
+                    break  # with everything that was in it
+                time.sleep(0.001)
+        except OSError:
+            pass  # without the gate then: a close always succeeds
+        finally:
+            try:
+                held.close(backing)
+            finally:
+                if gate is not None:
+                    gate.close()
 
 
 # -- giving back what the dead left
@@ -222,45 +220,11 @@ def sweep() -> int:
 # -- fork, exit
 
 
-_forking = False  # an interrupt may keep `before` from having the lock
-_limit: int | None = None  # of descriptors, if it was lifted for the time of the fork
-
-
-def _before_fork() -> None:
-    global _forking, _limit
-    process_lock.acquire()
-    _forking = True
-    for held in _held:
-        if not held.before_fork() and _limit is None:
-            _limit = limit_descriptors(None)
-            held.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    if _forking:
-        for held in _held:
-            held.after_fork_in_parent()
-        _after_fork()
-
-
-def _after_fork_in_child() -> None:
-    if _forking:
-        for held in _held:
-            held.after_fork_in_child()
-        _after_fork()
-    _follow_multiprocessing()
-
-
-def _after_fork() -> None:
-    global _forking, _limit
-    if _limit is not None:
-        limit_descriptors(_limit)
-        _limit = None
-    _forking = False
-    process_lock.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=lifetime.before_fork,
+    after_in_parent=lifetime.after_fork_in_parent,
+    after_in_child=lifetime.after_fork_in_child,
+)
 
 
 def close_all() -> None:
@@ -268,10 +232,9 @@ def close_all() -> None:
     with process_lock:
         for close in at_exit:
             close()
-        for held in list(_held):
+        for held in all_held():
             with contextlib.suppress(OSError):
                 held.close()
-        _held.clear()
         directories.tidy()
 
 
@@ -288,4 +251,5 @@ class _Token:
 
 
 atexit.register(close_all)
+os.register_at_fork(after_in_child=_follow_multiprocessing)
 _follow_multiprocessing()
