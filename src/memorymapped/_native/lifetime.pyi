@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: MIT
 from collections.abc import Callable
 from threading import RLock
-from typing import Protocol, final
+from typing import Protocol, TypeVar, TypeVarTuple, final
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 OPEN: int
 CREATE: int
@@ -60,6 +63,7 @@ class Held:
 
 process_lock: RLock
 
+def locked(function: Callable[[*_Arguments], _Result], /, *arguments: *_Arguments) -> _Result: ...
 def all_held() -> list[Held]: ...
 def duplicate(fd: int, /) -> Duplicate: ...
 def try_flock(directory: Directory, name: bytes, /) -> Flock | None: ...

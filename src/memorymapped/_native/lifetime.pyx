@@ -457,6 +457,15 @@ cdef bint take_lock(double limit) except -1:
     return True
 
 
+def locked(function, *arguments):
+    """Calls it under the process lock, which no exception at whatever line keeps locked (`with` has a moment for it)."""
+    lock.acquire()
+    try:
+        return function(*arguments)
+    finally:
+        lock.release()
+
+
 @cython.final
 cdef class Held:
     """One description that holds a named object. Every map object has one of its own."""
@@ -591,7 +600,11 @@ cdef class Held:
     def duplicate(self):
         """A descriptor with a description and HOLD of its own, to be sent to another process."""
         cdef Duplicate duplicate = Duplicate.__new__(Duplicate)
-        duplicate.fd = self.again()
+        lock.acquire()
+        try:
+            duplicate.fd = self.again()
+        finally:
+            lock.release()
         if duplicate.fd < 0:
             raise failed(self.name, "opening it for another process")
         return duplicate
