@@ -537,9 +537,13 @@ class MemoryMappedFile:
         """Ends this hold; a second call does nothing. The name ends with its last holder; views stay usable."""
         backing = self._backing
         if backing.fd >= 0:
-            if handover.sent:
-                handover.release()
-            backing.close()
+            try:
+                if handover.sent:
+                    handover.release()
+                backing.close()
+            except BaseException:
+                backing.close()  # a signal handler raised: what is left to be done
+                raise
 
     dispose = close
 

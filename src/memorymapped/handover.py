@@ -16,7 +16,6 @@ Nothing of multiprocessing is imported here: if it is not loaded nobody is using
 
 from __future__ import annotations
 
-import os
 import sys
 from _weakref import ref
 
@@ -29,22 +28,23 @@ from .limits import RIGHTS_OF, limits
 if TYPE_CHECKING:
     from typing import Any
 
+    from ._native.lifetime import Duplicate
     from .file import MemoryMappedFile
 
 __all__ = ["reduce", "release", "sent"]
 
 # (A weak reference to the process being started, our copy of the descriptor that it gets.)
-sent: list[tuple[ref[Any], int]] = []
+sent: list[tuple[ref[Any], Duplicate]] = []
 
 
 def release() -> None:
     """Closes our copies of descriptors whose children have been started, or never will be."""
     if sent:
         for entry in list(sent):
-            process, fd = entry[0](), entry[1]
+            process = entry[0]()
             if process is None or getattr(process, "pid", None) is not None:
+                entry[1].close()
                 sent.remove(entry)
-                os.close(fd)
 
 
 def reduce(map_: MemoryMappedFile) -> tuple[Any, ...]:
@@ -55,9 +55,9 @@ def reduce(map_: MemoryMappedFile) -> tuple[Any, ...]:
     reduction = sys.modules.get("multiprocessing.reduction")
     process = _being_spawned()
     if reduction is not None and process is not None:
-        fd = backing.duplicate()
-        sent.append((ref(process), fd))
-        return _from_duplicate, (kind, reduction.DupFd(fd), backing.name, int(access), rights, backing.fixed)
+        duplicate = backing.duplicate()
+        sent.append((ref(process), duplicate))
+        return _from_duplicate, (kind, reduction.DupFd(duplicate.fd), backing.name, int(access), rights, backing.fixed)
     if backing.name is not None:
         return _from_name, (kind, backing.name, map_.generation, int(access), rights)
     if backing.path is not None:

@@ -199,7 +199,7 @@ def allocate(int fd, long long size):
         raise OSError(error, strerror(error).decode())
 
 
-def limit_descriptors(soft):
+cpdef limit_descriptors(object soft):
     """Lets this process have up to `soft` descriptors (None: as many as it may give itself). Returns the limit before."""
     cdef rlimit_t limit
     if getrlimit(RLIMIT_NOFILE, &limit):

@@ -32,6 +32,8 @@ Close   1  GATE for writing, for at most 2 s (then go to 3: a stale file, which 
         2  linked, and nobody else holds (the own description is not counted): unlink P.
         3  unlock both bytes, explicitly: a child between vfork and exec shares the description.
         4  close. Killed before 2: stale. Two closers: the second has GATE after the first dropped HOLD.
+        All of it is one call for signal handlers, which may raise: they run before it, or when it is done. A Held that is
+        dropped without close (an exception met who was about to own it) closes itself in the same way.
 Fork    A mapping refers to the description that it was made through, and so keeps its locks: a child would hold by its
         inherited views what it has closed, after a parent that is killed. So no description with HOLD is shared.
         1  in `before`: a fresh description with HOLD takes the place of the old one, which is unlocked (explicitly)
@@ -39,17 +41,22 @@ Fork    A mapping refers to the description that it was made through, and so kee
         2  in `before`: a second one with HOLD, for the child; the child puts it in the place of the shared one, the
            parent closes it. The child holds before it exists.
         For a moment that is a second descriptor for each object: the process's own limit is lifted if it must be.
+        No Python code runs between the steps, so no signal handler does; a map that one makes after them, before the
+        fork, has no second description: it does not hold in the child.
 
 An inheritable object's description is shared, meant to hold for a child that we know nothing of. So its views are
 mapped through another description (`mapping_fd`), its close works on a fresh one, and the shared one is closed without
 unlocking.
 """
+from _thread import RLock
+
 from memorymapped.errors import ForeignObjectError
 
 cimport cython
-from memorymapped._native.files cimport lengthen
+from memorymapped._native.files cimport lengthen, limit_descriptors
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
+from libc.stdint cimport uintptr_t
 from libc.string cimport strerror
 
 cdef extern from *:
@@ -57,6 +64,7 @@ cdef extern from *:
     #include <fcntl.h>
     #include <stdio.h>
     #include <string.h>
+    #include <sys/file.h>
     #include <sys/stat.h>
     #include <time.h>
     #include <unistd.h>
@@ -117,6 +125,10 @@ cdef extern from *:
     Py_ssize_t write(int fd, const void *data, size_t size)
     int unlinkat(int directory, const char *name, int flags)
     int close(int fd)
+    int getpid()
+    int fcntl(int fd, int command, ...)
+    int flock(int fd, int operation)
+    int F_SETFD, F_DUPFD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_UN
     int dup3(int old, int new, int flags)
     int F_RDLCK, F_WRLCK, F_UNLCK
     int O_RDONLY, O_RDWR, O_WRONLY, O_ACCMODE, O_CREAT, O_EXCL, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY
@@ -146,6 +158,11 @@ cdef enum:
 
 cdef double CLOSE_LIMIT = 2.0
 
+# Held around every create, open and close, and by fork. Recursive, for what runs in the midst of it: a signal handler,
+# or a collected object that closes a map.
+process_lock = RLock()
+cdef object lock = process_lock
+
 # What the steps return beside a file descriptor.
 cdef enum:
     NOT_FOUND = -1
@@ -166,6 +183,65 @@ cdef class Directory:
 
     def __dealloc__(self):
         close(self.fd)
+
+
+@cython.final
+cdef class Duplicate:
+    """A descriptor with HOLD, to be sent to another process. Closed with its last reference: no exception loses it."""
+    cdef readonly int fd
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def close(self):
+        """Closes it; a second call does nothing."""
+        if self.fd >= 0:
+            close(self.fd)  # not unlocked: the other process has the description now
+            self.fd = -1
+
+    def __dealloc__(self):
+        self.close()
+
+
+@cython.final
+cdef class Flock:
+    """A file with flock(2)'s exclusive lock. Given back with its last reference: no exception leaves it behind."""
+    cdef int fd
+
+    def __cinit__(self):
+        self.fd = -1
+
+    def close(self):
+        """Gives it back; a second call does nothing."""
+        if self.fd >= 0:
+            flock(self.fd, LOCK_UN)  # explicitly: a child between vfork and exec shares the description
+            close(self.fd)
+            self.fd = -1
+
+    def __dealloc__(self):
+        self.close()
+
+
+def try_flock(Directory directory not None, bytes name not None):
+    """The lock of a file in this directory; None if it is taken, or if the file was removed meanwhile. OSError if the
+    file cannot be opened, with ENODEV also where it is no plain file."""
+    cdef stat_t status
+    cdef Flock taken = Flock.__new__(Flock)
+    cdef int fd = openat(directory.fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+    if fd < 0:
+        raise failed(name, "opening it")
+    taken.fd = fd
+    if fstat(fd, &status):
+        raise failed(name, "looking at it")
+    if not S_ISREG(status.st_mode):
+        raise OSError(ENODEV, "no plain file", name.decode("ascii"))
+    if flock(fd, LOCK_EX | LOCK_NB):
+        if errno == EAGAIN:
+            return None
+        raise failed(name, "locking it")
+    if fstat(fd, &status) or status.st_nlink == 0:  # removed by its owner: others use a new one
+        return None
+    return taken
 
 
 def check_locks(int fd):
@@ -191,7 +267,7 @@ cdef int try_gate(int fd, int type, bytes name) except -1:
     raise failed(name, "asking for the gate")
 
 
-cdef int wait_for_gate(int fd, int type, double limit, bytes name) except -1:
+cdef int wait_for_gate(int fd, int type, double limit, bint interruptible, bytes name) except -1:
     """Takes GATE, with growing pauses, as there is no timed form. 1; 0 after `limit` seconds; or BADF."""
     cdef double deadline = 0
     cdef double pause = 0.0001
@@ -206,7 +282,8 @@ cdef int wait_for_gate(int fd, int type, double limit, bytes name) except -1:
             return 0
         with nogil:
             mmf_pause(pause)
-        PyErr_CheckSignals()
+        if interruptible:
+            PyErr_CheckSignals()
         pause = min(pause * 1.5, 0.005)
 
 
@@ -359,12 +436,44 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
         raise
 
 
+# The addresses of all Held that hold something. No references: one that nobody uses any more is to go.
+cdef set addresses = set()
+
+
+def all_held():
+    """Every Held of this process that is not closed."""
+    # Safe: an address is taken out by `end` or as the first step of `__dealloc__`, before the object goes.
+    return [<Held><void *><uintptr_t>address for address in addresses]
+
+
+cdef bint take_lock(double limit) except -1:
+    """The process lock, without handling signals meanwhile; False after `limit` seconds."""
+    cdef double deadline = mmf_monotonic() + limit
+    while not lock.acquire(False):
+        if mmf_monotonic() > deadline:
+            return False
+        with nogil:
+            mmf_pause(0.0002)
+    return True
+
+
+def locked(function, *arguments):
+    """Calls it under the process lock, which no exception at whatever line keeps locked (`with` has a moment for it)."""
+    lock.acquire()
+    try:
+        return function(*arguments)
+    finally:
+        lock.release()
+
+
 @cython.final
 cdef class Held:
     """One description that holds a named object. Every map object has one of its own."""
     cdef readonly int fd
+    cdef readonly int view_fd       # of an inheritable object: without HOLD, for its views; else -1
     cdef readonly bint created
     cdef readonly bint holding      # False in a forked child that could not be given a description of its own
+    cdef readonly bint inheritable
     cdef readonly unsigned long long device
     cdef readonly unsigned long long inode
     cdef readonly long long size    # when it was opened
@@ -374,27 +483,62 @@ cdef class Held:
     cdef bytes side
     cdef int flags
     cdef int twin
-    cdef public bint inheritable
-    cdef object __weakref__
 
-    def mapping_fd(self):
-        """A descriptor without HOLD, to map an inheritable object through. The caller closes it."""
+    def __cinit__(self):
+        self.fd = self.view_fd = self.twin = -1
+
+    def __dealloc__(self):
+        addresses.discard(<uintptr_t><void *>self)
+        if self.fd < 0:
+            return
+        if take_lock(CLOSE_LIMIT):
+            try:
+                self.end(False)
+            finally:
+                lock.release()
+        else:  # a stale file, which the next look removes
+            give_up(self.fd, 0)
+
+    def inherit(self):
+        """Lets children that execute another program have the descriptor, and makes `view_fd`: mappings would keep the
+        lock of the inherited one after its close."""
         cdef int fd = mmf_open_again(self.fd, self.flags | O_CLOEXEC)
-        if fd < 0:
+        if fd < 0 or fcntl(self.fd, F_SETFD, 0):
             raise failed(self.name, "opening it again")
-        return fd
+        self.view_fd = fd
+        self.inheritable = True
 
-    def close(self):
-        """Close, steps 1 to 4. Does nothing the second time."""
+    def close(self, backing=None):
+        """Close, steps 1 to 4. Does nothing the second time. `backing`: what has `fd` and `view_fd` of this; both are -1
+        as soon as this is closed, with no signal handler in between."""
+        lock.acquire()
+        try:
+            if backing is not None:
+                backing.fd = backing.view_fd = -1
+            self.end(True)
+        finally:
+            lock.release()
+
+    cdef int end(self, bint interruptible) except -1:
+        """Close, under the process lock."""
         cdef int fd = self.fd
         cdef int fresh
         cdef stat_t status
         if fd < 0:
-            return
+            return 0
+        if forks and forker != getpid():  # in a child, before the hook below: now its own description, or the parent's
+            into_child()                  # lock would be undone
+        addresses.discard(<uintptr_t><void *>self)
         self.fd = -1
+        if self.twin >= 0:
+            close(self.twin)  # not unlocked: between a fork and the hook below a child has this description
+            self.twin = -1
+        if self.view_fd >= 0:
+            close(self.view_fd)
+            self.view_fd = -1
         if not self.holding:
             close(fd)
-            return
+            return 0
         if self.inheritable:
             fresh = openat(self.directory.fd, self.name, self.flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
             if fresh >= 0 and (fstat(fresh, &status) or status.st_ino != self.inode or status.st_dev != self.device):
@@ -402,17 +546,18 @@ cdef class Held:
                 fresh = -1
             close(fd)
             if fresh < 0:
-                return
+                return 0
             fd = fresh
         try:
             # After the limit, or without the right to write: a stale file, which the next look removes.
-            if wait_for_gate(fd, F_WRLCK, CLOSE_LIMIT, self.name) == 1:
+            if wait_for_gate(fd, F_WRLCK, CLOSE_LIMIT, interruptible, self.name) == 1:
                 if fstat(fd, &status) == 0 and status.st_nlink != 0 and mmf_is_held(fd) == 0:
                     unlink(self.directory, self.name, self.side)
         except OSError:
             pass  # a close always succeeds; who changed its user since may not remove what it made before
         finally:
             give_up(fd, 0)
+        return 0
 
     cdef int again(self):
         """Another description of the same file, with HOLD; -1 if there can be none (no /proc, no descriptors left)."""
@@ -422,11 +567,11 @@ cdef class Held:
             return -1
         return fd
 
-    def before_fork(self):
+    cdef bint make_twin(self):
         """Fork, steps 1 and 2. False if there are not enough descriptors: to be called again when there are, or the
         child's does not hold."""
         cdef int own
-        self.twin = -1
+        self.drop_twin()  # a fork in a signal handler, in the midst of another one
         if self.fd < 0 or not self.holding:
             return True
         if not self.inheritable:
@@ -440,14 +585,12 @@ cdef class Held:
         self.twin = self.again()
         return self.twin >= 0 or errno != EMFILE
 
-    def after_fork_in_parent(self):
+    cdef void drop_twin(self):
         if self.twin >= 0:
             close(self.twin)  # not unlocked: the child has this description now
             self.twin = -1
 
-    def after_fork_in_child(self):
-        if self.fd < 0:
-            return
+    cdef void take_twin(self):
         self.holding = self.twin >= 0
         if self.twin >= 0:
             dup3(self.twin, self.fd, 0 if self.inheritable else O_CLOEXEC)
@@ -456,10 +599,104 @@ cdef class Held:
 
     def duplicate(self):
         """A descriptor with a description and HOLD of its own, to be sent to another process."""
-        cdef int fd = self.again()
-        if fd < 0:
+        cdef Duplicate duplicate = Duplicate.__new__(Duplicate)
+        lock.acquire()
+        try:
+            duplicate.fd = self.again()
+        finally:
+            lock.release()
+        if duplicate.fd < 0:
             raise failed(self.name, "opening it for another process")
-        return fd
+        return duplicate
+
+
+def duplicate(int fd):
+    """Another descriptor of the same description, to be sent to another process."""
+    cdef Duplicate result = Duplicate.__new__(Duplicate)
+    result.fd = fcntl(fd, F_DUPFD_CLOEXEC, 3)
+    if result.fd < 0:
+        raise OSError(errno, strerror(errno).decode())
+    return result
+
+
+# ------------------------------------------------------------------------------------------------- fork
+
+cdef int forks = 0      # under way; more than one if a signal handler forks in the midst of a fork
+cdef int forker = 0     # the process that makes them
+cdef object limit = None  # of descriptors, if it was lifted for the time of the fork
+cdef list hooks = []
+
+
+def at_fork(before, in_parent, in_child):
+    """Has these called around each fork, under the process lock, which no exception of theirs keeps locked; once more if
+    they raise, as a signal handler may in their midst. The steps of named objects come after `before`, and before the
+    other two."""
+    hooks.append((before, in_parent, in_child))
+
+
+cdef void call(object hook) noexcept:
+    try:
+        hook()
+    except BaseException:
+        hook()
+        raise  # which is reported, and goes no further
+
+
+def before_fork():
+    global forks, forker, limit
+    cdef Held held
+    take_lock(1e9)
+    forks += 1
+    forker = getpid()
+    for hook in hooks:
+        call(hook[0])
+    for held in all_held():
+        if not held.make_twin() and limit is None:
+            try:
+                limit = limit_descriptors(None)
+            except OSError:
+                continue  # then it does not hold in the child
+            held.make_twin()
+
+
+def after_fork_in_parent():
+    cdef Held held
+    for held in all_held():
+        held.drop_twin()
+    after_fork(1)
+
+
+def after_fork_in_child():
+    into_child()
+    after_fork(2)
+
+
+cdef void into_child() noexcept:
+    global forker
+    cdef Held held
+    if forker != getpid():
+        forker = getpid()
+        for held in all_held():
+            held.take_twin()
+
+
+cdef int after_fork(int which) except -1:
+    global forks, limit
+    if not forks:
+        return 0
+    try:
+        for hook in hooks:
+            call(hook[which])
+        if limit is not None:
+            limit_descriptors(limit)
+    finally:
+        limit = None
+        forks -= 1
+        lock.release()
+    return 0
+
+
+# -------------------------------------------------------------------------------------------- open and create
 
 
 def attempt(Directory directory not None, bytes name not None, bytes side, bytes text, int how, int flags, unsigned int owner,
@@ -473,6 +710,7 @@ def attempt(Directory directory not None, bytes name not None, bytes side, bytes
     cdef stat_t status
     cdef int fd, turn
     cdef bint created
+    cdef Held held = Held.__new__(Held)
     for turn in range(16):
         created = False
         fd = NOT_FOUND
@@ -488,16 +726,15 @@ def attempt(Directory directory not None, bytes name not None, bytes side, bytes
                 if fd == EXISTS:
                     return None
         if fd >= 0:
-            return adopt(directory, name, side, fd, flags, created, &status)
+            return adopt(held, directory, name, side, fd, flags, created, &status)
         if fd == GATE_TAKEN:
             return BUSY
     return BUSY
 
 
-cdef Held adopt(Directory directory, bytes name, bytes side, int fd, int flags, bint created, stat_t *status):
-    cdef Held held = Held.__new__(Held)
+cdef Held adopt(Held held, Directory directory, bytes name, bytes side, int fd, int flags, bint created, stat_t *status):
+    """Makes `held`, which holds nothing yet, responsible for a descriptor with HOLD. Nothing here can fail."""
     held.fd = fd
-    held.twin = -1
     held.created = created
     held.holding = True
     held.device = status.st_dev
@@ -508,6 +745,7 @@ cdef Held adopt(Directory directory, bytes name, bytes side, int fd, int flags, 
     held.name = name
     held.side = side
     held.flags = flags
+    addresses.add(<uintptr_t><void *>held)
     return held
 
 
@@ -515,15 +753,16 @@ def rejoin(Directory directory not None, bytes name not None, bytes side, int fd
     """A Held from a descriptor that was inherited: a description and HOLD of its own, while the inherited one, if
     it holds, keeps the object alive. None if the object has no name any more. The descriptor is left open."""
     cdef stat_t status
+    cdef Held held = Held.__new__(Held)
     cdef int own = mmf_open_again(fd, flags | O_CLOEXEC)
     if own < 0:
         raise failed(name, "opening the inherited descriptor again")
     try:
-        if wait_for_gate(own, F_RDLCK, CLOSE_LIMIT, name) == 1 and fstat(own, &status) == 0 and status.st_nlink == 1 \
+        if wait_for_gate(own, F_RDLCK, CLOSE_LIMIT, True, name) == 1 and fstat(own, &status) == 0 and status.st_nlink == 1 \
                 and mmf_is_held(own) == 1:
             if mmf_lock(own, F_RDLCK, MMF_HOLD, 1) == 0:
                 mmf_lock(own, F_UNLCK, MMF_GATE, 1)
-                return adopt(directory, name, side, own, flags, False, &status)
+                return adopt(held, directory, name, side, own, flags, False, &status)
     except BaseException:
         give_up(own, 0)
         raise

@@ -8,6 +8,7 @@ import io
 import os
 
 from ..._native.files import available_memory, grow, identity, size_of
+from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
 from ...errors import ClosedError, MemoryFaultError
 
@@ -57,9 +58,9 @@ class Backing:
             self.fd = self.view_fd = -1
             os.close(fd)
 
-    def duplicate(self) -> int:
+    def duplicate(self) -> Duplicate:
         """A descriptor for another process, to be closed by the caller when that process has it."""
-        return os.dup(self.fd)
+        return duplicate(self.fd)
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """Makes it `size` bytes, never shorter. OSError(ENOSPC) names the space there is."""

@@ -21,13 +21,13 @@ from ...errors import OutOfRangeError
 from ..names import Name
 from . import maps
 from .backing import Backing, Descriptor, out_of_space
-from .objects import leads_to, process_lock, release
+from .objects import leads_to, release
 from .places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..._native.lifetime import Held
+    from ..._native.lifetime import Duplicate, Held
 
 __all__ = ["FileMap", "from_descriptor", "map_descriptor", "map_path", "open_entry"]
 
@@ -51,32 +51,28 @@ class FileMap(Descriptor):
 
     def name_alive(self) -> bool:
         return (
-            self.held is not None
+            self.fd >= 0
+            and self.held is not None
             and self.place is not None
             and leads_to(self.place, self.held)
             and self.path is not None
             and _end_of(self.path, self.device, self.inode) is None
         )
 
-    def duplicate(self) -> int:
+    def duplicate(self) -> Duplicate:
         # With a name it is the entry that travels: the other process holds the name too, and opens the file itself.
-        if self.held is None:
-            return super().duplicate()
-        with process_lock:
-            return self.held.duplicate()
+        return super().duplicate() if self.held is None else self.held.duplicate()
 
     def close(self) -> None:
-        held, self.held = self.held, None
+        # The descriptor last, as it tells whether this is closed: a close that an exception broke off can be repeated.
+        if self.held is not None and self.place is not None:
+            release(self.held, self.place)
         close_too, self.close_too = self.close_too, None
         try:
-            super().close()
+            if close_too is not None:
+                close_too()
         finally:
-            try:
-                if held is not None and self.place is not None:
-                    release(held, self.place)
-            finally:
-                if close_too is not None:
-                    close_too()
+            super().close()
 
 
 def map_path(

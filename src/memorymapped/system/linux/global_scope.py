@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import stat
 
@@ -28,18 +27,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Directory
+    from ..._native.lifetime import Directory, Flock
 
-__all__ = ["attempt", "close_gate", "is_live_anywhere", "open_gate"]
+__all__ = ["attempt", "is_live_anywhere", "open_gate"]
 
 GATE = ".gate"
 NO_USER = 2**32 - 1  # chown(2)'s "leave it as it is"
 
 
-def open_gate(directory: Directory) -> int | None:
-    """The global folder's gate: a descriptor with its flock. None if somebody else has it, or the folder is gone."""
+def open_gate(directory: Directory) -> Flock | None:
+    """The global folder's gate, locked. None if somebody else has it, or the folder is gone."""
     try:
-        fd = os.open(GATE, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory.fd)
+        return lifetime.try_flock(directory, GATE.encode())
     except FileNotFoundError:
         if not folder_is_dead(directory):
             _make_gate(directory)
@@ -54,21 +53,6 @@ def open_gate(directory: Directory) -> int | None:
         if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
             raise _no_gate() from error
         raise
-    try:
-        status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode):
-            raise _no_gate()
-        if status.st_nlink:  # else removed by its owner: others use a new one
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(fd).st_nlink:
-                return fd
-    except BlockingIOError:
-        pass
-    except BaseException:
-        os.close(fd)
-        raise
-    os.close(fd)
-    return None
 
 
 def _make_gate(directory: Directory) -> None:
@@ -93,11 +77,6 @@ def _no_gate() -> ForeignObjectError:
     return ForeignObjectError(
         f"{directories.global_path()}/{GATE} is not a plain file: look who made it, and remove it"
     )
-
-
-def close_gate(fd: int) -> None:
-    fcntl.flock(fd, fcntl.LOCK_UN)  # explicitly: a child between vfork and exec shares the description
-    os.close(fd)
 
 
 def _variants(directory: Directory, name: Name, kind: str) -> list[int]:
@@ -155,7 +134,7 @@ def attempt(
         )
         return held, own
     finally:
-        close_gate(gate)
+        gate.close()
 
 
 def is_live_anywhere(directory: Directory, name: Name, kind: str) -> bool:

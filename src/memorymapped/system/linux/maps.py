@@ -22,14 +22,14 @@ from ...errors import DamagedObjectError
 from ..names import Name, Scope, parse
 from . import directories
 from .backing import Backing
-from .objects import CREATE, OPEN, acquire, leads_to, process_lock, register, release
+from .objects import CREATE, OPEN, acquire, leads_to, release
 from .places import MAP, SIDE, Place, locate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Held
+    from ..._native.lifetime import Duplicate, Held
 
 __all__ = ["NamedMemory", "create_memory", "enter", "open_memory", "read_entry", "rejoin"]
 
@@ -67,11 +67,9 @@ class NamedMemory(Backing):
         """Not 0: an entry, or memory that was created with another access than READ_WRITE."""
 
     def inherit(self) -> None:
-        """Lets children that execute another program have the descriptor. Views get one of their own, as mappings would
-        keep the lock of this one after its close."""
-        self.view_fd = self.held.mapping_fd()
-        self.held.inheritable = True
-        os.set_inheritable(self.fd, True)
+        """Lets children that execute another program have the descriptor. Views get one of their own."""
+        self.held.inherit()
+        self.view_fd = self.held.view_fd
 
     @property
     def path(self) -> str:  # type: ignore[override]
@@ -105,14 +103,10 @@ class NamedMemory(Backing):
 
     def close(self) -> None:
         if self.fd >= 0:
-            if self.view_fd != self.fd:
-                os.close(self.view_fd)
-            self.fd = self.view_fd = -1
-            release(self.held, self.place)
+            release(self.held, self.place, self)
 
-    def duplicate(self) -> int:
-        with process_lock:
-            return self.held.duplicate()
+    def duplicate(self) -> Duplicate:
+        return self.held.duplicate()
 
 
 def create_memory(
@@ -175,11 +169,10 @@ def rejoin(fd: int, path: str, *, writes: bool) -> NamedMemory | None:
     if directory is None:
         return None
     side = (file + SIDE).encode() if name.is_long else None
-    with process_lock:
-        held = lifetime.rejoin(directory, file.encode(), side, fd, os.O_RDWR if writes else os.O_RDONLY)
-        if held is None:
-            return None
-        register(held)
+    flags = os.O_RDWR if writes else os.O_RDONLY
+    held = lifetime.locked(lifetime.rejoin, directory, file.encode(), side, fd, flags)
+    if held is None:
+        return None
     place = Place(directory, file.encode(), side, None, os.fstat(fd).st_uid, path, name.scope is Scope.GLOBAL)
     return NamedMemory(given, held, place)
 

@@ -46,7 +46,7 @@ from ..._typing import TYPE_CHECKING
 from ...errors import ForeignObjectError, InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from .backing import PAGE_SIZE, out_of_space
-from .objects import at_exit, process_lock
+from .objects import at_exit, at_fork, process_lock
 from .places import FAIR, place_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Place:
 class NamedMutex:
     """A named mutex as this process has it open: shared by all handles of its name."""
 
-    __slots__ = ("_twin", "core", "device", "fd", "handles", "inode", "name", "place")
+    __slots__ = ("_process", "_twin", "core", "device", "fd", "handles", "inode", "name", "place")
 
     def __init__(self, name: Name, place: _Place, fd: int, status: os.stat_result, core: RobustMutex) -> None:
         self.name = name
@@ -95,6 +95,7 @@ class NamedMutex:
         self.core = core
         self.device, self.inode = status.st_dev, status.st_ino
         self.handles = 1
+        self._process = os.getpid()  # whose description it is
         self._twin = -1
 
     @property
@@ -152,23 +153,27 @@ class NamedMutex:
 
     def before_fork(self) -> None:
         """Opens it anew for the child."""
-        self._twin = -1
         with contextlib.suppress(OSError):  # no descriptor left: the child has the memory, but no use lock
-            self._twin = _use(self.fd)
+            if self._twin < 0:
+                self._twin = _use(self.fd)
 
     def after_fork_in_parent(self) -> None:
         """Lets go of what the child has now."""
-        if self._twin >= 0:
-            os.close(self._twin)
-            self._twin = -1
+        twin, self._twin = self._twin, -1
+        if twin >= 0:
+            os.close(twin)
 
     def after_fork_in_child(self) -> None:
         """Takes the description that was opened for it."""
-        if self._twin >= 0:
-            os.dup2(self._twin, self.fd, inheritable=False)
-            os.close(self._twin)
-            self._twin = -1
+        if self._process == os.getpid():
+            return  # it has
+        twin, self._twin = self._twin, -1
+        if twin >= 0:
+            os.dup2(twin, self.fd, inheritable=False)
+            self._process = os.getpid()
+            os.close(twin)
         else:
+            self._process = os.getpid()
             with contextlib.suppress(OSError):
                 os.close(self.fd)
             self.fd = -1
@@ -569,28 +574,26 @@ def _is_used(device: int, inode: int) -> bool:
 
 
 def _before_fork() -> None:
-    process_lock.acquire()
-    for entry in _entries.values():
+    for entry in list(_entries.values()):
         entry.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for entry in _entries.values():
+    for entry in list(_entries.values()):
         entry.after_fork_in_parent()
-    process_lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for fd, _, _ in _folders.values():
-        os.close(fd)  # without unlocking: the description is the parent's
+    folders = list(_folders.values())
     _folders.clear()
     _locked.clear()
-    for entry in _entries.values():
+    for fd, _, _ in folders:
+        os.close(fd)  # without unlocking: the description is the parent's
+    for entry in list(_entries.values()):
         entry.after_fork_in_child()
-    process_lock.release()
 
 
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+at_fork(_before_fork, _after_fork_in_parent, _after_fork_in_child)
 
 
 def _close_all() -> None:

@@ -6,6 +6,9 @@ descriptor of ours has the gate, which it would then share. The lock is recursiv
 object that closes a map in the midst of it. Nobody waits for another process with the lock held (but a close, for 2 s
 at most).
 
+A signal handler may raise at every line here. So what must not be left behind, a hold or a lock, is never in the hands
+of Python code alone: a Held or a Flock gives it back when it is dropped, and what must be one step is one native call.
+
 Memory of the dead is given back: by every open or create of the same name (protocol A), by each creation, which looks
 at two other files in turn, and by a creation that finds no space, which looks at all of them and tries once more.
 """
@@ -13,17 +16,14 @@ at two other files in turn, and by a creation that finds no space, which looks a
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import functools
 import os
 import sys
 import time
-from _thread import RLock
 
 from ..._native import lifetime
-from ..._native.files import limit_descriptors
-from ..._native.lifetime import CREATE, OPEN, Held
+from ..._native.lifetime import CREATE, OPEN, Held, all_held, at_fork, locked, process_lock
 from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
 from ..names import Name, Scope
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Directory, Held
+    from ..._native.lifetime import Directory
+    from .backing import Backing
 
     Prepare = Callable[[int], None]
 
@@ -46,9 +47,9 @@ __all__ = [
     "OPEN",
     "acquire",
     "at_exit",
+    "at_fork",
     "close_all",
     "process_lock",
-    "register",
     "release",
     "sweep",
 ]
@@ -59,10 +60,8 @@ CLOSE_LIMIT = 2.0  # seconds that a close waits for the global gate before it le
 _GLOBAL = Scope.GLOBAL
 _SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
 
-process_lock = RLock()
 at_exit: list[Callable[[], None]] = []
 """What else is to be closed when the process ends."""
-_held: set[Held] = set()
 
 
 def acquire(
@@ -85,14 +84,12 @@ def acquire(
     attempt = global_scope.attempt if name.scope is _GLOBAL else _attempt
     while True:
         try:
-            with process_lock:
-                held, place = attempt(name, kind, how, flags, size, reserve, prepare)
-                if type(held) is Held:
-                    assert place is not None
-                    _held.add(held)
-                    if held.created:
-                        _look_at_two(place)
-                    return held, place
+            held, place = locked(attempt, name, kind, how, flags, size, reserve, prepare)
+            if type(held) is Held:
+                assert place is not None
+                if held.created:
+                    locked(_look_at_two, place)
+                return held, place
         except OSError as error:
             if error.errno not in _SPACE or not how & CREATE:
                 raise
@@ -148,33 +145,31 @@ def leads_to(place: Place, held: Held) -> bool:
     return (status.st_dev, status.st_ino) == (held.device, held.inode)
 
 
-def register(held: Held) -> None:
-    """Makes an object that was held otherwise known to fork and exit."""
-    _held.add(held)
+def release(held: Held, place: Place, backing: Backing | None = None) -> None:
+    """Lets go of an object; with its last holder the name ends. Can be repeated if an exception came in between.
+    `backing`: whose `fd` and `view_fd` become -1 with it."""
+    if place.is_global:
+        locked(_release_global, held, backing)
+    else:
+        held.close(backing)
 
 
-def release(held: Held, place: Place) -> None:
-    """Lets go of an object; with its last holder the name ends."""
-    with process_lock:
-        _held.discard(held)
-        if place.is_global:
-            _release_global(held)
-        else:
-            held.close()
-
-
-def _release_global(held: Held) -> None:
-    deadline = time.monotonic() + CLOSE_LIMIT
+def _release_global(held: Held, backing: Backing | None) -> None:
     gate = None
     try:
+        deadline = time.monotonic() + CLOSE_LIMIT
         while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
             if folder_is_dead(held.directory):
                 break  # with everything that was in it
             time.sleep(0.001)
+    except OSError:
+        pass  # without the gate then: a close always succeeds
     finally:
-        held.close()
-        if gate is not None:
-            global_scope.close_gate(gate)
+        try:
+            held.close(backing)
+        finally:
+            if gate is not None:
+                gate.close()
 
 
 # -- giving back what the dead left
@@ -207,72 +202,42 @@ def _remove_if_stale(directory: Directory, file: bytes, owner: int) -> bool:
 
 def sweep() -> int:
     """Removes every object of this user that nobody holds. Returns how many there were."""
+    return locked(_sweep)
+
+
+def _sweep() -> int:
     removed = 0
-    with process_lock:
-        for directory in (
-            directories.user_directory(create=False),
-            directories.global_directory(create=False),
-        ):
-            if directory is not None:
-                for file in _objects(directory):
-                    removed += _remove_if_stale(directory, file, os.geteuid())
+    for directory in (
+        directories.user_directory(create=False),
+        directories.global_directory(create=False),
+    ):
+        if directory is not None:
+            for file in _objects(directory):
+                removed += _remove_if_stale(directory, file, os.geteuid())
     return removed
 
 
 # -- fork, exit
 
 
-_forking = False  # an interrupt may keep `before` from having the lock
-_limit: int | None = None  # of descriptors, if it was lifted for the time of the fork
-
-
-def _before_fork() -> None:
-    global _forking, _limit
-    process_lock.acquire()
-    _forking = True
-    for held in _held:
-        if not held.before_fork() and _limit is None:
-            _limit = limit_descriptors(None)
-            held.before_fork()
-
-
-def _after_fork_in_parent() -> None:
-    if _forking:
-        for held in _held:
-            held.after_fork_in_parent()
-        _after_fork()
-
-
-def _after_fork_in_child() -> None:
-    if _forking:
-        for held in _held:
-            held.after_fork_in_child()
-        _after_fork()
-    _follow_multiprocessing()
-
-
-def _after_fork() -> None:
-    global _forking, _limit
-    if _limit is not None:
-        limit_descriptors(_limit)
-        _limit = None
-    _forking = False
-    process_lock.release()
-
-
-os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+os.register_at_fork(
+    before=lifetime.before_fork,
+    after_in_parent=lifetime.after_fork_in_parent,
+    after_in_child=lifetime.after_fork_in_child,
+)
 
 
 def close_all() -> None:
     """At exit, before modules are torn down: every name that this process still holds, then its empty folder."""
-    with process_lock:
-        for close in at_exit:
-            close()
-        for held in list(_held):
-            with contextlib.suppress(OSError):
-                held.close()
-        _held.clear()
-        directories.tidy()
+    locked(_close_all)
+
+
+def _close_all() -> None:
+    for close in at_exit:
+        close()
+    for held in all_held():
+        held.close()
+    directories.tidy()
 
 
 def _follow_multiprocessing() -> None:
@@ -288,4 +253,5 @@ class _Token:
 
 
 atexit.register(close_all)
+os.register_at_fork(after_in_child=_follow_multiprocessing)
 _follow_multiprocessing()
