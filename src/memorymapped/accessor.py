@@ -14,7 +14,7 @@ from ._native.elements import ElementView
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
 from .errors import ClosedError, OutOfRangeError, shown
-from .values import ValueType, value_type, value_type_of
+from .values import ValueType, check_elements, value_type, value_type_of
 from .viewing import Viewing
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def write(self, position: int, value: Any, type: Any = None) -> None:
         """Writes `value` as `type` (see `read`); a ctypes instance or a NumPy scalar needs no type. All or nothing.
-        Raises TypeError or ValueOutOfRangeError or struct.error if the value does not fit the type."""
+        Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or struct.error if
+        the value is none of the type."""
         kind = value_type_of(value) if type is None else value_type(type)
         raw = kind.encode(value)
         try:
@@ -105,27 +106,35 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def gather(self, offsets: Any, type: Any, out: Any = None) -> Any:
         """The values of `type` at all `offsets` (bytes; any buffer of 64-bit integers, or an iterable of ints), in one
-        call: into `out`, a writable buffer of that many values, or a new array.
+        call: into `out`, a writable buffer of that many values, or a new array. Bytes are copied as they are: TypeError
+        if `out` has elements of another kind than `type` (a sign counts); plain bytes suit every type.
 
         The new array is NumPy's if the offsets (whose shape it has) or the type are, an array.array for a number, else
         bytes. Any alignment.
         OutOfRangeError if one of them is outside."""
         kind = value_type(type)
         offsets = _offsets(offsets)
-        result = _array_for(offsets, type, kind) if out is None else out
+        if out is None:
+            result = _array_for(offsets, type, kind)
+        else:
+            result = out
+            check_elements(result, kind)
         elements.gather(self, offsets, kind.size, result)
         return result
 
     def scatter(self, offsets: Any, values: Any, type: Any = None) -> None:
         """Writes `values` to all `offsets`, in one call: a buffer of values (of `type`, or of the buffer's own item
-        size), or an iterable of values of `type`. If an offset is outside nothing is written."""
+        size), or an iterable of values of `type`. If an offset is outside nothing is written. TypeError if a buffer has
+        elements of another kind than `type` (a sign counts): they are not converted. Plain bytes suit every type."""
         offsets = _offsets(offsets)
         if type is None:
             size = values.dtype.itemsize if _is_array(values) else memoryview(values).itemsize
         else:
             kind = value_type(type)
             size = kind.size
-            if not _is_buffer(values):
+            if _is_buffer(values):
+                check_elements(values, kind)
+            else:
                 values = b"".join(map(kind.encode, values))
         elements.scatter(self, offsets, size, values)
 
