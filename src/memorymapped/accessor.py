@@ -34,7 +34,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     `MemoryMappedFile.create_view_accessor`; .NET's class of that name.
 
     - `read_int32(position)`, `write_int32(position, value)` and the like, for boolean, byte, sbyte, char, int16 ...
-      uint64, single, double, decimal. The machine's byte order (little endian), any alignment.
+      uint64, single, double, decimal. The machine's byte order (little endian), any alignment. The arguments of these
+      fast calls (not of the decimal's) have no keywords.
     - `read(position, type)`, `write(position, value, type)` for structures; `read_array`, `write_array` for blocks.
     - `view[3]`, `view[a:b]` (bytes), `memoryview(view)`, `numpy.asarray(view)`: the plain bytes.
     - `cast("i")`: a sequence of numbers; `gather`, `scatter`: many positions in one call.
@@ -50,11 +51,11 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     # -- decimals, value types
 
-    def read_decimal(self, position: int, /) -> Decimal:
+    def read_decimal(self, position: int) -> Decimal:
         """The 16-byte decimal at `position`, in the layout of .NET's ReadDecimal. ValueError if the bytes are none."""
         return decimals.decode(self.read_bytes(position, decimals.SIZE))
 
-    def write_decimal(self, position: int, value: Decimal | int, /) -> None:
+    def write_decimal(self, position: int, value: Decimal | int) -> None:
         """Writes a decimal in the layout of .NET's Write(decimal). ValueOutOfRangeError if it needs more than 96 bits
         or 28 places; nothing is rounded."""
         self.write_bytes(position, decimals.encode(value))
@@ -74,8 +75,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def write(self, position: int, value: Any, type: Any = None) -> None:
         """Writes `value` as `type` (see `read`); a ctypes instance or a NumPy scalar needs no type. All or nothing.
-        Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or struct.error if
-        the value is none of the type."""
+        Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or struct.error
+        if the value is none of the type."""
         kind = value_type_of(value) if type is None else value_type(type)
         raw = kind.encode(value)
         try:

@@ -148,9 +148,10 @@ def check_elements(buffer: Any, kind: ValueType) -> None:
     if theirs == "|u1" or (theirs or ours or "")[:2] in ("|S", "|V") or (ours or "")[:2] in ("|S", "|V"):
         return
     if theirs != ours or (ours is None and kind.size % size):
+        theirs, ours = theirs or f"of {size} bytes", ours or f"{kind.size} bytes"
         raise TypeError(
-            f"elements {theirs or f'of {size} bytes'!r} do not agree with a type of {ours or f'{kind.size} bytes'!r}, "
-            "and they are copied, not converted: convert them first, or give plain bytes, as memoryview(...).cast('B') does"
+            f"elements {theirs!r} do not agree with a type of {ours!r}. They are copied, not converted: convert them "
+            "first, or give plain bytes, as memoryview(...).cast('B') does"
         )
 
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: language_level=3, binding=False, always_allow_keywords=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """Mappings, and the views that read and write them.
 
@@ -274,6 +275,7 @@ cdef class View:
         raise ClosedError(f"{self!r}: the view is closed")
 
     def refuse_closed(self):
+        """Raises the ClosedError of a closed view."""
         self.raise_closed()
 
     cdef int refuse(self, Py_ssize_t position, Py_ssize_t size, bint writing) except -1:
@@ -299,6 +301,7 @@ cdef class View:
         return 0
 
     def raise_fault(self, position, size):
+        """Raises the MemoryFaultError that says why `size` bytes at `position` are lost."""
         self.told = True
         if self.source is None:
             raise MemoryFaultError(EFAULT, "the memory behind the view is gone")
