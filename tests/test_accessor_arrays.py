@@ -24,6 +24,7 @@ from memorymapped import (
     MemoryMappedViewAccessor,
     OutOfRangeError,
 )
+from memorymapped.values import value_type
 
 SIZE = 8192
 FILL = 0xA5
@@ -552,7 +553,7 @@ def test_values_are_a_buffer_or_an_iterable_of_values_of_the_type(view: MemoryMa
     ("values", "type_", "error"),
     [
         ([1, 2], None, TypeError),
-        ([1, 2**40], "<i", struct.error),
+        ([1, 2**40], "<i", ValueError),
         ([1, 2**40], ctypes.c_int32, ValueError),
         ([1, 2**40], np.int32, ValueError),
         ([1, "2"], "<i", struct.error),
@@ -568,6 +569,47 @@ def test_values_that_do_not_suit_write_nothing(
     with pytest.raises(error):
         view.scatter([0, 8], values, type_)
     assert view[:] == bytes([FILL]) * SIZE
+
+
+AGREE: list[tuple[Any, Any]] = [
+    (np.zeros(2, np.int32), "i"), (np.zeros(2, np.int32), "<l"), (np.zeros(2, np.int32), ctypes.c_int),
+    (np.zeros(2, np.int64), "q"), (np.zeros(2, np.int64), "n"), (np.zeros(2, ">u2"), ">H"),
+    (np.zeros(2, ">u2"), ctypes.c_uint16.__ctype_be__), (array.array("d", [0, 0]), np.float64),
+    ((ctypes.c_long * 2)(), "q"), (np.zeros(2, "M8[s]"), np.dtype("M8[s]")), (np.zeros((2, 3), np.float32), "3f"),
+    (np.zeros((2, 3), np.float32), np.dtype(("f4", 3))), (np.zeros((2, 3), np.int32), ctypes.c_int * 3),
+    (np.zeros(2, [("a", "u1"), ("b", "<u2")]), Three), ((Three * 2)(), "=BH"), (np.zeros(2, bool), "?"),
+    (np.zeros(2, np.complex64), np.complex64), (np.zeros(2, np.longdouble), ctypes.c_longdouble),
+    (bytearray(16), "d"), (np.zeros(16, np.uint8), "d"), (memoryview(bytearray(12)), Three * 2),
+    ((ctypes.c_char * 16)(), "q"), (np.zeros(2, "V8"), "q"), (np.zeros(2, "S8"), "d"), (np.zeros(2), "8s"),
+]  # fmt: skip
+DISAGREE: list[tuple[Any, Any]] = [
+    (np.zeros(2), "q"), (np.zeros(2, np.float32), "i"), (np.zeros(2, np.int32), "f"), (np.zeros(2, np.int64), "d"),
+    (np.zeros(2, np.uint32), "i"), (np.zeros(2, np.int32), "I"), (array.array("b", [0, 0]), "B"),
+    (np.zeros(2, ">i4"), "i"), (np.zeros(2, "<i4"), ">i"), (np.zeros(4, np.int32), "q"), (np.zeros(2, np.int64), "2i"),
+    (np.zeros(2, bool), "B"), (np.zeros(2, "M8[s]"), "q"), (np.zeros(2, "M8[s]"), np.dtype("M8[ms]")),
+    (np.zeros(2, np.float64), ctypes.c_int64), (np.zeros(2, [("a", "i4")]), "i"), (np.zeros(2, np.int32), "<hh"),
+    (np.zeros(2, [("a", "i4"), ("b", "i8")]), Three), ((ctypes.c_double * 2)(), np.int64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "type_"), AGREE, ids=plainly)
+def test_buffers_of_the_types_elements_are_copied(view: MemoryMappedViewAccessor, values: Any, type_: Any) -> None:
+    count = len(plain(values)) // value_type(type_).size
+    offsets = [100 * i for i in range(count)]
+    view.scatter(offsets, values, type_)
+    assert view.gather(offsets, type_, values) is values
+
+
+@pytest.mark.parametrize(("values", "type_"), DISAGREE, ids=plainly)
+def test_buffers_of_other_elements_are_refused(view: MemoryMappedViewAccessor, values: Any, type_: Any) -> None:
+    offsets = [100 * i for i in range(len(plain(values)) // value_type(type_).size)]
+    before = plain(values)
+    with pytest.raises(TypeError, match="not converted"):
+        view.scatter(offsets, values, type_)
+    with pytest.raises(TypeError, match="not converted"):
+        view.gather(offsets, type_, values)
+    assert view[:] == bytes([FILL]) * SIZE
+    assert plain(values) == before
 
 
 def test_an_exception_of_the_values_passes_and_nothing_is_written(view: MemoryMappedViewAccessor) -> None:

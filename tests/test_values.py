@@ -104,11 +104,11 @@ def test_a_format_of_padding_only_is_an_empty_tuple(view: MemoryMappedViewAccess
 @pytest.mark.parametrize(
     ("value", "format_", "errors"),
     [
-        (300, "B", struct.error), (-1, "<H", struct.error), (2**40, "<i", struct.error), (2**64, "Q", struct.error),
         ("x", "i", struct.error), (1.5, "i", struct.error), (None, "d", struct.error), ("abc", "3s", struct.error),
         ((1,), "i", struct.error), ((1, 2), "i", struct.error), ((1,), "ii", struct.error),
         ((1, 2, 3), "ii", struct.error),
-        (5, "ii", TypeError), (None, "ii", TypeError), ("ab", "ii", struct.error), ((1, 2**40), "ii", struct.error),
+        (5, "ii", TypeError), (None, "ii", TypeError), ("ab", "ii", struct.error), ("1.5", "d", struct.error),
+        (np.zeros(2), "d", struct.error), ((2**40, "x", 1), "ii", struct.error),
     ],
 )  # fmt: skip
 def test_values_that_do_not_suit_a_format_are_refused(
@@ -117,6 +117,35 @@ def test_values_that_do_not_suit_a_format_are_refused(
     with pytest.raises(errors):
         view.write(7, value, format_)
     untouched(view)
+
+
+@pytest.mark.parametrize(
+    ("value", "format_"),
+    [
+        (300, "B"), (-1, "B"), (-1, "<H"), (2**40, "<i"), (2**40, ">i"), (2**40, "@i"), (2**64, "Q"), (2**31, "=l"),
+        (2**63, "n"), (-1, "N"), (10**400, "i"), (10**400, "d"), (10**400, "<f"), (10**400, ">e"), (1e6, "e"),
+        (np.int64(300), "b"), (Fraction(10**400), "d"), ((1, 2**40), "ii"), ((1, 2, 300), "2xib B"),
+        (b"abcdef", "3s"), (bytearray(b"abcd"), "3s"), (b"abc", "3p"), (b"x", "p"), (b"x" * 256, "300p"),
+        ((1, b"ab", b"abc"), "<h2s2s"), ((2**15, b"ab"), "<h2s"),
+    ],
+    ids=plainly,
+)  # fmt: skip
+def test_a_value_that_struct_cuts_or_has_no_room_for_is_refused(
+    view: MemoryMappedViewAccessor, value: Any, format_: str
+) -> None:
+    with pytest.raises(ValueOutOfRangeError, match="does not fit in"):
+        view.write(7, value, format_)
+    with pytest.raises(ValueOutOfRangeError, match="does not fit in"):
+        view.scatter([0], [value], format_)
+    untouched(view)
+
+
+@pytest.mark.parametrize(
+    ("value", "format_"), [(b"abc", "3s"), (b"", "3s"), (b"ab", "3p"), (b"x" * 255, "256p"), (b"x" * 255, "290p")]
+)
+def test_text_that_fits_is_written(view: MemoryMappedViewAccessor, value: Any, format_: str) -> None:
+    view.write(7, value, format_)
+    written(view, struct.pack(format_, value))
 
 
 @pytest.mark.parametrize("format_", ["f", "@f", "=f", "<f", ">f", "e", "<e"])

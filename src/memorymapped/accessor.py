@@ -14,7 +14,7 @@ from ._native.elements import ElementView
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
 from .errors import ClosedError, OutOfRangeError, shown
-from .values import ValueType, value_type, value_type_of
+from .values import ValueType, check_elements, value_type, value_type_of
 from .viewing import Viewing
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     `MemoryMappedFile.create_view_accessor`; .NET's class of that name.
 
     - `read_int32(position)`, `write_int32(position, value)` and the like, for boolean, byte, sbyte, char, int16 ...
-      uint64, single, double, decimal. The machine's byte order (little endian), any alignment.
+      uint64, single, double, decimal. The machine's byte order (little endian), any alignment. The arguments of these
+      fast calls (not of the decimal's) have no keywords.
     - `read(position, type)`, `write(position, value, type)` for structures; `read_array`, `write_array` for blocks.
     - `view[3]`, `view[a:b]` (bytes), `memoryview(view)`, `numpy.asarray(view)`: the plain bytes.
     - `cast("i")`: a sequence of numbers; `gather`, `scatter`: many positions in one call.
@@ -50,11 +51,11 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     # -- decimals, value types
 
-    def read_decimal(self, position: int, /) -> Decimal:
+    def read_decimal(self, position: int) -> Decimal:
         """The 16-byte decimal at `position`, in the layout of .NET's ReadDecimal. ValueError if the bytes are none."""
         return decimals.decode(self.read_bytes(position, decimals.SIZE))
 
-    def write_decimal(self, position: int, value: Decimal | int, /) -> None:
+    def write_decimal(self, position: int, value: Decimal | int) -> None:
         """Writes a decimal in the layout of .NET's Write(decimal). ValueOutOfRangeError if it needs more than 96 bits
         or 28 places; nothing is rounded."""
         self.write_bytes(position, decimals.encode(value))
@@ -74,7 +75,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def write(self, position: int, value: Any, type: Any = None) -> None:
         """Writes `value` as `type` (see `read`); a ctypes instance or a NumPy scalar needs no type. All or nothing.
-        Raises TypeError or ValueOutOfRangeError or struct.error if the value does not fit the type."""
+        Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or struct.error
+        if the value is none of the type."""
         kind = value_type_of(value) if type is None else value_type(type)
         raw = kind.encode(value)
         try:
@@ -105,27 +107,35 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def gather(self, offsets: Any, type: Any, out: Any = None) -> Any:
         """The values of `type` at all `offsets` (bytes; any buffer of 64-bit integers, or an iterable of ints), in one
-        call: into `out`, a writable buffer of that many values, or a new array.
+        call: into `out`, a writable buffer of that many values, or a new array. Bytes are copied as they are: TypeError
+        if `out` has elements of another kind than `type` (a sign counts); plain bytes suit every type.
 
         The new array is NumPy's if the offsets (whose shape it has) or the type are, an array.array for a number, else
         bytes. Any alignment.
         OutOfRangeError if one of them is outside."""
         kind = value_type(type)
         offsets = _offsets(offsets)
-        result = _array_for(offsets, type, kind) if out is None else out
+        if out is None:
+            result = _array_for(offsets, type, kind)
+        else:
+            result = out
+            check_elements(result, kind)
         elements.gather(self, offsets, kind.size, result)
         return result
 
     def scatter(self, offsets: Any, values: Any, type: Any = None) -> None:
         """Writes `values` to all `offsets`, in one call: a buffer of values (of `type`, or of the buffer's own item
-        size), or an iterable of values of `type`. If an offset is outside nothing is written."""
+        size), or an iterable of values of `type`. If an offset is outside nothing is written. TypeError if a buffer has
+        elements of another kind than `type` (a sign counts): they are not converted. Plain bytes suit every type."""
         offsets = _offsets(offsets)
         if type is None:
             size = values.dtype.itemsize if _is_array(values) else memoryview(values).itemsize
         else:
             kind = value_type(type)
             size = kind.size
-            if not _is_buffer(values):
+            if _is_buffer(values):
+                check_elements(values, kind)
+            else:
                 values = b"".join(map(kind.encode, values))
         elements.scatter(self, offsets, size, values)
 

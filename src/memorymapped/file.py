@@ -22,6 +22,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable
+from functools import wraps
 from operator import index
 
 from . import handover
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from typing import IO, Any, Self, TypeVar
 
     V = TypeVar("V", bound=View)
+    F = TypeVar("F", bound=Callable[..., object])
 
 __all__ = ["MemoryMappedFile"]
 
@@ -65,6 +67,31 @@ class HasFileno(Protocol):
 
     def fileno(self) -> int:
         """The descriptor."""
+
+
+def _shown_as(model: Callable[..., object]) -> Callable[[F], F]:
+    """Gives a function the signature that help() and inspect.signature show."""
+
+    def mark(function: F) -> F:
+        function.__wrapped__ = model  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def _security_by_place(place: int) -> Callable[[F], F]:
+    """Lets a factory take its security as .NET Framework 4 has it: by place, as argument number `place`."""
+
+    def decorate(factory: F) -> F:
+        @wraps(factory)
+        def with_security(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            if len(args) > place:
+                args = _without_security(args, kwargs, place)
+            return factory(cls, *args, **kwargs)
+
+        return with_security  # type: ignore[return-value]
+
+    return decorate
 
 
 StrPath = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -78,6 +105,60 @@ _ALL = Rights.READ_WRITE
 _NO_OPTIONS = Options.NONE
 _NOT_INHERITED = HandleInheritability.NONE
 _new = object.__new__
+
+
+def _create_from_file(
+    cls: type[MemoryMappedFile],
+    file: StrPath | int | IO[Any] | HasFileno,
+    *args: Any,
+    mode: FileMode = FileMode.OPEN,
+    map_name: str | None = None,
+    capacity: int = 0,
+    access: Access = Access.READ_WRITE,
+    inheritability: HandleInheritability = HandleInheritability.NONE,
+    leave_open: bool = False,
+    security: MemoryMappedFileSecurity | None = None,
+    reserve: bool = False,
+) -> MemoryMappedFile:
+    """The arguments of both forms of create_from_file, for help() and inspect.signature."""
+    raise NotImplementedError
+
+
+# What create_from_file takes behind a path, and behind an open file: by place or keyword, and by keyword only.
+PATH_ARGUMENTS = ("mode", "map_name", "capacity", "access"), ("inheritability", "security", "reserve")
+FILE_ARGUMENTS = ("map_name", "capacity", "access", "inheritability", "leave_open"), ("security", "reserve")
+
+
+def _form(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, tuple[Any, ...], bool]:
+    """The file, the arguments behind it, and whether it is a path. TypeError if they are not those of its form."""
+    if not args:
+        args = tuple(kwargs.pop(name) for name in ("path", "file") if name in kwargs)
+    if len(args) == 0 or "path" in kwargs or "file" in kwargs:
+        raise TypeError("create_from_file takes one path, open file or descriptor, first or by keyword")
+    file, *rest = args
+    of_path = isinstance(file, (str, bytes, os.PathLike))
+    args = tuple(rest) if of_path else _without_security(tuple(rest), kwargs, 3)
+    places, keywords = PATH_ARGUMENTS if of_path else FILE_ARGUMENTS
+    wrong = [f"{name!r} twice" for name in places[: len(args)] if name in kwargs]
+    wrong += [repr(name) for name in kwargs if name not in places and name not in keywords]
+    wrong += [f"{len(args)} by place"] if len(args) > len(places) else []
+    if wrong:
+        raise TypeError(
+            f"create_from_file of {'a path' if of_path else 'an open file or a descriptor'} takes {', '.join(places)}, "
+            f"and by keyword only {', '.join(keywords)}; it was given {', '.join(wrong)}"
+        )
+    return file, args, of_path
+
+
+def _without_security(args: tuple[Any, ...], kwargs: dict[str, Any], place: int) -> tuple[Any, ...]:
+    """.NET Framework 4 has the security before the inheritability. Here it is a keyword; in that place it is accepted,
+    as neither it nor None can be meant for anything else."""
+    if len(args) <= place or not (args[place] is None or isinstance(args[place], MemoryMappedFileSecurity)):
+        return args
+    if "security" in kwargs:
+        raise TypeError("security was given twice, by place and by keyword")
+    kwargs["security"] = args[place]
+    return args[:place] + args[place + 1 :]
 
 
 class MemoryMappedFile:
@@ -113,7 +194,7 @@ class MemoryMappedFile:
     @classmethod
     def create_from_file(
         cls,
-        file: StrPath,
+        path: StrPath,
         mode: FileMode = ...,
         map_name: str | None = ...,
         capacity: int = ...,
@@ -138,7 +219,8 @@ class MemoryMappedFile:
         reserve: bool = ...,
     ) -> Self: ...
     @classmethod
-    def create_from_file(cls, file: Any, *args: Any, **kwargs: Any) -> Self:
+    @_shown_as(_create_from_file)
+    def create_from_file(cls, *args: Any, **kwargs: Any) -> Self:
         """Maps a file.
 
         By path: `create_from_file(path, mode=FileMode.OPEN, map_name=None, capacity=0, access=READ_WRITE, *,
@@ -158,7 +240,8 @@ class MemoryMappedFile:
         an access that cannot be; a mode that empties the file), OutOfRangeError, ClosedError (a closed file),
         FileNotFoundError, FileExistsError (CREATE_NEW; a name in use), PermissionError (also for a directory),
         io.UnsupportedOperation (a pipe), OSError (no space: says how much there is)."""
-        if isinstance(file, (str, bytes, os.PathLike)):
+        file, args, of_path = _form(args, kwargs)
+        if of_path:
             return cls._from_path(os.fspath(file), *args, **kwargs)
         return cls._from_open_file(file, *args, **kwargs)
 
@@ -240,6 +323,7 @@ class MemoryMappedFile:
         return cls._made(backing, access)
 
     @classmethod
+    @_security_by_place(4)
     def create_new(
         cls,
         map_name: str | None,
@@ -280,6 +364,7 @@ class MemoryMappedFile:
         return cls._made(backing, access)
 
     @classmethod
+    @_security_by_place(4)
     def create_or_open(
         cls,
         map_name: str,

@@ -73,7 +73,7 @@ class MemoryMappedViewStream(Viewing, Cursor):
         """ "rb", "wb" or "rb+", as files have it."""
         return "rb+" if self.can_read and self.can_write else "wb" if self.can_write else "rb"
 
-    def readlines(self, hint: int | None = -1, /) -> list[bytes]:
+    def readlines(self, hint: int | None = -1) -> list[bytes]:
         """The lines from the position on, until they have `hint` bytes together (None, 0 or less: all)."""
         lines = []
         total = 0
@@ -84,7 +84,7 @@ class MemoryMappedViewStream(Viewing, Cursor):
                 break
         return lines
 
-    def writelines(self, lines: Iterable[Buffer], /) -> None:
+    def writelines(self, lines: Iterable[Buffer]) -> None:
         """Writes each of `lines`; no line feeds are added."""
         for line in lines:
             self.write(line)
@@ -95,7 +95,7 @@ class MemoryMappedViewStream(Viewing, Cursor):
             "a view stream has no descriptor of its own; the map has (MemoryMappedFile.fileno)"
         )
 
-    def truncate(self, size: int | None = None, /) -> NoReturn:
+    def truncate(self, size: int | None = None) -> NoReturn:
         """io.UnsupportedOperation: a view has a fixed length. OutOfRangeError for a negative one."""
         if size is not None and size < 0:
             raise OutOfRangeError(f"size must not be negative, got {shown(size)}")

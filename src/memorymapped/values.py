@@ -29,21 +29,35 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["ValueType", "refuse_references", "refuse_references_of_numpy", "value_type", "value_type_of"]
+__all__ = [
+    "ValueType",
+    "check_elements",
+    "refuse_references",
+    "refuse_references_of_numpy",
+    "value_type",
+    "value_type_of",
+]
 
 
 class ValueType:
-    """Size in bytes, the format of a single number (None for anything else), and the two conversions."""
+    """Size in bytes, the format of a single number (None for anything else), and the two conversions. `element`: what a
+    value consists of, all of one kind, in NumPy's spelling ("<i4"); None for different ones."""
 
-    __slots__ = ("decode", "encode", "format", "size")
+    __slots__ = ("decode", "element", "encode", "format", "size")
 
     def __init__(
-        self, size: int, format_: str | None, decode: Callable[[bytes], Any], encode: Callable[[Any], bytes]
+        self,
+        size: int,
+        format_: str | None,
+        decode: Callable[[bytes], Any],
+        encode: Callable[[Any], bytes],
+        element: str | None,
     ) -> None:
         self.size = size
         self.format = format_
         self.decode = decode
         self.encode = encode
+        self.element = element
 
 
 _known: dict[Any, ValueType] = {}
@@ -98,6 +112,49 @@ def _find(type_: Any) -> ValueType:
 # ------------------------------------------------------------------------------- blocks that are copied as they are
 
 
+def element_of(format_: str, size: int) -> str | None:
+    """An element of `size` bytes in NumPy's spelling, from its format as struct and PEP 3118 have it."""
+    order, code = ("<", format_) if format_[:1] not in "@=<>!" else (format_[0], format_[1:])
+    kind = _KINDS.get(code.lstrip("0123456789"))
+    if kind is None or (code == "B" and size != 1):  # that is how ctypes calls a union
+        return None
+    if size == 1 or kind in "SV":
+        order = "|"
+    return f"{'>' if order in '>!' else order if order == '|' else '<'}{kind}{size}"
+
+
+_KINDS = (
+    dict.fromkeys("bhilqn", "i")
+    | dict.fromkeys("BHILQN", "u")
+    | dict.fromkeys("efdg", "f")
+    | dict.fromkeys(("Zf", "Zd", "Zg"), "c")
+    | dict.fromkeys("sc", "S")
+    | dict.fromkeys("uw", "U")
+    | {"?": "b", "x": "V"}
+)
+
+
+def check_elements(buffer: Any, kind: ValueType) -> None:
+    """TypeError if `buffer` says what its elements are, and a value of `kind` consists of others: they are copied, not
+    converted. Plain bytes suit every kind."""
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and isinstance(buffer, numpy.ndarray):
+        size = buffer.dtype.itemsize
+        theirs = buffer.dtype.str if buffer.dtype.names is None else None
+    else:
+        block = memoryview(buffer)
+        size, theirs = block.itemsize, element_of(block.format, block.itemsize)
+    ours = kind.element
+    if theirs == "|u1" or (theirs or ours or "")[:2] in ("|S", "|V") or (ours or "")[:2] in ("|S", "|V"):
+        return
+    if theirs != ours or (ours is None and kind.size % size):
+        theirs, ours = theirs or f"of {size} bytes", ours or f"{kind.size} bytes"
+        raise TypeError(
+            f"elements {theirs!r} do not agree with a type of {ours!r}. They are copied, not converted: convert them "
+            "first, or give plain bytes, as memoryview(...).cast('B') does"
+        )
+
+
 def refuse_references(exporter: Any, format_: str) -> None:
     """TypeError if elements of `format_` (PEP 3118), of which a user's buffer says that it consists, are or hold
     addresses: objects of Python, pointers, functions."""
@@ -140,43 +197,91 @@ def _of_struct(codec: struct.Struct) -> ValueType:
     if codec.size == 0:
         raise ValueError(f"the format {codec.format!r} has no bytes")
     code = codec.format.lstrip("@=<>!")
+    order = codec.format[: -len(code)] if code else ""
+    number = _values_in(code)
+    texts = list(_texts(code))
     # struct itself refuses a float that a standard "f" has no room for, and makes a native one infinite.
     narrow = "f" in code and codec.format[0] not in "=<>!"
 
     def encode(*values: Any) -> bytes:
+        for place, room in texts:  # struct cuts them silently
+            if place < len(values) and isinstance(values[place], (bytes, bytearray)) and len(values[place]) > room:
+                raise _does_not_fit(values[place], codec.format)
         try:
             raw = pack(*values)
         except OverflowError as error:
             raise _does_not_fit(values[0] if len(values) == 1 else values, codec.format) from error
+        except struct.error as error:
+            for unfit in _unfit(order, code, values) if len(values) == number else ():
+                raise _does_not_fit(unfit, codec.format) from error
+            raise
         if narrow:
             for value, kept in zip(values, unpack(raw), strict=True):
                 if isinstance(kept, float) and math.isinf(kept) and float(value) != kept:
                     raise _does_not_fit(value, codec.format)
         return raw
 
-    if _values_in(code) == 1:
+    kinds = {letter for letter, _ in _items(code)}
+    element = None
+    if len(kinds) == 1 and kinds != {"p"}:
+        (letter,) = kinds
+        element = element_of(order + letter, codec.size if letter in "sx" else struct.calcsize(order + letter))
+    if number == 1:
         return ValueType(
             codec.size,
             codec.format if len(code) == 1 else None,
             lambda raw: unpack(raw)[0],
             lambda value: encode(value),
+            element,
         )
-    return ValueType(codec.size, None, unpack, lambda values: encode(*values))
+    return ValueType(codec.size, None, unpack, lambda values: encode(*values), element)
 
 
-def _values_in(code: str) -> int:
-    """How many values a format has (without unpacking that many: "1000000000s" is one)."""
-    count, repeat = 0, ""
+def _items(code: str) -> Iterator[tuple[str, int]]:
+    """The letters of a format, each with the number before it."""
+    repeat = ""
     for character in code:
         if character.isdigit():
             repeat += character
         elif not character.isspace():
-            if character in "sp":
-                count += 1
-            elif character != "x":
-                count += int(repeat or 1)
+            yield character, int(repeat or 1)
             repeat = ""
-    return count
+
+
+def _values_in(code: str) -> int:
+    """How many values a format has (without unpacking that many: "1000000000s" is one)."""
+    return sum(1 if letter in "sp" else count for letter, count in _items(code) if letter != "x")
+
+
+def _texts(code: str) -> Iterator[tuple[int, int]]:
+    """Which values of a format are text, and how many bytes each has room for."""
+    place = 0
+    for letter, count in _items(code):
+        if letter == "s":
+            yield place, count
+        elif letter == "p":  # behind its length in one byte
+            yield place, min(max(count - 1, 0), 255)
+        if letter != "x":
+            place += 1 if letter in "sp" else count
+
+
+def _unfit(order: str, code: str, values: tuple[Any, ...]) -> Iterator[Any]:
+    """Those of `values` that are numbers as the format wants them, but too large: struct tells them from other mistakes
+    by its message only."""
+    letters = (letter for letter, count in _items(code) if letter != "x" for _ in range(1 if letter in "sp" else count))
+    for letter, value in zip(letters, values, strict=False):
+        if letter in "sp?c" or isinstance(value, (str, bytes, bytearray)):
+            continue
+        try:
+            float(value) if letter in "efd" else index(value)
+        except OverflowError:
+            yield value
+        except (TypeError, ValueError):
+            continue
+        try:
+            struct.pack(order + letter, value)
+        except (struct.error, OverflowError):
+            yield value
 
 
 def _does_not_fit(value: Any, kind: Any) -> ValueOutOfRangeError:
@@ -197,6 +302,9 @@ def _of_ctypes(kind: Any) -> ValueType:
     if _holds_a_pointer(ctypes, kind):
         raise TypeError(f"{kind.__name__} is or holds a pointer: it means nothing in another process")
 
+    block = memoryview((kind * 0)())
+    element = element_of(block.format, block.itemsize)
+
     def raw_bytes(value: Any) -> bytes:
         raw = memoryview(value).tobytes()
         if len(raw) != size:
@@ -212,6 +320,7 @@ def _of_ctypes(kind: Any) -> ValueType:
             kind._type_ if native and kind._type_ in "?bBhHiIlLqQfd" else None,
             lambda raw: kind.from_buffer_copy(raw).value,
             lambda value: raw_bytes(value if isinstance(value, kind) else _checked_simple(kind, value)),
+            element,
         )
 
     def encode(value: Any) -> bytes:
@@ -219,7 +328,7 @@ def _of_ctypes(kind: Any) -> ValueType:
             raise TypeError(f"a {kind.__name__} is needed, not {type(value).__name__}")
         return raw_bytes(value)
 
-    return ValueType(size, None, kind.from_buffer_copy, encode)
+    return ValueType(size, None, kind.from_buffer_copy, encode, element)
 
 
 def _holds_a_pointer(ctypes: Any, kind: Any) -> bool:
@@ -269,7 +378,7 @@ def _of_numpy(numpy: Any, dtype: Any) -> ValueType:
         return bytes(_checked_numpy(numpy, dtype, value).reshape(()).tobytes())
 
     format_ = dtype.char if dtype.isnative and dtype.char in "?bBhHiIlLqQfd" else None
-    return ValueType(dtype.itemsize, format_, decode, encode)
+    return ValueType(dtype.itemsize, format_, decode, encode, dtype.str)
 
 
 def _checked_numpy(numpy: Any, dtype: Any, value: Any) -> Any:
@@ -311,7 +420,7 @@ def _of_record(numpy: Any, dtype: Any) -> ValueType:
             raw[offset : offset + kind.size] = kind.encode(item)
         return bytes(raw)
 
-    return ValueType(dtype.itemsize, None, lambda raw: numpy.frombuffer(raw, dtype, 1)[0].copy(), encode)
+    return ValueType(dtype.itemsize, None, lambda raw: numpy.frombuffer(raw, dtype, 1)[0].copy(), encode, None)
 
 
 def _of_subarray(numpy: Any, dtype: Any) -> ValueType:
@@ -332,4 +441,5 @@ def _of_subarray(numpy: Any, dtype: Any) -> ValueType:
         None,
         lambda raw: numpy.frombuffer(raw, base).reshape(shape).copy(),
         lambda value: b"".join(map(item.encode, flat(value, shape))),
+        item.element,
     )

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: language_level=3, binding=False, always_allow_keywords=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """A view with a position: the compiled half of MemoryMappedViewStream. The order of steps is memory.pyx's."""
 import io
@@ -31,7 +32,7 @@ cdef class Cursor(View):
             self.refuse(0, 1, False)
         return max(self.size - self.at, 0)
 
-    def read(self, size=-1, /):
+    def read(self, size=-1):
         """At most `size` bytes from the position on (None or negative: all to the end); b"" at the end."""
         cdef Py_ssize_t wanted = -1 if size is None else mmf_position(size)
         cdef Py_ssize_t count = self.readable - self.at
@@ -54,7 +55,7 @@ cdef class Cursor(View):
         """All bytes from the position to the end."""
         return self.read(-1)
 
-    def readinto(self, buffer, /):
+    def readinto(self, buffer):
         """Fills `buffer` (any writable buffer) as far as there are bytes; returns how many, 0 at the end."""
         cdef Py_buffer own
         cdef Py_ssize_t count, at
@@ -68,7 +69,7 @@ cdef class Cursor(View):
         finally:
             PyBuffer_Release(&own)
 
-    def readline(self, size=-1, /):
+    def readline(self, size=-1):
         """The bytes up to and with the next line feed, at most `size` of them (None or negative: no limit)."""
         cdef Py_ssize_t limit = -1 if size is None else mmf_position(size)
         cdef Py_ssize_t count = self.available()
@@ -104,7 +105,7 @@ cdef class Cursor(View):
             raise StopIteration
         return line
 
-    def write(self, data, /):
+    def write(self, data):
         """Writes all of `data` (any buffer) and returns its length in bytes; io.UnsupportedOperation, nothing
         written and the position kept, if it does not fit: a view has a fixed size."""
         cdef Py_buffer own
@@ -129,7 +130,7 @@ cdef class Cursor(View):
             self.raise_closed()
         return self.at
 
-    def seek(self, offset, whence=0, /):
+    def seek(self, offset, whence=0):
         """Moves the position: from the start (0), the position (1), the end (2). Returns the new one. It may lie
         beyond the end; OSError(EINVAL) if it were negative."""
         cdef Py_ssize_t by, start
