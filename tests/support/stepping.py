@@ -137,8 +137,8 @@ def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = Fal
 
 
 def ours(prepare: Callable[[], None], act: Callable[[], None]) -> list[int]:
-    """The numbers of the instructions after which to kill, counted from the mark. Of a loop over many mutexes, which does
-    the same with each, the first two rounds and the last two."""
+    """The numbers of the instructions after which to kill, counted from the mark. Of a loop over many mutexes, which
+    does the same with each, the first two rounds and the last two."""
     files = {module.__file__ for name, module in sys.modules.items() if name.startswith("memorymapped._native.")}
     ranges = []
     with open("/proc/self/maps") as maps:

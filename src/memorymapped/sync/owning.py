@@ -281,9 +281,11 @@ class OwnedLock(MutexHandle):
     def __del__(self) -> None:
         if getattr(self, "_core", None) is None:
             return
-        if self._entry is not None and not sys.is_finalizing():
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-        self.close()
+        try:
+            if self._entry is not None and not sys.is_finalizing():
+                warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+        finally:  # also where warnings are errors
+            self.close()
 
     def _opened(self) -> RobustMutex:
         core = self._core
