@@ -24,11 +24,18 @@ class Goal:
     """The ratio that a peer of ours is to have, at most.
 
     `over`: the start of the name of the peer that it is a ratio to; empty for the base. `pending`: what the goal waits
-    for, if it is not one for what is measured now; it is shown, and neither reached nor missed."""
+    for, if it is not one for what is measured now; it is shown, and neither reached nor missed. `was`: what it was
+    before measurements showed that it cannot be reached; README.md says for each what the limit is."""
 
     limit: float
     over: str = ""
     pending: str = ""
+    was: float = 0.0
+
+    @property
+    def shown(self) -> str:
+        """For tables."""
+        return f"{self.limit:.2f}" + (f" (was {self.was:.2f})" if self.was else "")
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,13 @@
  * differ by one line: the question for the guard's mark after the access.
  */
 #include <Python.h>
+#include <linux/futex.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "guard.h"
 #include "scalar.h"
@@ -140,4 +144,36 @@ EXPORT void gather_at(int64_t *out, const char *data, const int64_t *offsets, Py
 {
     for (Py_ssize_t i = 0; i < count; i++)
         memcpy(&out[i], data + offsets[i], 8);
+}
+
+/* ---- two processes that hand over in turns, by futex(2) and nothing else (rows/locks.py) */
+
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1000000000LL + time.tv_nsec;
+}
+
+/* numbers: whose it is (the word to sleep on), who has come to wait, when it was handed over. */
+EXPORT void hand_over(int64_t *numbers, int who, long times, long asleep, int64_t *taken)
+{
+    int32_t *word = (int32_t *)numbers;
+    while (__atomic_load_n(&numbers[1], __ATOMIC_ACQUIRE) != who)
+        ;
+    for (long i = 0; i < times; i++) {
+        while (__atomic_load_n(word, __ATOMIC_ACQUIRE) != who)
+            syscall(SYS_futex, word, FUTEX_WAIT, 1 - who, NULL, NULL, 0);
+        int64_t begin = now();
+        taken[i] = numbers[2] ? begin - numbers[2] : 0;
+        __atomic_store_n(&numbers[1], 1 - who, __ATOMIC_RELEASE);
+        while (now() < begin + asleep)
+            ;
+        numbers[2] = now();
+        __atomic_store_n(word, 1 - who, __ATOMIC_RELEASE);
+        syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL, 0);
+        while (__atomic_load_n(&numbers[1], __ATOMIC_ACQUIRE) != who)
+            ;
+    }
+    __atomic_store_n(&numbers[1], 1 - who, __ATOMIC_RELEASE);
 }

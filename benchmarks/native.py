@@ -51,6 +51,8 @@ def _built() -> tuple[Any, Any]:
     functions.sum_at.argtypes = [pointer, pointer, size]
     functions.gather_at.argtypes = [pointer, pointer, pointer, size]
     functions.gather_at.restype = None
+    functions.hand_over.argtypes = [pointer, ctypes.c_int, ctypes.c_long, ctypes.c_long, pointer]
+    functions.hand_over.restype = None
     functions.loop_guarded.restype = functions.loop_unguarded.restype = functions.sum_at.restype = ctypes.c_int64
     return loaded, functions
 

@@ -14,7 +14,7 @@ from .loops import UNROLLED
 from .model import Goal
 from .runner import Judged, Measured, Numbers
 
-__all__ = ["METHOD", "as_json", "show_case", "show_facts", "show_goals"]
+__all__ = ["METHOD", "as_json", "show_case", "show_facts", "show_goals", "time_of"]
 
 METHOD = (
     "All peers of a case have turns in one run (A B C, B C A, ... and back). Their code is the same loop, unrolled "
@@ -48,7 +48,7 @@ def show_case(console: Console, measured: Measured) -> None:
             table.add_column(column, justify="right", no_wrap=True)
     for peer in case.peers:
         own = measured.numbers[peer.name]
-        cells = [_time(own.median), f"{_time(own.low)} - {_time(own.high)}", _time(own.minimum)]
+        cells = [time_of(own.median), f"{time_of(own.low)} - {time_of(own.high)}", time_of(own.minimum)]
         if case.size:
             cells.append(f"{case.size / own.median:.1f} GB/s")
         cells += [f"{own.ratio.median:.3f}", f"{own.ratio.minima:.3f}"]
@@ -75,10 +75,11 @@ def show_goals(console: Console, results: list[Measured]) -> None:
             table.add_row(
                 measured.case.row,
                 escape(measured.case.title),
-                escape(f"{judged.peer} {_time(measured.numbers[judged.peer].median)}"),
-                escape(judged.against) + (f" {_time(measured.numbers[judged.against].median)}" if judged.ratio else ""),
+                escape(f"{judged.peer} {time_of(measured.numbers[judged.peer].median)}"),
+                escape(judged.against)
+                + (f" {time_of(measured.numbers[judged.against].median)}" if judged.ratio else ""),
                 "" if judged.seen is None else f"{judged.seen:.3f}",
-                f"{judged.goal.limit:.2f}",
+                judged.goal.shown,
                 f"[{style}]{escape(judged.verdict)}",
             )
     console.print(table)
@@ -88,7 +89,8 @@ def show_goals(console: Console, results: list[Measured]) -> None:
     )
 
 
-def _time(nanoseconds: float) -> str:
+def time_of(nanoseconds: float) -> str:
+    """Three digits and a unit."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if nanoseconds >= size:
             return _digits(nanoseconds / size, unit)
@@ -145,6 +147,7 @@ def _judged(judged: Judged) -> dict[str, Any]:
         "peer": judged.peer,
         "over": judged.against,
         "limit": round(goal.limit, 4),
+        "was": round(goal.was, 4) or None,
         "ratio": None if judged.seen is None else round(judged.seen, 4),
         "reached": judged.reached,
         "verdict": judged.verdict,

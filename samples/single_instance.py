@@ -1,21 +1,35 @@
 # SPDX-License-Identifier: MIT
-"""Runs once at a time: the name of a map says whether the program is running already.
+"""Runs once at a time, and opens what later starts were asked to open, as an editor or a browser does.
 
-From "Programming Memory-Mapped Files with the .NET Framework", Single Instance. The name is free again when the program
-ends, however it ends; `kill -9` leaves no lock file behind.
+From "Programming Memory-Mapped Files with the .NET Framework", Single Instance. The article's program only ends when it
+finds another one running; this one hands over its command line. A C# program takes part that owns the same mutex:
+`new Mutex(true, @"Local\\NetMMFSingle", out created)`.
 
-    python samples/single_instance.py    # waits for Enter; start it again in another terminal
+    python samples/single_instance.py one.txt    # waits for Enter
+    python samples/single_instance.py two.txt    # meanwhile, in another terminal: the first one opens it
 """
 
+import os
 import sys
 
-from memorymapped import MemoryMappedFile, NameInUseError
+from memorymapped.errors import AlreadyRunningError
+from memorymapped.shared.single_instance import CommandLine, SingleInstance
+
+
+def open_files(files: list[str], cwd: str) -> None:
+    for file in files:
+        print("opens", os.path.join(cwd, file), flush=True)
+
+
+def started_again(line: CommandLine) -> None:
+    open_files(line.arguments, line.cwd or "/")
+
 
 try:
-    map = MemoryMappedFile.create_new("NetMMFSingle", 1)
-except NameInUseError as error:
-    sys.exit(f"Instance already running... ({error.holders})")
-
-with map:
-    print("the only instance; press Enter to end", flush=True)
-    input()
+    with SingleInstance(r"Local\NetMMFSingle", started_again):
+        open_files(sys.argv[1:], os.getcwd())
+        print("the only instance; press Enter to end", flush=True)
+        input()
+except AlreadyRunningError as error:
+    error.send(sys.argv[1:])
+    print(error, "- it opens them")

@@ -20,6 +20,7 @@ from typing import Any
 
 PYTHON = [sys.executable, "-W", "error"]
 MMF = [*PYTHON, "-m", "memorymapped"]
+SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 LIMIT = 30.0  # seconds for anything that a test waits for
 
 Process = subprocess.Popen[str]
@@ -63,6 +64,18 @@ def line_with(process: Process, text: str) -> str:
         if text in line:
             return said
     raise AssertionError(f"{text!r} was never said, only: {said}")
+
+
+def sample(name: str) -> list[str]:
+    """The command that runs a sample."""
+    return [*PYTHON, str(SAMPLES / f"{name}.py")]
+
+
+def enter(process: Process) -> str:
+    """Presses Enter; what the program says from then on. It must end well."""
+    rest, errors = process.communicate("\n", timeout=LIMIT)
+    assert (process.returncode, errors) == (0, "")
+    return rest
 
 
 def until(condition: Callable[[], object], what: str) -> None:

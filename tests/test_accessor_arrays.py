@@ -646,3 +646,101 @@ def test_a_million_offsets_and_one_outside_at_the_end(map_: MemoryMappedFile, co
         with pytest.raises(OutOfRangeError, match=f"number {count - 1}"):
             view.scatter(offsets, got + 1)
         assert view[:] == content
+
+
+# -------------------------------------------------------------------------------------------------------- references
+
+
+class Union(ctypes.Union):
+    _fields_ = (("object", ctypes.py_object), ("number", ctypes.c_int64))
+
+
+class Packed(ctypes.Structure):
+    _pack_ = 1
+    _layout_ = "ms"
+    _fields_ = (("tag", ctypes.c_uint8), ("text", ctypes.c_char_p))
+
+
+class Outer(ctypes.Structure):
+    _fields_ = (("tag", ctypes.c_uint8), ("inner", Union))
+
+
+REFERENCES: dict[str, Callable[[], Any]] = {
+    "array of objects": lambda: np.array([object()]),
+    "memoryview of objects": lambda: memoryview(np.array([object()])),
+    "record with an object": lambda: np.array([(1, object())], [("a", "i4"), ("b", "O")]),
+    "strings that live elsewhere": lambda: np.array(["a" * 100], np.dtypes.StringDType()),
+    "ctypes objects": lambda: (ctypes.py_object * 1)(5),
+    "one ctypes object": lambda: ctypes.py_object(5),
+    "addresses": lambda: (ctypes.c_void_p * 1)(5),
+    "C strings": lambda: (ctypes.c_char_p * 1)(b"text"),
+    "wide C strings": lambda: (ctypes.c_wchar_p * 1)("text"),
+    "pointers": lambda: (ctypes.POINTER(ctypes.c_int) * 1)(),
+    "a pointer": lambda: ctypes.POINTER(ctypes.c_int)(),
+    "functions": lambda: (ctypes.CFUNCTYPE(None) * 1)(),
+    "a union with an object": lambda: (Union * 1)(),
+    "a packed structure with a pointer": lambda: (Packed * 1)(),
+    "a union in a structure": lambda: memoryview((Outer * 1)()),
+}
+
+
+@pytest.mark.parametrize("make", REFERENCES.values(), ids=REFERENCES)
+def test_references_are_neither_read_nor_written(map_: MemoryMappedFile, make: Callable[[], Any]) -> None:
+    content = filled(map_)
+    with map_.create_view_accessor() as view, map_.create_view_stream() as stream:
+        array_ = make()
+        shown = repr(array_)
+        size = np.asarray(array_).nbytes if isinstance(array_, np.ndarray) else memoryview(array_).nbytes
+        for call in (
+            lambda: view.read_array(0, array_),
+            lambda: view.gather([0], f"{size}s", array_),
+            lambda: stream.readinto(array_),
+            lambda: view.write_array(0, array_),
+            lambda: view.write_bytes(0, array_),
+            lambda: view.scatter([0], array_),
+            lambda: view.scatter([0], array_, f"{size}s"),
+            lambda: view.__setitem__(slice(0, size), array_),
+            lambda: view.__setitem__(slice(0, 2 * size, 2), array_),
+            lambda: stream.write(array_),
+        ):
+            with pytest.raises(TypeError, match="another process"):
+                call()
+        assert view[:] == content
+        assert stream.tell() == 0
+        assert repr(array_) == shown
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.array([1, 2], "M8[s]"),
+        lambda: np.array([1, 2], "m8[ns]"),
+        lambda: np.array([(1, 2), (3, 4)], [("O", "i8"), ("P", "M8[s]")]),
+        lambda: np.array([(1, 2), (3, 4)], [("O", "i4"), ("X&", "i4")]),
+        lambda: np.array([1j, 2j]),
+        lambda: np.array([1j, 2j], "c8"),
+        lambda: np.frombuffer(b"abcdefgh", "S4").copy(),
+        lambda: np.array([1, 2], np.longdouble),
+        lambda: (ctypes.c_wchar * 2)("a", "b"),
+        lambda: (Three * 2)(Three(1, 2), Three(3, 4)),
+    ],
+)
+def test_plain_elements_of_any_kind_and_name_are_copied(
+    view: MemoryMappedViewAccessor, make: Callable[[], Any]
+) -> None:
+    values, back, into = make(), make(), make()
+    raw = plain(values)
+    size = len(raw) // 2
+    view.write_array(0, values)
+    view.scatter([100, 200], values)
+    assert view[100 : 100 + size] + view[200 : 200 + size] == raw
+    view.write_bytes(0, b"AB")
+    assert view.read_array(0, back, 1) == 1
+    assert plain(back) == raw[:size] + view[:size]
+    view[100:102] = b"01"
+    assert view.gather([100, 200], f"{size}s", into) is into
+    assert plain(into) == b"01" + raw[2:]
+
+
+def plain(array_: Any) -> bytes:
+    return array_.tobytes() if isinstance(array_, np.ndarray) else bytes(array_)

@@ -7,8 +7,11 @@ import array
 import ctypes
 import gc
 import io
+import signal
+import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,7 @@ from memorymapped import (
     ClosedError,
     MemoryMappedFile,
     MemoryMappedFileAccess,
+    MemoryMappedFileOptions,
     MemoryMappedViewAccessor,
     OutOfRangeError,
     ValueOutOfRangeError,
@@ -29,6 +33,7 @@ from memorymapped import (
 
 PAGE = 4096
 READ, WRITE = MemoryMappedFileAccess.READ, MemoryMappedFileAccess.WRITE
+LATER = MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
 
 bounded = settings(max_examples=150, deadline=None, database=None)
 
@@ -81,6 +86,126 @@ def test_index_and_slice_behave_as_those_of_a_bytearray(data: st.DataObject, con
         assert list(view) == list(model)
         assert list(reversed(view)) == list(reversed(model))  # type: ignore[call-overload]
         assert len(view) == len(model)
+
+
+@bounded
+@given(
+    content=st.lists(st.sampled_from(b"ab"), max_size=24).map(bytes),
+    sub=st.one_of(st.lists(st.sampled_from(b"ab"), max_size=4).map(bytes), st.sampled_from(b"abc")),
+    start=st.one_of(st.none(), indices),
+    end=bounds,
+)
+def test_bytes_are_found_as_in_bytes(content: bytes, sub: Any, start: int | None, end: int | None) -> None:
+    with (
+        MemoryMappedFile.create_new(None, len(content) or 1) as map_,
+        map_.create_view_accessor(0 if content else 1) as view,
+    ):
+        view[:] = content
+        assert (sub in view) == (sub in content)
+        assert view.find(sub) == content.find(sub)
+        assert view.rfind(sub) == content.rfind(sub)
+        start = 0 if start is None else start
+        assert view.find(sub, start, end) == content.find(sub, start, end)
+        assert view.rfind(sub, start=start, end=end) == content.rfind(sub, start, end)
+
+
+@pytest.mark.parametrize("size", [1, 2, 17, 5000])
+def test_bytes_are_found_across_the_pieces_of_a_long_search(size: int) -> None:
+    piece = 16 << 20
+    with MemoryMappedFile.create_new(None, 2 * piece + 10_000) as map_, map_.create_view_accessor() as view:
+        what = bytes(i % 255 + 1 for i in range(size))
+        for at in (0, piece - size, piece - size // 2, piece, 2 * piece - 1, view.capacity - size):
+            view[at : at + size] = what
+            assert view.find(what) == view.rfind(what) == at
+            assert view.find(what, at, at + size) == view.rfind(what, at, at + size) == at
+            assert view.find(what, at + 1) == view.find(what, 0, at + size - 1) == -1
+            assert view.rfind(what, at + 1) == view.rfind(what, 0, at + size - 1) == -1
+            view[at : at + size] = bytes(size)
+        assert what not in view
+
+
+def test_what_is_searched_is_a_byte_or_bytes(map_: MemoryMappedFile) -> None:
+    with map_.create_view_accessor() as view:
+        view[10:14] = b"abcd"
+        subs: list[Any] = [b"bc", bytearray(b"bc"), memoryview(b"xbcx")[1:3], array.array("B", b"bc"), ord("b")]
+        for sub in [*subs, np.array([98, 99], np.uint8), np.int64(98), view[11:12]]:
+            assert view.find(sub) == view.rfind(sub) == 11
+            assert sub in view
+        for wrong in (256, -1, 2**100):
+            for call in (view.find, view.rfind, view.__contains__):
+                with pytest.raises(ValueOutOfRangeError):
+                    call(wrong)
+        for other in ("bc", None, 1.5, [98]):
+            for call in (view.find, view.rfind, view.__contains__):
+                with pytest.raises(TypeError):
+                    call(other)  # type: ignore[arg-type]
+    with map_.create_view_accessor(access=WRITE) as write_only:
+        for use in (write_only.find, write_only.rfind, write_only.__contains__):
+            with pytest.raises(io.UnsupportedOperation):
+                use(b"a")
+        with pytest.raises(io.UnsupportedOperation):
+            next(iter(write_only))
+    for use in (view.find, view.rfind, view.__contains__):
+        with pytest.raises(ClosedError):
+            use(b"a")
+    with pytest.raises(ClosedError):
+        iter(view)
+
+
+LONG = 1 << 30
+LONG_USES: dict[str, Callable[[MemoryMappedViewAccessor], object]] = {
+    "slice": lambda view: view[::2],
+    "reversed slice": lambda view: view[::-1],
+    "assigned slice": lambda view: view.__setitem__(slice(None, None, 4), bytes(LONG // 4)),
+    "in": lambda view: 5 in view,
+    "find": lambda view: view.find(b"bytes"),
+    "rfind": lambda view: view.rfind(b"bytes"),
+    "array": lambda view: view.read_array(0, np.empty(LONG // 4, "V3")),
+    "tolist": lambda view: view.cast("q").tolist(),
+    "elements": lambda view: view.cast("q")[::2].tobytes(),
+    "assigned elements": lambda view: view.cast("q")[::2].__setitem__(slice(None), view.cast("q", 0, LONG // 16)),
+    "in elements": lambda view: 5 in view.cast("q"),
+    "count of elements": lambda view: view.cast("q").count(1),
+    "iterator": lambda view: list(view),
+}
+
+
+@pytest.mark.parametrize("use", LONG_USES.values(), ids=LONG_USES)
+def test_long_work_lets_other_threads_run_and_is_interrupted(use: Callable[[MemoryMappedViewAccessor], object]) -> None:
+    class OthersRan(BaseException):
+        pass
+
+    turns: list[int] = []
+    seen = sys.maxsize
+    begun, ended = threading.Event(), threading.Event()
+
+    def others() -> None:
+        begun.set()
+        while not ended.is_set():
+            turns.append(1)
+            time.sleep(0)
+
+    def interrupt(*_: object) -> None:
+        if len(turns) > seen:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            raise OthersRan
+
+    before = signal.signal(signal.SIGPROF, interrupt)
+    thread = threading.Thread(target=others)
+    with MemoryMappedFile.create_new(None, LONG, options=LATER) as map_, map_.create_view_accessor() as view:
+        thread.start()
+        begun.wait()
+        try:
+            with pytest.raises(OthersRan):  # noqa: PT012
+                signal.setitimer(signal.ITIMER_PROF, 0.02, 0.02)
+                seen = len(turns)
+                use(view)
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
+            ended.set()
+            thread.join()
+        assert view.residency().ratio < 0.7  # it did not see the rest
 
 
 def test_a_slice_of_step_zero_is_refused(map_: MemoryMappedFile) -> None:
@@ -190,6 +315,36 @@ def test_overlapping_copies_are_made_as_if_the_source_was_copied_first(size: int
             view[:] = content
             copy()
             assert view[:] == expected
+
+
+LARGE = 16 * 1024 * 1024  # from here on a copy does not go through the cache
+
+
+@pytest.mark.parametrize("size", [LARGE - 1, LARGE, LARGE + 77])
+@pytest.mark.parametrize(("here", "there"), [(0, 0), (1, 0), (0, 1), (16, 48), (63, 5)])
+def test_a_large_copy_is_right_at_any_alignment_and_touches_nothing_else(size: int, here: int, there: int) -> None:
+    content = np.random.default_rng(size).integers(1, 256, size, np.uint8)
+    with MemoryMappedFile.create_new(None, size + 128) as map_, map_.create_view_accessor() as view:
+        inside = np.asarray(view)
+        outside = np.zeros(size + 128, np.uint8)
+        outside[there : there + size] = content
+        view.write_array(here, outside[there : there + size])
+        assert np.array_equal(inside[here : here + size], content)
+        assert not inside[:here].any()
+        assert not inside[here + size :].any()
+        outside[:] = 0
+        assert view.read_array(here, outside[there : there + size]) == size
+        assert np.array_equal(outside[there : there + size], content)
+        assert not outside[:there].any()
+        assert not outside[there + size :].any()
+
+
+def test_a_new_object_of_any_length_is_filled_to_its_end() -> None:
+    size = 2 * 32 * 1024 * 1024 + 5  # two pieces and a bit
+    with MemoryMappedFile.create_new(None, size + 3) as map_, map_.create_view_accessor() as view:
+        np.asarray(view)[:] = np.random.default_rng(2).integers(0, 256, size + 3, np.uint8)
+        assert view.read_bytes(3, size) == memoryview(view)[3:]
+        assert view.cast("B", 1, size).tobytes() == memoryview(view)[1 : 1 + size]
 
 
 @bounded

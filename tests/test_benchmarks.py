@@ -84,3 +84,18 @@ def test_terminated_it_leaves_nothing_behind(tmp_path: Path) -> None:
         process.terminate()
         assert process.wait(timeout=50) == 143
     assert os.listdir(tmp_path) == []
+
+
+def test_the_runtime_is_looked_for_where_the_tool_puts_it(tmp_path: Path) -> None:
+    folder = tmp_path / "memorymapped" / "dotnet"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "csc-run").touch()
+    environment = {name: value for name, value in os.environ.items() if name != "MEMORYMAPPED_DOTNET"}
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    code = "from benchmarks.dotnet import runtime; print(runtime())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=50
+    )
+    assert done.stdout.strip() == str(folder), done.stderr
+    usage = subprocess.run([REPOSITORY / "tools" / "dotnet-runtime", "--help"], capture_output=True, text=True)
+    assert "FOLDER is ${XDG_CACHE_HOME:-~/.cache}/memorymapped/dotnet unless given" in usage.stdout

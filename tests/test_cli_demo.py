@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from programs import LIMIT, MMF, PYTHON, Terminal, alive, finished, line_with, plain, started, state, until
 
-from memorymapped import MemoryMappedFile
+from memorymapped import MemoryMappedFile, Mutex
 
 QUICK = "from memorymapped.cli import main, scenes; import sys; scenes.MEASURE_FOR = 0.1; "
 RUN = "sys.exit(main(['demo', *sys.argv[1:]]))"
@@ -35,7 +35,7 @@ for teller in (telling.Plain, telling.Rich):
 """
 
 # In the middle of each step: children run, or the large file is there.
-MOMENTS = ["creates the map", "makes a file", "truncates it", "hold the map"]
+MOMENTS = ["creates the map", "makes a file", "truncates it", "hold the map", "asleep in the kernel"]
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def children_of(pid: int) -> list[int]:
 
 def check(said: str) -> None:
     """That the story is complete and consistent."""
-    first, second, third, fourth = re.split(r"^\d/4  .*\n", said, flags=re.MULTILINE)[1:]
+    first, second, third, fourth, fifth = re.split(r"^\d/5  .*\n", said, flags=re.MULTILINE)[1:]
 
     written = re.findall(r"process (\d+)\s+writes (.+)", first)
     read = re.findall(r"process (\d+)\s+reads\s+(.+)", first)
@@ -106,7 +106,15 @@ def check(said: str) -> None:
     assert re.search(rf"opens it while {held[4]} holds it: reads \d+, as {held[2]} wrote it", fourth)
     assert re.search(rf"FileNotFoundError: .*{held[1]}", fourth)
     assert "creates it anew: 4096 bytes, all zero" in fourth
-    assert re.search(r"^All 4 steps were seen, in \d+\.\d s\.$", fourth, re.MULTILINE)
+
+    (owner,) = re.findall(r"process (\d+)\s+owns the mutex", fifth)
+    (waiter,) = re.findall(r"process (\d+)\s+waits for it", fifth)
+    assert owner != waiter
+    assert re.search(rf"process {owner}\s+is killed: signal 9", fifth)
+    assert re.search(rf"process {waiter}\s+owns it, \d+\.\d\d ms after the kill", fifth)
+    assert re.search(rf"AbandonedMutexError: .*abandoned by process {owner};", fifth)
+    assert re.search(r"this process\s+takes it", fifth)
+    assert re.search(r"^All 5 steps were seen, in \d+\.\d s\.$", fifth, re.MULTILINE)
 
 
 def test_the_demo_as_it_is_shows_everything_in_less_than_ten_seconds(temporary: Path) -> None:
@@ -159,7 +167,7 @@ def test_on_a_terminal_it_fits_the_width_and_tells_the_same(columns: int, tempor
     lines = plain(shown).replace("\r", "\n").splitlines()
     assert max(map(len, lines)) <= columns
     words = " ".join(plain(shown).split())
-    for what in ("2/4 A large file, read at random places", "MemoryFaultError", "x as fast", "All 4 steps were seen"):
+    for what in ("2/5 A large file, read at random places", "MemoryFaultError", "x as fast", "All 5 steps were seen"):
         assert what in words
     if columns == 120:
         assert re.search(
@@ -170,7 +178,7 @@ def test_on_a_terminal_it_fits_the_width_and_tells_the_same(columns: int, tempor
 def test_a_step_that_fails_is_named_and_the_others_are_shown(temporary: Path) -> None:
     program = finished(*DEMO, env={**os.environ, "MEMORYMAPPED_ROOT": "/nonexistent"})
     assert program.returncode == 1
-    assert re.fullmatch(r"mmf demo: steps 1, 4 of 4 failed, after \d+\.\d s\n", program.stderr)
+    assert re.fullmatch(r"mmf demo: steps 1, 4 of 5 failed, after \d+\.\d s\n", program.stderr)
     failures = [line for line in program.stdout.splitlines() if "FAILED: FileNotFoundError" in line]
     assert [line.rpartition(" ")[2] for line in failures] == ["'/nonexistent'"] * 2
     assert "MemoryFaultError" in program.stdout
@@ -182,7 +190,7 @@ def test_a_full_temporary_folder_is_told_with_what_to_do(temporary: Path) -> Non
     program = finished(*PYTHON, "-c", QUICK + full + RUN, "--size", "6")
     assert program.returncode == 1
     assert f"FAILED: {temporary} has 5 MB free, the file needs 6: give a smaller --size" in program.stdout
-    assert "step 2 of 4 failed" in program.stderr
+    assert "step 2 of 5 failed" in program.stderr
 
 
 @pytest.mark.parametrize(
@@ -190,14 +198,21 @@ def test_a_full_temporary_folder_is_told_with_what_to_do(temporary: Path) -> Non
     [
         # What a broken library would do, in the process that is asked.
         ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'read' else 7", "step"),
-        ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'truncate' else 4096", "step 3 of 4"),
-        ("scenes._looked_up = lambda name: 7", "step 4 of 4"),
-        ("children.Child.kill = lambda s: 9", "step 4 of 4"),
+        ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'truncate' else 4096", "step 3 of 5"),
+        ("scenes._looked_up = lambda name: 7", "step 4 of 5"),
+        ("scenes.WAIT_FOR = 0.5; children.Child.kill = lambda s: 9", "steps 4, 5 of 5"),
+        ("children.Child.kill = lambda s: (ask(s, 'release'), kill(s))[1]", "5 of 5"),
     ],
-    ids=["wrong values", "no fault", "a name without holders", "a holder that lives"],
+    ids=["wrong values", "no fault", "a name without holders", "a holder that lives", "an owner that gives it back"],
 )
 def test_what_is_not_seen_is_not_claimed(wrong: str, said: str, temporary: Path) -> None:
-    code = QUICK + "from memorymapped.cli import children; ask = children.Child.ask; " + wrong + "; " + RUN
+    code = (
+        QUICK
+        + "from memorymapped.cli import children; ask = children.Child.ask; kill = children.Child.kill; "
+        + wrong
+        + "; "
+        + RUN
+    )
     program = finished(*PYTHON, "-c", code, "--size", "1")
     assert program.returncode == 1
     assert said in program.stderr
@@ -238,17 +253,18 @@ def test_ctrl_c_on_a_terminal_ends_it_cleanly(temporary: Path) -> None:
     assert not any(map(alive, children))
 
 
-def test_even_killed_it_leaves_no_process_and_no_held_name(temporary: Path) -> None:
-    with started(*stopping("creates the map")) as demo:
-        name = re.search(r"creates the map '(.*)'", line_with(demo, "creates the map"))
-        assert name
+@pytest.mark.parametrize("moment", ["creates the map", "asleep in the kernel"])
+def test_even_killed_it_leaves_no_process_and_no_held_name(moment: str, temporary: Path) -> None:
+    with started(*stopping(moment)) as demo:
+        names = re.findall(r"(?:creates the map|owns the mutex) '(.*)'", line_with(demo, moment))
         children = stopped(demo.pid)
         assert children
         demo.kill()
         demo.wait(LIMIT)
         until(lambda: not any(map(alive, children)), "the children have ended")
     with pytest.raises(FileNotFoundError):
-        MemoryMappedFile.open_existing(name[1])
+        MemoryMappedFile.open_existing(names[0])
+    assert [Mutex.try_open_existing(name) for name in names[1:]] == [None] * (moment != "creates the map")
 
 
 def test_a_child_that_dies_fails_its_step_and_not_the_demo(temporary: Path) -> None:
@@ -260,7 +276,7 @@ def test_a_child_that_dies_fails_its_step_and_not_the_demo(temporary: Path) -> N
         said, errors = demo.communicate(timeout=LIMIT)
         assert demo.returncode == 1
         assert re.search(r"FAILED: process \d+ was killed by signal 9", said)
-        assert errors.startswith("mmf demo: step 1 of 4 failed")
+        assert errors.startswith("mmf demo: step 1 of 5 failed")
         assert "creates it anew" in said
 
 

@@ -544,3 +544,46 @@ def test_an_element_view_can_be_referenced_weakly_and_keeps_its_view(map_: Memor
     assert view() is elements.obj
     del elements
     assert reference() is view() is None
+
+
+@bounded
+@given(
+    code=st.sampled_from(["b", "H", "q", "f", "d", "?", "u"]),
+    picks=st.lists(st.integers(0, 3), max_size=12),
+    step=st.sampled_from([1, 2, -1]),
+    start=st.integers(-14, 14),
+    stop=st.one_of(st.none(), st.integers(-14, 14)),
+)
+def test_elements_are_found_as_in_a_list(code: str, picks: list[int], step: int, start: int, stop: int | None) -> None:
+    pool: list[Any] = {"?": [True, False, True, False], "u": list("abcd"), "f": [0.0, -0.0, 1.5, float("inf")]}.get(
+        code, [0, 1, 2, 3]
+    )
+    with MemoryMappedFile.create_new(None, 128) as map_, map_.create_view_accessor() as view:
+        elements = view.cast(code, 0, len(picks))
+        elements[:] = [pool[pick] for pick in picks]
+        part, model = elements[::step], [pool[pick] for pick in picks][::step]
+        for value in [*pool, 7, 2**70, None, "text", 1.0, True]:
+            assert (value in part) == (value in model)
+            assert part.count(value) == model.count(value)
+            bounds = (start,) if stop is None else (start, stop)
+            try:
+                expected = model.index(value, *bounds)
+            except ValueError:
+                with pytest.raises(ValueError, match="not among"):
+                    part.index(value, *bounds)
+            else:
+                assert part.index(value, *bounds) == expected
+
+
+def test_a_comparison_may_close_the_view(view: MemoryMappedViewAccessor) -> None:
+    class Closing:
+        def __eq__(self, other: object) -> bool:
+            view.close()
+            return False
+
+        __hash__ = None  # type: ignore[assignment]
+
+    elements = view.cast("i")
+    for use in (elements.count, elements.index, elements.__contains__):
+        with pytest.raises(ClosedError):
+            use(Closing())

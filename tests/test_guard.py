@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.actors import PRELUDE, TESTS, Actor, ActorDied
+from support import mounts
+from support.actors import PRELUDE, TESTS, Actor
 
 FAULTS = (
     PRELUDE + "import mmap, random\nfrom array import array\nfrom support import faults\nfrom support.faults import *\n"
@@ -472,26 +473,7 @@ c.close()
 
 
 def mounted(tmp_path: Path, options: str, kind: str = "tmpfs") -> Actor:
-    """A process in a mount namespace of its own, with a file system of its own at `disk`."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", kind, "-o", options, "none", str(disk)]
-    code = f"import subprocess; subprocess.run({mount}, check=True)"
-    for prefix in (("unshare", "-m"), ("unshare", "-rm")):
-        try:
-            if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL, check=False).returncode == 0:
-                break
-        except FileNotFoundError:
-            pytest.skip("there is no unshare(1)")
-    else:
-        pytest.skip("no mount namespace may be made here")
-    environment = {**os.environ, "MEMORYMAPPED_ROOT": str(disk)}
-    try:
-        actor = Actor(prelude=FAULTS, before=code, prefix=prefix, env=environment, stderr=subprocess.PIPE)
-    except ActorDied:
-        pytest.skip(f"{kind} with {options} cannot be mounted here")
-    actor.do("", path=str(disk / "file"), disk=str(disk))
-    return actor
+    return mounts.mounted(tmp_path, options, kind, prelude=FAULTS)
 
 
 MIB = 1 << 20

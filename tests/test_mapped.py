@@ -803,14 +803,14 @@ def test_a_condition_tells_of_a_dead_owner(view: MemoryMappedViewAccessor, other
 
 # -- kills
 
-STAGE = PRELUDE + "from support import killer\nfrom support.stepping import kill_everywhere\n"
+STAGE = PRELUDE + "from support.lock_deaths import kill_everywhere, unavailable\n"
 CROWD = PRELUDE + "from support.contending import contend\n"
 
 
 @pytest.fixture
 def stage() -> Iterator[Actor]:
     with Actor(prelude=STAGE, timeout=900) as actor:
-        unavailable = actor.get("killer.unavailable()")
+        unavailable = actor.get("unavailable()")
         if unavailable:
             pytest.skip(unavailable)
         yield actor
@@ -828,14 +828,14 @@ def step_through(stage: Actor, kind: str, step: int, waiting: bool) -> dict[str,
 
 @pytest.mark.parametrize("kind", ["lock", "writer", "reader"])
 def test_killed_at_some_instructions(stage: Actor, kind: str) -> None:
-    step_through(stage, kind, 151 if kind == "writer" else 97, waiting=True)
+    step_through(stage, kind, 31, waiting=True)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("kind", "waiting", "step"),
-    [("lock", True, 2), ("writer", True, 1), ("writer", False, 3), ("reader", True, 2)],
+    [("lock", True, 1), ("writer", True, 1), ("writer", False, 1), ("reader", True, 1)],
 )
 def test_killed_at_every_instruction(stage: Actor, kind: str, waiting: bool, step: int) -> None:
     counts = step_through(stage, kind, step, waiting)

@@ -463,9 +463,9 @@ def test_memory_is_reserved_unless_delayed(name: str | None) -> None:
     with MemoryMappedFile.create_new(name, size, options=Options.DELAY_ALLOCATE_PAGES) as map_:
         assert blocks(map_) == 0
         map_.resize(2 * size, reserve=False)
-        assert blocks(map_) == 0
+        assert 0 < blocks(map_) <= 2**21  # the last page, maybe a huge one
         map_.create_view_accessor().write_byte(size, 1)
-        assert 0 < blocks(map_) <= 2**21  # one page, maybe a huge one
+        assert 0 < blocks(map_) <= 2**22
         assert map_.capacity == 2 * size
 
 

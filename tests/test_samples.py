@@ -10,20 +10,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from programs import PYTHON, Process, finished, line_with, started
+from programs import PYTHON, SAMPLES, enter, finished, line_with, sample, started, until
+from support.leftovers import only_one
+from support.strangers import blocked, path_of
 
-SAMPLES = Path(__file__).resolve().parent.parent / "samples"
-
-
-def sample(name: str) -> list[str]:
-    return [*PYTHON, str(SAMPLES / f"{name}.py")]
-
-
-def enter(process: Process) -> str:
-    """Presses Enter; what the program says from then on. It must end well."""
-    rest, errors = process.communicate("\n", timeout=30)
-    assert (process.returncode, errors) == (0, "")
-    return rest
+from memorymapped import Mutex
 
 
 def today() -> str:
@@ -99,17 +90,29 @@ def test_a_copy_overwrites_nothing_and_says_what_is_wrong(way: str, tmp_path: Pa
     assert (tmp_path / "b").read_bytes() == b"old"
 
 
-def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way() -> None:
-    with started(*sample("single_instance")) as first:
+@pytest.mark.parametrize("way", ["single_instance", "single_instance_by_map"])
+def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> None:
+    with started(*sample(way)) as first:
         line_with(first, "press Enter")
-        second = finished(*sample("single_instance"))
-        assert second.returncode == 1
-        assert f"Instance already running... (process {first.pid} " in second.stderr
+        second = finished(*sample(way))
+        assert f"(process {first.pid} " in second.stderr or f"process {first.pid} (" in second.stdout
+        assert "running" in second.stdout + second.stderr
+        assert "Traceback" not in second.stderr
         first.send_signal(signal.SIGKILL)
         first.wait(30)
-    with started(*sample("single_instance")) as third:
+    with started(*sample(way)) as third:
         line_with(third, "press Enter")
         enter(third)
+
+
+def test_the_running_instance_opens_what_later_starts_were_asked_for(tmp_path: Path) -> None:
+    with started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
+        assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
+        for file in ("two.txt", "/three.txt"):
+            second = finished(*sample("single_instance"), file, cwd=tmp_path)
+            assert (second.returncode, second.stderr) == (0, "")
+            assert f"process {first.pid} (" in second.stdout
+        assert enter(first) == f"opens {tmp_path}/two.txt\nopens /three.txt\n"
 
 
 def test_text_is_written_and_read_through_views_of_one_direction(tmp_path: Path) -> None:
@@ -117,6 +120,61 @@ def test_text_is_written_and_read_through_views_of_one_direction(tmp_path: Path)
     assert (program.returncode, program.stdout) == (0, "Hello, world!\n")
     content = (tmp_path / "t.dat").read_bytes()
     assert content == "Hello, world!".encode("utf-16-le").ljust(1024, b"\x00")
+
+
+def test_a_consumer_reads_what_a_provider_has_written_under_a_mutex(tmp_path: Path) -> None:
+    provided = "0123456789:;<=>?@ABCDEFGHIJKLMNO\n"
+    with only_one("MMF_IPC"):
+        for arguments in (["demo of samples"], ["--file", tmp_path / "demo"]):
+            with started(*sample("provider"), *arguments) as provider:
+                line_with(provider, "press Enter")
+                for _ in range(2):
+                    consumer = finished(*sample("consumer"), *arguments, start_new_session=True)
+                    assert (consumer.returncode, consumer.stdout, consumer.stderr) == (0, provided, "")
+                enter(provider)
+        missing = finished(*sample("consumer"), "demo of samples")
+        assert missing.returncode == 1
+        assert "start provider.py first" in missing.stderr
+        assert "Traceback" not in missing.stderr
+
+
+def test_a_reader_reads_the_shared_memory_file_of_a_writer(tmp_path: Path) -> None:
+    shared = ["--file", tmp_path / "shared"]
+    with only_one("shared_memory_mutex"):
+        with started(*sample("shared_memory_writer_reader"), "writer", *shared) as writer:
+            line_with(writer, "press Enter")
+            for _ in range(2):
+                reader = finished(*sample("shared_memory_writer_reader"), "reader", *shared, start_new_session=True)
+                assert (reader.returncode, reader.stderr) == (0, "")
+                assert reader.stdout.split() == [str(i * i) for i in range(500)]
+            enter(writer)
+        assert list(tmp_path.iterdir()) == []
+        missing = finished(*sample("shared_memory_writer_reader"), "reader", *shared)
+        assert missing.returncode == 1
+        assert "start the writer first" in missing.stderr
+        assert "Traceback" not in missing.stderr
+
+
+def test_a_reader_waits_for_a_writer_and_hears_of_its_death(tmp_path: Path) -> None:
+    """What the mutex is for: the writer is stopped while it writes, and then killed."""
+    data = tmp_path / "demo"
+    code = (
+        "import runpy, signal\n"
+        "from memorymapped import MemoryMappedViewAccessor as View\n"
+        "View.write_array = lambda *_: (print('writing', flush=True), signal.pause())\n"
+        "runpy.run_path(PROVIDER)"
+    )
+    code = code.replace("PROVIDER", repr(str(SAMPLES / "provider.py")))
+    with only_one("MMF_IPC"):
+        with started(*PYTHON, "-c", code, "--file", data) as provider:
+            line_with(provider, "writing")
+            with started(*sample("consumer"), "--file", data) as consumer:
+                until(lambda: blocked(path_of("Global\\MMF_IPC")), "the consumer waits")
+                provider.kill()
+                said, errors = consumer.communicate(timeout=30)
+            assert (consumer.returncode, said) == (1, "")
+            assert "the provider has died while it wrote" in errors
+        Mutex(name="Global\\MMF_IPC").close()  # the dying one may have been the last to close it
 
 
 def test_the_page_of_samples_has_them_all() -> None:

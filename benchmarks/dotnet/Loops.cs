@@ -26,7 +26,7 @@ abstract class Loop : IDisposable
     public abstract void Turns(long count);
     public virtual void Dispose() { }
 
-    public double Measure(long count)
+    public virtual double Measure(long count)
     {
         long start = Stopwatch.GetTimestamp();
         Turns(count);
@@ -242,6 +242,76 @@ class Attach : Loop
     }
 }
 
+class Locked : Loop
+{
+    protected readonly Mutex Lock;
+    public Locked(string name) { Lock = new Mutex(false, name); }
+    public override void Turns(long count)
+    {
+        for (long i = 0; i < count; i++) { Lock.WaitOne(); Lock.ReleaseMutex(); }
+    }
+    public override void Dispose() { Lock.Dispose(); }
+}
+
+// Two threads add to one number under the mutex. The second one is there before the time is taken.
+class Contended : Locked
+{
+    readonly AutoResetEvent start = new AutoResetEvent(false);
+    readonly Thread second;
+    long wanted, done;
+    int ready, go, ended;
+
+    public Contended(string name) : base(name)
+    {
+        second = new Thread(() =>
+        {
+            while (start.WaitOne() && wanted >= 0)
+            {
+                Volatile.Write(ref ready, 1);
+                while (Volatile.Read(ref go) == 0) { }
+                Count();
+                Volatile.Write(ref ended, 1);
+            }
+        }) { IsBackground = true };
+        second.Start();
+    }
+
+    void Count()
+    {
+        long seen;
+        do
+        {
+            Lock.WaitOne();
+            seen = done++;
+            Lock.ReleaseMutex();
+        } while (seen < wanted);
+    }
+
+    public override double Measure(long count)
+    {
+        wanted = count;
+        done = 0;
+        ready = go = ended = 0;
+        start.Set();
+        while (Volatile.Read(ref ready) == 0) Thread.Yield();
+        long begin = Stopwatch.GetTimestamp();
+        Volatile.Write(ref go, 1);
+        Count();
+        double elapsed = (Stopwatch.GetTimestamp() - begin) * NanosecondsPerTick;
+        while (Volatile.Read(ref ended) == 0) Thread.Yield();
+        return elapsed;
+    }
+
+    public override void Dispose() { wanted = -1; start.Set(); second.Join(); base.Dispose(); }
+}
+
+class OpenLock : Loop
+{
+    readonly string name;
+    public OpenLock(string name) { this.name = name; }
+    public override void Turns(long count) { for (long i = 0; i < count; i++) Mutex.OpenExisting(name).Dispose(); }
+}
+
 static class Program
 {
     static Loop Make(string[] words)
@@ -269,6 +339,9 @@ static class Program
             case "copy": return new CopyFile(path, words[3]);
             case "create": return new Create(int.Parse(path));
             case "attach": return new Attach(path);
+            case "mutex_lock": return new Locked(path);
+            case "mutex_contended": return new Contended(path);
+            case "mutex_open": return new OpenLock(path);
             default: throw new ArgumentException("no loop of this kind: " + words[1]);
         }
     }

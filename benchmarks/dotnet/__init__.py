@@ -19,7 +19,7 @@ _PROGRAM = Path(__file__).parent / "Loops.cs"
 def runtime() -> Path | None:
     """The folder of the runtime: what MEMORYMAPPED_DOTNET says, or where `tools/dotnet-runtime` puts it; or None."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = Path(os.environ.get("MEMORYMAPPED_DOTNET") or cache / "dotnet-runtime")
+    folder = Path(os.environ.get("MEMORYMAPPED_DOTNET") or cache / "memorymapped" / "dotnet")
     return folder if (folder / "bin" / "csc-run").exists() else None
 
 

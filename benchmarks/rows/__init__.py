@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from ..bench import Row
-from . import blocks, files, guard, lifetime, scalars, streams, structs
+from . import blocks, files, guard, lifetime, locks, scalars, streams, structs
 
 __all__ = ["ROWS"]
 
 ROWS: dict[str, Row] = {
-    row.name: row for module in (scalars, guard, structs, blocks, files, streams, lifetime) for row in module.ROWS
+    row.name: row
+    for module in (scalars, guard, structs, blocks, files, streams, locks, lifetime)
+    for row in module.ROWS
 }

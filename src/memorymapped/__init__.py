@@ -15,6 +15,7 @@ from .enums import (
 )
 from .errors import (
     AbandonedMutexError,
+    AlreadyRunningError,
     ClosedError,
     DamagedObjectError,
     DamagedSegmentError,
@@ -36,34 +37,110 @@ from .stream import MemoryMappedViewStream
 from .viewing import GuardStatus, Residency, guard_status
 
 if TYPE_CHECKING:
+    from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
+    from .sync.atomics import AtomicInt32, AtomicInt64, AtomicUInt32, AtomicUInt64
+    from .sync.conditions import MappedCondition
+    from .sync.events import AutoResetEvent, EventResetMode, EventStatistics, EventWaitHandle, ManualResetEvent
+    from .sync.fair import FairMutex, FairMutexStatistics
+    from .sync.mapped import MappedEvent, MappedLock, MappedSemaphore
     from .sync.mutex import Mutex, MutexStatistics, PreviousOwner
+    from .sync.readers import MappedReader, MappedReaderWriterLock, MappedWriter, ReaderWriterStatistics
+    from .sync.semaphores import Semaphore, SemaphoreStatistics
+    from .sync.waiting import signal_and_wait, wait_all, wait_any
 
 __version__ = "0.1.0"
 
 # Loaded when they are first asked for: who only maps files does not wait for them.
 _LATER = {
-    "Mutex": "sync.mutex",
-    "MutexStatistics": "sync.mutex",
-    "PreviousOwner": "sync.mutex",
+    "shared.single_instance": (
+        "CommandLine",
+        "InstanceHolder",
+        "SingleInstance",
+    ),
+    "sync.atomics": (
+        "AtomicInt32",
+        "AtomicInt64",
+        "AtomicUInt32",
+        "AtomicUInt64",
+    ),
+    "sync.conditions": ("MappedCondition",),
+    "sync.events": (
+        "AutoResetEvent",
+        "EventResetMode",
+        "EventStatistics",
+        "EventWaitHandle",
+        "ManualResetEvent",
+    ),
+    "sync.fair": (
+        "FairMutex",
+        "FairMutexStatistics",
+    ),
+    "sync.mapped": (
+        "MappedEvent",
+        "MappedLock",
+        "MappedSemaphore",
+    ),
+    "sync.mutex": (
+        "Mutex",
+        "MutexStatistics",
+        "PreviousOwner",
+    ),
+    "sync.readers": (
+        "MappedReader",
+        "MappedReaderWriterLock",
+        "MappedWriter",
+        "ReaderWriterStatistics",
+    ),
+    "sync.semaphores": (
+        "Semaphore",
+        "SemaphoreStatistics",
+    ),
+    "sync.waiting": (
+        "signal_and_wait",
+        "wait_all",
+        "wait_any",
+    ),
 }
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names}
 
 __all__ = [
     "AbandonedMutexError",
     "AccessControlType",
     "AccessRule",
     "Advice",
+    "AlreadyRunningError",
+    "AtomicInt32",
+    "AtomicInt64",
+    "AtomicUInt32",
+    "AtomicUInt64",
+    "AutoResetEvent",
     "BinaryReader",
     "BinaryWriter",
     "ClosedError",
+    "CommandLine",
     "DamagedObjectError",
     "DamagedSegmentError",
     "ElementView",
+    "EventResetMode",
+    "EventStatistics",
+    "EventWaitHandle",
+    "FairMutex",
+    "FairMutexStatistics",
     "FileMode",
     "ForeignObjectError",
     "GuardStatus",
     "HandleInheritability",
+    "InstanceHolder",
     "InvalidNameError",
     "LayoutMismatchError",
+    "ManualResetEvent",
+    "MappedCondition",
+    "MappedEvent",
+    "MappedLock",
+    "MappedReader",
+    "MappedReaderWriterLock",
+    "MappedSemaphore",
+    "MappedWriter",
     "MemoryFaultError",
     "MemoryMappedFile",
     "MemoryMappedFileAccess",
@@ -78,17 +155,24 @@ __all__ = [
     "NameInUseError",
     "OutOfRangeError",
     "PreviousOwner",
+    "ReaderWriterStatistics",
     "Residency",
+    "Semaphore",
     "SemaphoreFullError",
+    "SemaphoreStatistics",
+    "SingleInstance",
     "ValueOutOfRangeError",
     "WaitHandleCannotBeOpenedError",
     "WaitHandleNotFoundError",
     "guard_status",
+    "signal_and_wait",
+    "wait_all",
+    "wait_any",
 ]
 
 
 def __getattr__(name: str) -> object:
-    module = _LATER.get(name)
+    module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -19,7 +19,7 @@ from .viewing import Viewing
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from decimal import Decimal
     from typing import Any
 
@@ -44,6 +44,9 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     MemoryFaultError if the memory is gone (`faulted`, `check`)."""
 
     __slots__ = ()
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.cast("B"))
 
     # -- decimals, value types
 
@@ -118,7 +121,7 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         size), or an iterable of values of `type`. If an offset is outside nothing is written."""
         offsets = _offsets(offsets)
         if type is None:
-            size = memoryview(values).itemsize
+            size = values.dtype.itemsize if _is_array(values) else memoryview(values).itemsize
         else:
             kind = value_type(type)
             size = kind.size
@@ -146,13 +149,13 @@ def _offsets(offsets: Any) -> Any:
     """A C-contiguous buffer of 64-bit integers."""
     if not _is_buffer(offsets):
         return _int64s(offsets)
+    if _is_array(offsets) and offsets.dtype.kind not in "iu":
+        raise TypeError(f"offsets are integers, not {offsets.dtype}")
     block = memoryview(offsets)
     if block.format in ("q", "l", "<q") and block.itemsize == 8 and block.c_contiguous:
         return offsets
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(offsets, numpy.ndarray):
-        if offsets.dtype.kind not in "iu":
-            raise TypeError(f"offsets are integers, not {offsets.dtype}")
         if offsets.dtype == numpy.uint64 and offsets.size and offsets.max() > numpy.iinfo(numpy.int64).max:
             raise OutOfRangeError("an offset is beyond 2**63 - 1")
         return numpy.ascontiguousarray(offsets, dtype=numpy.int64)
@@ -205,7 +208,15 @@ def _array_code(kind: ValueType) -> str | None:
     return code if code in "bBhHiIlLqQfd" else None
 
 
+def _is_array(value: Any) -> bool:
+    """Whether it is an array of NumPy: some of them have no format that memoryview knows."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, numpy.ndarray)
+
+
 def _is_buffer(value: Any) -> bool:
+    if _is_array(value):
+        return True
     try:
         memoryview(value)
     except TypeError:

@@ -228,7 +228,7 @@ class BinaryWriter(_OnStream):
 
 class BinaryReader(_OnStream):
     """Reads what BinaryWriter, or .NET's, wrote. EOFError if the stream ends in a value; `read_bytes` gives what there
-    is. `close` closes the stream too, unless `leave_open`."""
+    is. `stream` is the one it reads; `close` closes it too, unless `leave_open`."""
 
     __slots__ = ()
 

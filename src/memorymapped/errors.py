@@ -18,11 +18,12 @@ import errno
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 __all__ = [
     "AbandonedMutexError",
+    "AlreadyRunningError",
     "ClosedError",
     "DamagedObjectError",
     "DamagedSegmentError",
@@ -157,3 +158,23 @@ class WaitHandleNotFoundError(WaitHandleCannotBeOpenedError, FileNotFoundError):
 
 class SemaphoreFullError(MemoryMappedFileError, ValueError):
     """The release would raise the semaphore's count above its maximum; the count is unchanged."""
+
+
+class AlreadyRunningError(MemoryMappedFileError, RuntimeError):
+    """Another process is the single instance of this name: `holder` tells its process id, command line, and since when
+    it runs. `send(arguments)` hands a command line over to it."""
+
+    def __init__(self, name: str, holder: Any = None, instance: Any = None) -> None:
+        super().__init__(f"{name!r} is running already: {holder}")
+        self.name = name
+        self.holder = holder
+        self._instance = instance
+
+    def send(self, arguments: Iterable[Any], timeout: Any = 5.0) -> None:
+        """The same as SingleInstance.send of the newcomer that was refused."""
+        if self._instance is None:
+            raise RuntimeError(f"this error comes from another process: make a SingleInstance({self.name!r}) to send")
+        self._instance.send(arguments, timeout)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.name, self.holder)

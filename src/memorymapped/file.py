@@ -227,10 +227,11 @@ class MemoryMappedFile:
         else:
             if getattr(file, "closed", False):
                 raise ClosedError(f"the file {file!r} is closed")
+            inheritability = HandleInheritability(inheritability)  # before anything is written
+            fd = file.fileno()
             flush = getattr(file, "flush", None)
             if flush is not None:
                 flush()
-            fd = file.fileno()
             close = file.close
         inheritable = bool(HandleInheritability(inheritability))
         backing = map_descriptor(fd, name, capacity, access, inheritable=inheritable, reserve=reserve)
@@ -396,9 +397,10 @@ class MemoryMappedFile:
         if type(offset) is not int or type(size) is not int or type(access) is not Access or offset < 0 or size < 0:
             offset, size, access = _view_arguments(offset, size, access)
         backing = self._backing
-        capacity = backing.size() if backing.fd >= 0 else backing.last_size
+        closed = backing.fd < 0
+        capacity = backing.last_size if closed else backing.size()
         rest = capacity - offset
-        if size > rest or rest < 0 or size > LARGEST_VIEW or backing.fd < 0:
+        if size > rest or size > LARGEST_VIEW or closed:
             self._refuse_view(offset, size, capacity)
         way = self._limits.ways[access]
         if way is None:
@@ -485,7 +487,8 @@ class MemoryMappedFile:
         they make; existing views stay as they are. Never shorter: OutOfRangeError. The new bytes are zero.
 
         `reserve`: allocate the new pages now, so that a lack of space is an OSError(ENOSPC) here; None does so for
-        memory, not for a file. If it fails the size is unchanged. Two processes may grow at once: the larger wins."""
+        memory, not for a file. If it fails the size is unchanged. Two processes may grow at once: the larger wins.
+        Raises PermissionError (not opened for writing), io.UnsupportedOperation (a device), ClosedError."""
         capacity = _capacity(capacity, least=1)
         backing = self._open()
         if self._limits.ways[Access.READ_WRITE] is None:
@@ -493,7 +496,7 @@ class MemoryMappedFile:
         now = backing.size()
         if capacity < now:
             raise OutOfRangeError(f"capacity {capacity} is less than the {now} bytes of {self!r}: a map never shrinks")
-        if backing.fixed is None:
+        if capacity > now:
             backing.grow(capacity, reserve=backing.is_memory if reserve is None else reserve)
 
     def sync(self, offset: int = 0, size: int = 0) -> None:

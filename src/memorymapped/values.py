@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-__all__ = ["ValueType", "value_type", "value_type_of"]
+__all__ = ["ValueType", "refuse_references", "refuse_references_of_numpy", "value_type", "value_type_of"]
 
 
 class ValueType:
@@ -93,6 +93,46 @@ def _find(type_: Any) -> ValueType:
     if getattr(type_, "__name__", "") == "Decimal":
         raise TypeError("decimals are read and written by read_decimal and write_decimal, in .NET's layout")
     raise TypeError(f"{type_!r} is no value type: a struct format, a ctypes type, or a NumPy dtype")
+
+
+# ------------------------------------------------------------------------------- blocks that are copied as they are
+
+
+def refuse_references(exporter: Any, format_: str) -> None:
+    """TypeError if elements of `format_` (PEP 3118), of which a user's buffer says that it consists, are or hold
+    addresses: objects of Python, pointers, functions."""
+    owner = exporter
+    while isinstance(owner, memoryview) and owner.format == format_:
+        owner = owner.obj
+    if _is_ctypes(type(owner)):  # ctypes itself calls a union, and a packed structure, plain bytes
+        import ctypes
+
+        references = _holds_a_pointer(ctypes, type(owner))
+    else:
+        import re
+
+        letters = re.sub(":[^:]*:", " ", format_)  # without the names of fields
+        references = re.search("[OP&Xz]|Z(?![fdgFDG])", letters) is not None
+    if references:
+        raise _refers(exporter, format_)
+
+
+def refuse_references_of_numpy(exporter: Any) -> bool:
+    """Whether this is an array of NumPy whose elements are plain, though NumPy has no format for them; TypeError if
+    they hold references."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(exporter, (numpy.ndarray, numpy.generic)):
+        return False
+    if exporter.dtype.hasobject:
+        raise _refers(exporter, exporter.dtype)
+    return True
+
+
+def _refers(exporter: Any, what: object) -> TypeError:
+    return TypeError(
+        f"elements {str(what)!r} of a {type(exporter).__name__} are or hold addresses: they mean nothing in another "
+        "process, and bytes of a map are none"
+    )
 
 
 def _of_struct(codec: struct.Struct) -> ValueType:

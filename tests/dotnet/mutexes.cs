@@ -235,8 +235,8 @@ class Guard
                 return Wrong(wrong);
             this[3] = id;
             this[1]++;
-            Thread.SpinWait(random.Next(100));
-            if (random.Next(200) == 0) // leave it in the middle
+            Thread.SpinWait(random.Next(random.Next(10) == 0 ? 10000 : 100));
+            if (random.Next(2000) == 0) // leave it in the middle
             {
                 this[10]++;
                 mutex.Dispose();

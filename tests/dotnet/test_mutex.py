@@ -27,17 +27,20 @@ from memorymapped import (
     ClosedError,
     InvalidNameError,
     MemoryMappedFileError,
+    Mutex,
     WaitHandleCannotBeOpenedError,
     WaitHandleNotFoundError,
 )
-from memorymapped.sync.mutex import Mutex
 
 pytestmark = pytest.mark.dotnet
 
 NOBODY = 65534
 # As another user, who may still read what this one has installed.
-AS_NOBODY = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
-             "--bounding-set=-all,+dac_read_search", "--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search")  # fmt: skip
+_ONLY_READ = "-all,+dac_read_search"
+AS_NOBODY = (
+    *("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"),
+    *(f"--{which}={_ONLY_READ}" for which in ("bounding-set", "inh-caps", "ambient-caps")),
+)
 # The same in Python: another user may not be able to read this interpreter's own files, so all is loaded before.
 BECOMES = """
 import ctypes
@@ -48,7 +51,6 @@ assert ctypes.CDLL(None).prctl(4, 1, 0, 0, 0) == 0  # PR_SET_DUMPABLE: /proc/sel
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
 
 OURS = """
-from memorymapped.sync.mutex import Mutex
 def wait(mutex, *timeout):
     try:
         return mutex.wait_one(*timeout)
@@ -821,7 +823,7 @@ def test_they_count_longer(dotnet: Dotnet, tag: str, tmp_path: Path) -> None:
 COUNT = """
 import sys
 from memorymapped import *
-from memorymapped.sync.mutex import Mutex
+
 name, file, rounds, keep = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 abandoned = 0
 with MemoryMappedFile.create_from_file(file) as map, map.create_view_accessor() as view:

@@ -14,9 +14,6 @@ second. Killed at its entry a call has no effect; killed at its exit it has all 
     finally:
         victim.end()
 
-Or at its n-th machine instruction between the marks: `victim.step_to(n, done)`, where `done()` says whether it has come
-to the end.
-
 Processes that the victim starts are followed too. Whose stops count: the victim's own, those of the first process that
 it forks (`count="child"`, from its birth), or those between two marks in a process that it starts (`count="started"`).
 After `kill` the others run freely; they belong to the caller now (PR_SET_CHILD_SUBREAPER). So the caller is to be a
@@ -41,8 +38,7 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.ptrace.restype = ctypes.c_long
 _LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
-_SINGLESTEP, _SYSCALL, _DETACH, _GETREGS = 9, 24, 17, 12
-_RIP = 16  # of x86-64's user_regs_struct, in words
+_SYSCALL, _DETACH = 24, 17
 _GETEVENTMSG, _SEIZE, _INTERRUPT, _GET_SYSCALL_INFO = 0x4201, 0x4206, 0x4207, 0x420E
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x100000  # SYSGOOD, FORK, VFORK, CLONE, EXEC, EXITKILL
 _FORKED = (1, 2, 3)  # events of fork, vfork, clone
@@ -176,32 +172,6 @@ class Victim:
                 if self.seen == number:
                     return Stop(self.seen, _NAMES.get(call, f"call {call}"), entry, False)
         return Stop(self.seen, "getppid", True, True)
-
-    def step_to(self, number: int, done: Callable[[], bool], each: Callable[[int, int], object] | None = None) -> bool:
-        """From the first mark on, lets it execute `number` instructions, or as many as there are before `done()`, which
-        reads memory that both have. Whether it was done. `each(count, address)` is told where it is after each."""
-        self.counted = self.pid
-        while not self.marked:
-            pid = self._next()
-            if self.resume[pid] == _AT_CALL:
-                call, entry = self._call(pid)
-                self.marked = call == _MARK and not entry
-        for _ in range(number):
-            if done():
-                return True
-            self.resume.pop(self.pid)
-            _ptrace(_SINGLESTEP, self.pid)
-            _, status = self._wait(self.pid)
-            if not os.WIFSTOPPED(status):
-                raise RuntimeError(f"the victim ended, status {status}:\n{self._told()}")
-            # Its own stop; a signal that somebody sent is left out.
-            self.resume[self.pid] = 0
-            self.seen += 1
-            if each is not None:
-                registers = (ctypes.c_uint64 * 27)()
-                _ptrace(_GETREGS, self.pid, 0, ctypes.addressof(registers))
-                each(self.seen, registers[_RIP])
-        return done()
 
     def _next(self) -> int:
         """Lets all go on that stand, and waits for the next to stop."""

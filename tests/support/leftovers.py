@@ -13,7 +13,7 @@ from pathlib import Path
 
 from support.strangers import BASE
 
-__all__ = ["alone", "files_of", "roots", "unique"]
+__all__ = ["alone", "files_of", "only_one", "roots", "unique"]
 
 
 def unique(what: str = "") -> str:
@@ -27,7 +27,24 @@ def roots() -> list[Path]:
 
 def files_of(tag: str) -> list[Path]:
     """The state files, of whatever scope and user, with `tag` in their names."""
-    return sorted(path for root in roots() for path in root.glob(f"shm/*/*{tag}*"))
+    # os.walk goes on where other processes remove folders meanwhile.
+    found = [Path(at, name) for root in roots() for at, folders, files in os.walk(root) for name in folders + files]
+    return sorted(path for path in found if tag in path.name)
+
+
+@contextlib.contextmanager
+def only_one(*names: str) -> Iterator[None]:
+    """For programs with mutexes of fixed names: only one test on this machine runs them at a time. They leave none."""
+    fd = os.open("/dev/shm", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+        left = [path for path in roots() for path in path.glob("shm/*/*") if path.name in names]
+        for path in left:
+            path.unlink()
+        assert left == [], "the programs left mutexes behind"
+    finally:
+        os.close(fd)
 
 
 @contextlib.contextmanager

@@ -1,204 +1,163 @@
 # SPDX-License-Identifier: MIT
-"""Kills after each machine instruction of a lock and an unlock.
+"""Kills a process after its n-th instruction, by ptrace(2): every state that its memory is ever in is left behind once.
 
-What runs here is a process of its own (`killer`). It shares with its victims, by fork, two numbers that a lock guards:
-whoever owns it raises first the one, then the other. The victim does that once, and is killed after its n-th
-instruction. Then
-
-- somebody who was waiting at that moment, in a process of its own, or else this process, gets the lock at once;
-- if the numbers differ, that one is told that the owner died;
-- the next one after a repair is not told.
+A victim (see killer.py) does `act` between two marks. `record` steps through that once and notes where each instruction
+lies. To kill after the n-th one, it is not stepped n times: a breakpoint on an instruction shortly before it, which had
+been met seldom until then, takes it nearly there at full speed. The forked victims have their memory at the same
+addresses, so each takes the same way if `act` does the same each time; `kill_after` says so if one does not.
 """
 
 from __future__ import annotations
 
 import collections
-import contextlib
-import gc
-import operator
+import ctypes
 import os
-import select
+import platform
 import signal
-import sys
-import traceback
+from array import array
 from collections.abc import Callable
-from typing import Any
 
-from memorymapped import AbandonedMutexError, MemoryMappedFile
-from memorymapped.sync.atomics import AtomicInt64
-from memorymapped.sync.fair import FairMutex
-from memorymapped.sync.mapped import MappedLock
-from memorymapped.sync.readers import MappedReaderWriterLock
+from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, Victim, _ptrace
 
-from . import killer
+__all__ = ["Steps", "unavailable"]
 
-__all__ = ["LIMIT", "Waiter", "kill_everywhere"]
-
-LIMIT = 2.0  # seconds until the next one must have it: nothing has to be waited for
-
-_map = MemoryMappedFile.create_new(None, 65536)
-_view = _map.create_view_accessor()
-first, second, done = (AtomicInt64(_view, at) for at in (0, 8, 16))
+_PEEKTEXT, _PEEKUSER, _POKETEXT, _POKEUSER, _SINGLESTEP = 1, 3, 4, 6, 9
+_RIP = 16 * 8  # in struct user_regs_struct of x86-64
+_BREAKPOINT = 0xCC
+_MOST = 400_000  # instructions
+_FAR = 100
 
 
-def locks(kind: str) -> tuple[Any, Any]:
-    """What the victim takes and what the others take."""
-    if kind == "fair":
-        fair = FairMutex()
-        return fair, fair
-    if kind == "lock":
-        lock = MappedLock(_view, 64)
-        return lock, lock
-    both = MappedReaderWriterLock(_view, 4096)
-    return (both.writer if kind == "writer" else both.reader), both.writer
+class _Stepped(Victim):
+    """A victim that stands behind its first mark."""
+
+    def __init__(self, prepare: Callable[[], object], act: Callable[[], object]) -> None:
+        super().__init__(prepare, act)
+        try:
+            while self._call(self._next()) != (_MARK, False):
+                pass
+        except BaseException:
+            self.end()
+            raise
+        self.resume.clear()
+
+    @property
+    def at(self) -> int:
+        """The address of the next instruction."""
+        return int(_LIBC.ptrace(_PEEKUSER, self.pid, _RIP, None)) & (1 << 64) - 1
+
+    def step(self) -> None:
+        self._let(_SINGLESTEP)
+
+    def _let(self, how: int) -> int:
+        """Lets it go on until it stops; why it did."""
+        _ptrace(how, self.pid)
+        _, status = self._wait(self.pid)
+        if not os.WIFSTOPPED(status) or os.WSTOPSIG(status) not in (signal.SIGTRAP, _AT_CALL):
+            raise RuntimeError(f"process {self.pid} has status {status:#x}:\n{self._told()}")
+        return os.WSTOPSIG(status)
+
+    def go_to(self, address: int, again: int) -> bool:
+        """Runs until the instruction at `address` would be the next, having met it `again` times before. False if it
+        came to its second mark instead."""
+        text = _LIBC.ptrace(_PEEKTEXT, self.pid, address, None) & (1 << 64) - 1
+        while True:
+            _ptrace(_POKETEXT, self.pid, address, text & ~0xFF | _BREAKPOINT)
+            while self._let(_SYSCALL) == _AT_CALL:
+                if self._call(self.pid)[0] == _MARK:
+                    return False
+            _ptrace(_POKETEXT, self.pid, address, text)
+            _ptrace(_POKEUSER, self.pid, _RIP, address)
+            if not again:
+                return True
+            again -= 1
+            self.step()
 
 
-def take(lock: Any) -> str:
-    """Gets it, says what it met, and repairs."""
-    told = False
-    try:
-        if not lock.wait_one(LIMIT):
-            return "the lock is not to be had"
-    except AbandonedMutexError:
-        told = True
-    one, two = first.load(), second.load()
-    wrong = ""
-    if one != two and not told:
-        wrong = f"nobody told of the death: {one} and {two}"
-    second.store(one)
-    lock.release()
-    return wrong or ("told" if told else "whole")
+class Steps:
+    """The instructions of `act`. `prepare` runs before, in each victim. `watch`: what may change at each of them."""
+
+    def __init__(self, prepare: Callable[[], object], act: Callable[[], object]) -> None:
+        self.prepare = prepare
+        self.act = act
+        self.way = array("Q")  # where the process stands after 0, 1, 2 ... instructions
+        self.met = array("L")  # for each how often that instruction was met before
+
+    def record(self, watch: Callable[[], object]) -> list[int]:
+        """Steps through all; after which instructions `watch()` was another than before."""
+        victim = _Stepped(self.prepare, self.act)
+        changes: list[int] = []
+        met: collections.Counter[int] = collections.Counter()
+        try:
+            last, first = watch(), victim.at
+            while True:
+                at = victim.at
+                self.way.append(at)
+                self.met.append(met[at])
+                met[at] += 1
+                if len(self.way) > 1 and at == first:  # the second mark
+                    return changes
+                victim.step()
+                if watch() != last:
+                    changes.append(len(self.way))
+                    last = watch()
+                if len(self.way) > _MOST:
+                    raise RuntimeError(f"more than {_MOST} instructions")
+        finally:
+            victim.end()
+
+    def kill_after(self, number: int, look: Callable[[], object]) -> tuple[object, bool]:
+        """Kills a victim after `number` instructions. What `look()` sees just before, and whether the victim stood
+        where it did when it was recorded."""
+        victim = _Stepped(self.prepare, self.act)
+        try:
+            near = self._near(number)
+            same = not near or victim.go_to(self.way[near], self.met[near])
+            for _ in range(number - near):
+                victim.step()
+            same = same and victim.at == self.way[number]
+            seen = look()
+            os.kill(victim.pid, signal.SIGKILL)
+            while os.WIFSTOPPED(victim._wait(victim.pid)[1]):
+                pass
+        finally:
+            victim.end()
+        return seen, same
+
+    def _near(self, number: int) -> int:
+        """From where to step: a breakpoint that is met costs about three steps."""
+        candidates = range(max(0, number - _FAR), number + 1)
+        return min(candidates, key=lambda near: number - near + (3 * self.met[near] if near else 0))
+
+    def inside(self, library: str, called: tuple[str, ...], reach: int) -> list[int]:
+        """The numbers of the instructions that lie in a library, and in those that it calls: at most `reach` behind
+        one of its own."""
+        own, others = self._parts(library), self._parts(*called)
+        numbers, last = [], -reach
+        for number, at in enumerate(self.way):
+            if any(low <= at < high for low, high in own):
+                last = number
+            elif number > last + reach or not any(low <= at < high for low, high in others):
+                continue
+            numbers.append(number)
+        return numbers
+
+    @staticmethod
+    def _parts(*words: str) -> list[tuple[int, int]]:
+        """The addresses of libraries with one of these words in their names: the same in the victims."""
+        parts = []
+        with open("/proc/self/maps") as maps:
+            for line in maps:
+                if any(word in line.rpartition("/")[2] for word in words):
+                    low, _, high = line.split()[0].partition("-")
+                    parts.append((int(low, 16), int(high, 16)))
+        return parts
 
 
-class Waiter:
-    """A process that takes the lock when it is asked to, and says what it met."""
+def unavailable() -> str | None:
+    """Why processes cannot be stepped through here, or None."""
+    if platform.machine() != "x86_64" or ctypes.sizeof(ctypes.c_void_p) != 8:
+        return f"the registers of {platform.machine()} are not known"
+    from support import killer
 
-    def __init__(self, lock: Any) -> None:
-        there, self.to = os.pipe()
-        self.ear, mouth = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.close(self.to)
-                while os.read(there, 1):
-                    os.write(mouth, take(lock).encode())
-            except BaseException:  # noqa: BLE001 - it is told
-                os.write(mouth, traceback.format_exc()[-1500:].encode())
-            finally:
-                os._exit(0)
-        os.close(there)
-        os.close(mouth)
-        killer.spared.add(self.pid)
-
-    def ask(self) -> None:
-        os.write(self.to, b"w")
-
-    def heard(self, seconds: float) -> str | None:
-        if not select.select([self.ear], [], [], seconds)[0]:
-            return None
-        return os.read(self.ear, 4000).decode()
-
-    def close(self) -> None:
-        os.close(self.to)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        killer.spared.discard(self.pid)
-        os.close(self.ear)
-
-
-def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = False) -> dict[str, int]:
-    """A victim for every `step`-th of the instructions that are ours or the C library's: between them, in the
-    interpreter, no memory of the lock changes. Counts what the next owner met."""
-    gc.disable()  # it would come at another instruction each time
-    lock, other = locks(kind)
-    writes = (first.fetch_add, second.fetch_add) if kind != "reader" else ()
-    calls = (lock.acquire, *writes, lock.release)
-
-    def prepare() -> None:
-        act()  # what happens the first time only is not what is looked at
-        done.store(0)
-
-    def act() -> None:
-        collections.deque(map(operator.call, calls), 0)
-        done.store(1)
-
-    waiter = Waiter(other) if waiting else None
-    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # a step is a change to the victim and back
-    points = ours(prepare, act)
-    counts: dict[str, int] = {"points": len(points)}
-    try:
-        for number in points[start % step :: step]:
-            one_death(number, prepare, act, other, waiter, counts)
-    finally:
-        if waiter is not None:
-            waiter.close()
-    return counts
-
-
-def ours(prepare: Callable[[], None], act: Callable[[], None]) -> list[int]:
-    """The numbers of the instructions after which to kill, counted from the mark. Of a loop over many mutexes, which
-    does the same with each, the first two rounds and the last two."""
-    files = {module.__file__ for name, module in sys.modules.items() if name.startswith("memorymapped._native.")}
-    ranges = []
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            file = line.split()[-1]
-            if file in files or "/libc.so" in file or "/libc-" in file or "/libpthread" in file:
-                ranges.append([int(at, 16) for at in line.split()[0].split("-")])
-    addresses: dict[int, int] = {}
-
-    def each(number: int, address: int) -> None:
-        addresses[number] = address
-
-    victim = killer.Victim(prepare, act, timeout=60)
-    try:
-        assert victim.step_to(1 << 20, lambda: done.load() != 0, each)
-    finally:
-        victim.end()
-    rounds = collections.Counter(addresses.values())
-    passed: collections.Counter[int] = collections.Counter()
-    points = []
-    before = -1
-    for number, address in addresses.items():
-        if any(low <= address < high for low, high in ranges):
-            passed[address] += 1
-            if passed[address] <= 2 or passed[address] > rounds[address] - 2:
-                points.append(number)
-            before = number
-        elif before == number - 1:
-            points.append(number)  # after the last one of them
-    return points
-
-
-def one_death(
-    number: int,
-    prepare: Callable[[], None],
-    act: Callable[[], None],
-    other: Any,
-    waiter: Waiter | None,
-    counts: dict[str, int],
-) -> None:
-    done.store(0)
-    victim = killer.Victim(prepare, act)
-    try:
-        victim.step_to(number, lambda: done.load() != 0)
-        if waiter is not None:
-            waiter.ask()
-            met = waiter.heard(0.002)  # it may be at once, or not before the victim's death
-        victim.kill()
-        if waiter is None:
-            met = take(other)
-        elif met is None:
-            met = waiter.heard(2 * LIMIT)
-        if met not in ("told", "whole"):
-            raise AssertionError(f"killed after instruction {number}: {met}")
-        again = take(other)
-        if again != "whole":
-            raise AssertionError(f"killed after instruction {number}, {met}; then: {again}")
-        counts[met] = counts.get(met, 0) + 1
-    except BaseException as error:
-        error.add_note(f"at instruction {number}")
-        raise
-    finally:
-        victim.end()
+    return killer.unavailable()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A program that is not ours shares a named mutex: .NET's protocol once more, with the C library's functions and none of
+"""A program that is not ours shares a named mutex: .NET's protocol once more, by the C library's functions and none of
 this library's. It writes the fields as .NET up to 10 does, or as .NET 11 does, which no test can run.
 
     mutex = Stranger(path_of("Global\\x"))

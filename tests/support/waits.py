@@ -16,11 +16,29 @@ from root import ROOT
 from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
 
-__all__ = ["BEFORE", "FOLDER", "KINDS", "MAKERS", "SLACK", "WORD", "file_of", "in_thread", "made", "signal", "waiting"]
+__all__ = [
+    "AT_ONCE",
+    "BEFORE",
+    "FOLDER",
+    "KINDS",
+    "MAKERS",
+    "SLACK",
+    "SLEEPING",
+    "WORD",
+    "file_of",
+    "in_thread",
+    "made",
+    "put_word",
+    "signal",
+    "waiting",
+]
 
 FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
 WORD = 32  # where the word lies in the file
+AT_ONCE = 0.1  # seconds, as the median of several: less than any look that a sleeper takes by himself
 SLACK = 0.75  # seconds that a loaded machine may add to what a protocol promises
+
+SLEEPING = ("202", "449")  # futex, futex_waitv
 
 BEFORE = """
 from memorymapped.sync.events import *
@@ -85,6 +103,11 @@ class in_thread:
             self._value = self._function()
         except BaseException as error:  # noqa: BLE001 - raised by `result`
             self._error = error
+
+    def asleep(self) -> None:
+        """Returns when the kernel has put it to sleep."""
+        file = Path(f"/proc/self/task/{self._thread.native_id}/syscall")
+        until(lambda: file.read_text().split()[0] in SLEEPING, "the thread sleeps")
 
     def result(self, limit: float = 30.0) -> Any:
         self._thread.join(limit)

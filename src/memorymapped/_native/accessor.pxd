@@ -8,4 +8,3 @@ cdef class Accessor(View):
 
 
 cdef object does_not_fit(object value, object kind)
-cdef bytes detached(char **block, Py_ssize_t size, bint filled)

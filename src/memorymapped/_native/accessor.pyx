@@ -5,13 +5,23 @@
 from memorymapped.errors import OutOfRangeError, ValueOutOfRangeError, shown
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer,
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.number cimport PyIndex_Check
 from cpython.slice cimport PySlice_AdjustIndices
 from libc.stdint cimport uintptr_t
-from libc.string cimport memcpy
 from memorymapped._native.memory cimport *
+
+cdef extern from "<string.h>" nogil:
+    void *memmem(const void *block, size_t length, const void *bytes, size_t size)
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
+cdef enum:
+    SCAN = 16 * 1024 * 1024  # bytes searched between two looks for Ctrl-C
 
 cdef char *unsigned_bytes = "B"
 
@@ -26,11 +36,60 @@ cdef int refuse_index(Accessor self, object index, bint writing) except -1:
     raise OutOfRangeError(f"index {shown(index)} is out of range for {self!r}, which has {self.size} bytes")
 
 
-cdef bytes detached(char **block, Py_ssize_t size, bint filled):
-    """A copy of a block (only its size unless `filled`), which `block` then points at."""
-    cdef bytes copy = PyBytes_FromStringAndSize(block[0] if filled else NULL, size)
-    block[0] = PyBytes_AS_STRING(copy)
-    return copy
+cdef bytes needle_of(object sub):
+    """What is searched: a byte by its value, or bytes."""
+    cdef Py_buffer buffer
+    cdef char packed[8]
+    if PyIndex_Check(sub):
+        try:
+            if mmf_pack(MMF_UINT8, sub, packed):
+                raise does_not_fit(sub, "byte (0 to 255)")
+            return PyBytes_FromStringAndSize(packed, 1)
+        except TypeError:
+            pass  # an array of NumPy has an index if it has one element
+    take_buffer(sub, &buffer, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<char *>buffer.buf, buffer.len)
+    finally:
+        PyBuffer_Release(&buffer)
+
+
+cdef Py_ssize_t search(Accessor self, object sub, object start, object end, bint backwards) except -2:
+    """The first or last position of `sub` in [start, end), bounds as in a slice; -1 if there is none."""
+    cdef bytes needle = needle_of(sub)
+    cdef const char *wanted = PyBytes_AS_STRING(needle)
+    cdef Py_ssize_t size = len(needle)
+    cdef Py_ssize_t first = 0 if start is None else mmf_position(start)
+    cdef Py_ssize_t last = PY_SSIZE_T_MAX if end is None else mmf_position(end)
+    cdef Py_ssize_t room, piece, begin, done = 0
+    cdef const char *found = NULL
+    if self.readable < 0:
+        self.refuse(0, 1, False)
+    cdef Mapping mapping = self.mapping
+    cdef const char *data = self.data
+    if first > self.size:
+        return -1
+    PySlice_AdjustIndices(self.size, &first, &last, 1)
+    room = last - first - size + 1
+    if room <= 0 or size == 0:
+        return -1 if room <= 0 else last if backwards else first
+    while done < room and found == NULL:
+        # Safe: inside the view; `mapping` keeps the pages over a signal handler that closes.
+        piece = min(room - done, max(SCAN, size))
+        begin = first + (room - done - piece if backwards else done)
+        with nogil:
+            if backwards:
+                found = mmf_find_last(data + begin, piece + size - 1, wanted, size)
+            else:
+                found = <const char *>memmem(data + begin, piece + size - 1, wanted, size)
+        if mmf_marked(mapping.region) and mmf_replaced(mapping.region, data + begin, piece + size - 1):
+            self.raise_fault(begin, piece + size - 1)
+        done += piece
+        if found == NULL and done < room:
+            PyErr_CheckSignals()
+            if self.readable < 0:
+                self.refuse(0, 1, False)
+    return -1 if found == NULL else found - data
 
 
 cdef inline object load(Accessor self, object position, int kind, Py_ssize_t size):
@@ -183,7 +242,7 @@ cdef class Accessor(View):
         not fit."""
         cdef Py_ssize_t at = mmf_position(position)
         cdef Py_buffer buffer
-        PyObject_GetBuffer(data, &buffer, PyBUF_SIMPLE)
+        take_buffer(data, &buffer, PyBUF_SIMPLE)
         try:
             if at < 0 or at > self.writable - buffer.len:
                 if not (self.writes and buffer.len == 0 and at == self.size and self.data != NULL):
@@ -201,11 +260,8 @@ cdef class Accessor(View):
         cdef Py_ssize_t wanted = -1 if count is None else mmf_position(count)
         cdef Py_ssize_t size, step, length, fits
         cdef Py_buffer buffer
-        cdef Mapping mapping
-        cdef bytes apart = None
-        cdef char *memory
         cdef char *own
-        PyObject_GetBuffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        take_buffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
         try:
             if first < 0:
                 raise OutOfRangeError(f"offset must not be negative, got {first}")
@@ -232,26 +288,13 @@ cdef class Accessor(View):
                     raise ValueError(f"{wanted} elements of {step} bytes at position {at} do not fit in {self!r}, "
                                      f"which has {self.size} bytes; nothing was written")
                 wanted = fits
-            mapping = self.mapping
-            memory = self.data + at
             own = <char *>buffer.buf + first * size
-            if step == size:
-                if writing:
-                    self.copy_in(at, own, wanted * size)
-                else:
-                    self.copy_out(at, own, wanted * size)
-            elif wanted:
-                if mmf_overlap(own, wanted * size, memory, wanted * step):
-                    apart = detached(&own, wanted * size, writing)
-                with nogil:
-                    if writing:
-                        mmf_copy_strided(memory, step, own, size, size, wanted)
-                    else:
-                        mmf_copy_strided(own, size, memory, step, size, wanted)
-                if apart is not None and not writing:
-                    memcpy(<char *>buffer.buf + first * size, own, wanted * size)
-                if mmf_marked(mapping.region) and mmf_replaced(mapping.region, memory, wanted * step):
-                    self.raise_fault(at, wanted * step)
+            if step != size:
+                self.copy_strided(writing, at, step, size, wanted, own)
+            elif writing:
+                self.copy_in(at, own, wanted * size)
+            else:
+                self.copy_out(at, own, wanted * size)
             return wanted
         finally:
             PyBuffer_Release(&buffer)
@@ -267,9 +310,8 @@ cdef class Accessor(View):
             if step == 1:
                 return self.new_bytes(start, count)
             result = PyBytes_FromStringAndSize(NULL, count)
-            if count:
-                mmf_copy_strided(PyBytes_AS_STRING(result), 1, self.data + start, step, 1, count)
-                self.check_fault(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)
+            mmf_expect_large(PyBytes_AS_STRING(result), count)
+            self.copy_strided(False, start, step, 1, count, PyBytes_AS_STRING(result))
             return result
         at = mmf_position(index)
         if at < 0:
@@ -278,17 +320,26 @@ cdef class Accessor(View):
             refuse_index(self, index, False)
         return load(self, at, MMF_UINT8, 1)
 
+    def __contains__(self, sub):
+        return search(self, sub, None, None, False) >= 0
+
+    def find(self, sub, start=0, end=None):
+        """The first position of `sub` (bytes, or one byte by its value) in the slice [start:end], or -1."""
+        return search(self, sub, start, end, False)
+
+    def rfind(self, sub, start=0, end=None):
+        """The last position of `sub` (bytes, or one byte by its value) in the slice [start:end], or -1."""
+        return search(self, sub, start, end, True)
+
     def __delitem__(self, index):
         raise TypeError(f"bytes of {self!r} cannot be deleted: a view cannot change its size")
 
     def __setitem__(self, index, value):
         cdef Py_ssize_t start, stop, step, count, at
         cdef Py_buffer buffer
-        cdef bytes apart
-        cdef char *own
         if isinstance(index, slice):
             mmf_slice(index, &start, &stop, &step)
-            PyObject_GetBuffer(value, &buffer, PyBUF_SIMPLE)
+            take_buffer(value, &buffer, PyBUF_SIMPLE)
             try:
                 if self.writable < 0:
                     self.refuse(0, 1, True)
@@ -298,12 +349,8 @@ cdef class Accessor(View):
                                      "cannot change its size")
                 if step == 1:
                     self.copy_in(start, <const char *>buffer.buf, count)
-                elif count:
-                    own = <char *>buffer.buf
-                    if mmf_overlap(own, count, self.data, self.size):
-                        apart = detached(&own, count, True)
-                    mmf_copy_strided(self.data + start, step, own, 1, 1, count)
-                    self.check_fault(min(start, start + (count - 1) * step), (count - 1) * abs(step) + 1)
+                else:
+                    self.copy_strided(True, start, step, 1, count, <char *>buffer.buf)
             finally:
                 PyBuffer_Release(&buffer)
             return

@@ -16,12 +16,16 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from cpython.slice cimport PySlice_AdjustIndices
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t
-from libc.string cimport memcpy
-from memorymapped._native.accessor cimport detached, does_not_fit
+from memorymapped._native.accessor cimport does_not_fit
 from memorymapped._native.memory cimport *
+
+cdef extern from "Python.h":
+    void PyObject_GC_UnTrack(object)
+    void PyObject_GC_Track(object)
 
 cdef enum:
     PIECE = 1024 * 1024  # offsets between two looks for Ctrl-C
+    BOXED = 64 * 1024  # Python numbers made between two turns of other threads
     CONTIGUOUS = (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES
 
 # struct's format characters in the machine's own sizes ("@", nothing) and in standard sizes ("=", "<"): kind, size.
@@ -190,30 +194,19 @@ cdef class ElementView:
         packed = PyBytes_FromStringAndSize(NULL, target.length * 8)
         to = PyBytes_AS_STRING(packed)
         for i in range(target.length):
+            if i % BOXED == 0 and i:
+                let_others_run()
             if mmf_pack(self.kind, items[i], to + i * self.size):
                 raise does_not_fit(items[i], NAMES[self.kind])
         target.put(to)
         return 0
 
     cdef int put(self, char *source) except -1:
-        cdef bytes apart
         if self.view.writable < 0:
             self.view.refuse(0, 1, True)
         if self.step == self.size:
             return self.view.copy_in(self.first, source, self.length * self.size)
-        if self.length:
-            if mmf_overlap(source, self.length * self.size, self.view.data, self.view.size):
-                apart = detached(&source, self.length * self.size, True)
-            mmf_copy_strided(self.view.data + self.first, self.step, source, self.size, self.size, self.length)
-            self.check_all()
-        return 0
-
-    cdef int check_all(self) except -1:
-        cdef Py_ssize_t last
-        if self.length and mmf_marked(self.view.region):
-            last = self.first + (self.length - 1) * self.step
-            self.view.check_fault(min(self.first, last), abs(last - self.first) + self.size)
-        return 0
+        return self.view.copy_strided(True, self.first, self.step, self.size, self.length, source)
 
     def __iter__(self):
         if self.view.readable < 0:
@@ -222,21 +215,28 @@ cdef class ElementView:
 
     def tolist(self):
         """All elements as a list of Python numbers (most of the time goes into making them)."""
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, last
         cdef object value
         cdef list result = PyList_New(self.length)
         # PyList_New may collect garbage, which runs Python code: so the view is looked at only now.
         if self.view.readable < 0:
             self.refuse(0, False)
         cdef Mapping mapping = self.view.mapping
-        cdef const char *at = self.view.data + self.first
+        cdef const char *data = self.view.data + self.first
+        # While it is not full nobody may find it: other threads could ask the garbage collector.
+        PyObject_GC_UnTrack(result)
         for i in range(self.length):
+            if i % BOXED == 0 and i:
+                let_others_run()
             # Safe: `mapping` keeps the pages; making numbers runs no Python code.
-            value = mmf_unpack(self.kind, at)
+            value = mmf_unpack(self.kind, data + i * self.step)
             Py_INCREF(value)
             PyList_SET_ITEM(result, i, value)
-            at += self.step
-        self.check_all()
+        PyObject_GC_Track(result)
+        if self.length and mmf_marked(mapping.region):
+            last = (self.length - 1) * self.step
+            if mmf_replaced(mapping.region, data + min(last, 0), abs(last) + self.size):
+                self.view.raise_fault(self.first + min(last, 0), abs(last) + self.size)
         return result
 
     def tobytes(self):
@@ -245,13 +245,53 @@ cdef class ElementView:
         cdef char *to = PyBytes_AS_STRING(result)
         if self.view.readable < 0:
             self.refuse(0, False)
-        mmf_expect_large(to, self.length * self.size)
         if self.step == self.size:
-            self.view.copy_out(self.first, to, self.length * self.size)
+            self.view.fill(self.first, to, self.length * self.size)
         elif self.length:
-            mmf_copy_strided(to, self.size, self.view.data + self.first, self.step, self.size, self.length)
-            self.check_all()
+            mmf_expect_large(to, self.length * self.size)
+            self.view.copy_strided(False, self.first, self.step, self.size, self.length, to)
         return result
+
+    cdef Py_ssize_t search(self, object value, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t *times) except -2:
+        """The first element that equals `value`, or -1; or with `times` how often that is the case."""
+        cdef Py_ssize_t i
+        for i in range(start, stop):
+            if (i - start) % BOXED == 0:
+                if i > start:
+                    let_others_run()
+            # A comparison may run Python code, which may close the view.
+            if self.view.readable < 0:
+                self.refuse(i, False)
+            if self.load(i) == value:
+                if times == NULL:
+                    return i
+                times[0] += 1
+        return -1
+
+    def index(self, value, start=0, stop=None):
+        """The index of the first element that equals `value`, in [start:stop] as in a slice; ValueError if none does."""
+        cdef Py_ssize_t first = mmf_position(start)
+        cdef Py_ssize_t last = self.length if stop is None else mmf_position(stop)
+        if self.view.readable < 0:
+            self.refuse(0, False)
+        PySlice_AdjustIndices(self.length, &first, &last, 1)
+        cdef Py_ssize_t found = self.search(value, first, last, NULL)
+        if found < 0:
+            raise ValueError(f"{shown(value)} is not among the elements")
+        return found
+
+    def count(self, value):
+        """How many elements equal `value`."""
+        cdef Py_ssize_t times = 0
+        if self.view.readable < 0:
+            self.refuse(0, False)
+        self.search(value, 0, self.length, &times)
+        return times
+
+    def __contains__(self, value):
+        if self.view.readable < 0:
+            self.refuse(0, False)
+        return self.search(value, 0, self.length, NULL) >= 0
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         cdef View view = self.view
@@ -296,14 +336,15 @@ cdef class ElementIterator:
         return self
 
     def __next__(self):
-        cdef ElementView elements = self.elements
         cdef Py_ssize_t i = self.next
-        if i >= elements.length:
+        if i >= self.elements.length:
             raise StopIteration
-        if elements.view.readable < 0:
-            elements.refuse(i, False)
+        if i % PIECE == 0:
+            let_others_run()  # list(elements) runs no other code
+        if self.elements.view.readable < 0:
+            self.elements.refuse(i, False)
         self.next = i + 1
-        return elements.load(i)
+        return self.elements.load(i)
 
     def __length_hint__(self):
         return self.elements.length - self.next
@@ -370,7 +411,7 @@ cdef int _vectored(View view, object offsets, Py_ssize_t size, object block, bin
     cdef bytes apart = None
     PyObject_GetBuffer(offsets, &places, PyBUF_ND)
     try:
-        PyObject_GetBuffer(block, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        take_buffer(block, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
         try:
             count = places.len // 8
             at = <const int64_t *>places.buf
@@ -385,10 +426,20 @@ cdef int _vectored(View view, object offsets, Py_ssize_t size, object block, bin
             mapping = view.mapping
             data = view.data
             last = view.size - size
-            if writing:
-                outside = mmf_outside(at, count, last)  # nothing is written if any of them is outside
+            while writing and done < count and outside < 0:  # nothing is written if any of them is outside
+                piece = min(count - done, PIECE)
+                with nogil:
+                    outside = mmf_outside(at + done, piece, last)
+                if outside >= 0:
+                    outside += done
+                done += piece
+                PyErr_CheckSignals()
+            done = 0
             if mmf_overlap(own, buffer.len, data, view.size):
-                apart = detached(&own, buffer.len, writing)
+                apart = PyBytes_FromStringAndSize(NULL, buffer.len)
+                own = PyBytes_AS_STRING(apart)
+                if writing:
+                    transfer(own, <char *>buffer.buf, buffer.len, False)
             while done < count and outside < 0:
                 # Safe: `mapping` and the buffers pin all three blocks, and each offset is checked as it is used,
                 # although somebody may be changing them.
@@ -403,7 +454,7 @@ cdef int _vectored(View view, object offsets, Py_ssize_t size, object block, bin
                 done += piece
                 PyErr_CheckSignals()
             if apart is not None and not writing and outside < 0:
-                memcpy(buffer.buf, own, buffer.len)
+                transfer(<char *>buffer.buf, own, buffer.len, False)
             if outside >= 0:
                 raise OutOfRangeError(f"offset {at[outside]} (number {outside}) with {size} bytes is not in {view!r}, "
                                       f"which has {view.size} bytes")

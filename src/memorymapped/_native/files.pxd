@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: MIT
-cpdef grow(int fd, long long size, bint reserve)
+cpdef grow(int fd, long long size, bint reserve, bint alone=*)
+cdef int lengthen(int fd, long long now, long long taken, long long size, bint reserve, bint alone) except -1

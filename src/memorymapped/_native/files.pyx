@@ -34,8 +34,10 @@ cdef extern from *:
         unsigned long f_bavail
     struct rlimit_t "rlimit":
         unsigned long long rlim_cur
-    int RLIMIT_FSIZE
+        unsigned long long rlim_max
+    int RLIMIT_FSIZE, RLIMIT_NOFILE
     int getrlimit(int resource, rlimit_t *limit)
+    int setrlimit(int resource, rlimit_t *limit)
     int fstatfs(int fd, statfs_t *status)
     long sysconf(int name)
     int _SC_PAGESIZE
@@ -93,65 +95,120 @@ def available_memory():
     return None if found < 0 else found
 
 
-cdef refuse_what_cannot_be(int fd, long long size, long long more):
-    """Before space is taken piece by piece: more than there is would be noticed only when all others lack it, what was
-    taken could not be given back (another may have grown the file meanwhile), and where the limit of a memory file
-    system is above the machine's memory, it would be noticed by the death of some process."""
-    cdef statfs_t status
+cdef refuse_above_limit(long long size):
+    """What the process's limit for files forbids: fallocate(2) would set the time of the last change before it fails."""
     cdef rlimit_t limit
-    if fstatfs(fd, &status) == 0:
-        if status.f_blocks and more > <long long>status.f_bavail * status.f_bsize:
-            raise OSError(ENOSPC, strerror(ENOSPC).decode())
-        if (status.f_type & 0xffffffff) == TMPFS:
-            available = available_memory()
-            if available is not None and more > available:
-                raise OSError(ENOMEM, strerror(ENOMEM).decode())
     if getrlimit(RLIMIT_FSIZE, &limit) == 0 and <unsigned long long>size > limit.rlim_cur:
         raise OSError(EFBIG, strerror(EFBIG).decode())
 
 
-cpdef grow(int fd, long long size, bint reserve):
-    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated.
+cdef refuse_without_space(int fd, long long more):
+    """Before space is taken piece by piece: more than there is would be noticed only when all others lack it, what was
+    taken could not be given back (another may have grown the file meanwhile), and where the limit of a memory file
+    system is above the machine's memory, it would be noticed by the death of some process."""
+    cdef statfs_t status
+    if fstatfs(fd, &status):
+        return
+    if status.f_blocks and more > <long long>status.f_bavail * status.f_bsize:
+        raise OSError(ENOSPC, strerror(ENOSPC).decode())
+    if (status.f_type & 0xffffffff) == TMPFS:
+        available = available_memory()
+        if available is not None and more > available:
+            raise OSError(ENOMEM, strerror(ENOMEM).decode())
 
-    fallocate(2) itself: the C library's emulation writes into the file and would undo what others write. Pages
-    are reserved behind the end first, in pieces between which Ctrl-C is noticed; then one call moves the end. If
-    any of it fails the file keeps its size. Two growers need no lock: the call never shrinks. A file system
-    without fallocate gets ftruncate, where two growers at once could race."""
-    cdef stat_t status
-    cdef long long done
+
+cdef int allocate_pieces(int fd, long long start, long long end) except -1:
+    """Pages for all pieces that end before `end`, between which Ctrl-C is noticed. 0, or the error."""
     cdef int error = 0
+    while error == 0 and end - start > PIECE:
+        with nogil:
+            error = errno if fallocate(fd, FALLOC_FL_KEEP_SIZE, start, PIECE) else 0
+        if error == EINTR:
+            error = 0
+        elif error == 0:
+            start += PIECE
+        PyErr_CheckSignals()
+    return error
+
+
+cdef int allocate_rest(int fd, int mode, long long start, long long end) except -1:
+    """One fallocate(2), tried again after signals. 0, or the error."""
+    cdef int error
+    while True:
+        with nogil:
+            error = errno if fallocate(fd, mode, start, end - start) else 0
+        if error != EINTR:
+            return error
+        PyErr_CheckSignals()
+
+
+cpdef grow(int fd, long long size, bint reserve, bint alone=False):
+    """Makes the file `size` bytes long if it is shorter; never shorter. `reserve`: with its pages allocated. `alone`:
+    nobody else can reach the file yet."""
+    cdef stat_t status
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
-    if size <= status.st_size:
-        return
-    if reserve:
-        if size - status.st_size > PIECE:
-            refuse_what_cannot_be(fd, size, size - max(status.st_size, status.st_blocks * 512))
-        done = status.st_size
-        while error == 0 and size - done > PIECE:
-            with nogil:
-                error = errno if fallocate(fd, FALLOC_FL_KEEP_SIZE, done, PIECE) else 0
-            if error == EINTR:
-                error = 0
-            elif error == 0:
-                done += PIECE
-            PyErr_CheckSignals()
-        while error == 0:
-            with nogil:
-                error = errno if fallocate(fd, 0, status.st_size, size - status.st_size) else 0
-            if error == 0:
-                return
-            if error == EINTR:
-                error = 0
-                PyErr_CheckSignals()
+    if size > status.st_size:
+        lengthen(fd, status.st_size, status.st_blocks * 512, size, reserve, alone)
+
+
+cdef int lengthen(int fd, long long now, long long taken, long long size, bint reserve, bint alone) except -1:
+    """`grow` from `now` bytes, of which `taken` are allocated, to `size`, which is more. `alone`: nobody else can reach
+    the file yet.
+
+    By fallocate(2), which never shrinks, so that two growers need no lock: ftruncate of the one would cut off what the
+    other has just added. And by the system call itself: the C library's emulation writes into the file and would undo
+    what others write. Pages are reserved behind the end first, in pieces; then one call moves the end, which without
+    `reserve` allocates the last block alone. If any of it fails the file keeps its size. A file system without
+    fallocate gets ftruncate, where two growers at once could race."""
+    cdef stat_t status
+    cdef long long start
+    cdef int error
+    if reserve or not alone:
+        start = now if reserve else size - 1
+        if size - start > PIECE:
+            refuse_without_space(fd, size - max(start, taken))
+        if not alone or size > PIECE:
+            refuse_above_limit(size)
+        error = allocate_pieces(fd, start, size) or allocate_rest(fd, 0, start, size)
+        if error == 0:
+            return 0
         if error != EOPNOTSUPP and error != ENOSYS:
             raise OSError(error, strerror(error).decode())
         if fstat(fd, &status) == 0 and size <= status.st_size:
-            return
+            return 0
     while ftruncate(fd, size):
         if errno != EINTR:
             raise OSError(errno, strerror(errno).decode())
         PyErr_CheckSignals()
+    if fstat(fd, &status) == 0 and size > status.st_size:  # files of /proc and the like say yes, and stay as they are
+        raise OSError(EOPNOTSUPP, strerror(EOPNOTSUPP).decode())
+    return 0
+
+
+def allocate(int fd, long long size):
+    """Pages for the first `size` bytes, holes filled, with size and contents as they are."""
+    cdef stat_t status
+    cdef int error
+    if fstat(fd, &status):
+        raise OSError(errno, strerror(errno).decode())
+    refuse_without_space(fd, size - status.st_blocks * 512)
+    refuse_above_limit(size)
+    error = allocate_pieces(fd, 0, size) or allocate_rest(fd, FALLOC_FL_KEEP_SIZE, 0, size)
+    if error and error != EOPNOTSUPP and error != ENOSYS:
+        raise OSError(error, strerror(error).decode())
+
+
+def limit_descriptors(soft):
+    """Lets this process have up to `soft` descriptors (None: as many as it may give itself). Returns the limit before."""
+    cdef rlimit_t limit
+    if getrlimit(RLIMIT_NOFILE, &limit):
+        raise OSError(errno, strerror(errno).decode())
+    before = limit.rlim_cur
+    limit.rlim_cur = limit.rlim_max if soft is None else soft
+    if setrlimit(RLIMIT_NOFILE, &limit):
+        raise OSError(errno, strerror(errno).decode())
+    return before
 
 
 def rename_new(bytes old, bytes new):

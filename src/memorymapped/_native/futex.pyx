@@ -103,11 +103,18 @@ cdef class Waitable:
         """Ends this object, not its words. Threads that wait by it are woken, and get a ClosedError."""
         cdef Mapping mapping = self.mapping
         cdef uint32_t *word = self.word
+        cdef int turn
         self.word = self.waiters = NULL
         self.region = NULL
         self.mapping = None
-        if word != NULL and self.asleep:
-            mmf_futex_wake(word, INT_MAX)
+        for turn in range(20):
+            if word == NULL or not self.asleep:
+                break
+            # The word is not changed, as it is not ours alone: who is about to fall asleep is missed by a wake. (And if
+            # this is a signal handler in the midst of its thread's own wait, nobody has to be woken.)
+            with nogil:
+                mmf_futex_wake(word, INT_MAX)
+                mmf_sleep(0.00005)
 
     @property
     def closed(self):
@@ -199,6 +206,17 @@ cdef class Waitable:
 
     def _signal(self):
         raise NotImplementedError
+
+    # ---- for waits that another thread sleeps for
+
+    def _idle(self):
+        """The value of the word on which to sleep, for `sleep_on` and `_try_since`."""
+        if self.word == NULL:
+            self.raise_closed()
+        return self.idle()
+
+    def _try_since(self, uint32_t value):
+        return self.take_since(value) != 0
 
 
 cdef class Event(Waitable):
@@ -457,6 +475,37 @@ cdef class Sleep:
 # ------------------------------------------------------------------------------------------------- several objects
 
 
+cdef int check_open(list handles) except -1:
+    """ClosedError if one of them is closed, also where another one decides."""
+    for handle in handles:
+        if isinstance(handle, Waitable):
+            if (<Waitable>handle).word == NULL:
+                (<Waitable>handle).raise_closed()
+        elif handle.closed:
+            handle._try_wait()  # says so
+    return 0
+
+
+def sleep_on(list waitables, list values, double limit):
+    """Sleeps until one of `waitables` (128 at most) may have something, or is closed: its word is no longer the one of
+    `values`. False after `limit` seconds (negative: never). Takes nothing."""
+    cdef Sleep sleep = Sleep.__new__(Sleep)
+    cdef int i
+    sleep.begin(limit)
+    try:
+        for i in range(len(waitables)):
+            sleep.add(<Waitable?>waitables[i])
+            sleep.values[i] = values[i]
+        while True:
+            for i in range(sleep.count):
+                if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
+                    return True
+            if not sleep.once():
+                return False
+    finally:
+        sleep.end()
+
+
 cdef int try_one(object handle) except -1:
     if isinstance(handle, Waitable):
         return (<Waitable>handle).take()
@@ -487,6 +536,7 @@ def wait_any(list handles, double limit):
 
     A Waitable is slept on; anything else (mutexes) is asked by its `_try_wait` every 1 to 10 ms."""
     cdef Sleep sleep
+    check_open(handles)
     cdef int found = try_any(handles, None)
     if found >= 0:
         return found
@@ -515,10 +565,13 @@ cdef object take_all(list handles, list abandoned):
     were found abandoned."""
     cdef int i, taken = 0
     cdef list flags = []
-    for handle in handles:
-        if isinstance(handle, Waitable) and not (<Waitable>handle).ready():
-            return handle  # so that in most cases nothing is taken in vain
     missing = None
+    check_open(handles)
+    for handle in handles:
+        if isinstance(handle, Waitable) and not (<Waitable>handle).ready() and missing is None:
+            missing = handle
+    if missing is not None:
+        return missing  # so that in most cases nothing is taken in vain
     try:
         for handle in handles:
             try:

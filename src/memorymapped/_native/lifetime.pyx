@@ -38,6 +38,7 @@ Fork    A mapping refers to the description that it was made through, and so kee
            and lives on in the mappings only. First the new HOLD, then the unlocking: no moment without a holder.
         2  in `before`: a second one with HOLD, for the child; the child puts it in the place of the shared one, the
            parent closes it. The child holds before it exists.
+        For a moment that is a second descriptor for each object: the process's own limit is lifted if it must be.
 
 An inheritable object's description is shared, meant to hold for a child that we know nothing of. So its views are
 mapped through another description (`mapping_fd`), its close works on a fresh one, and the shared one is closed without
@@ -46,9 +47,9 @@ unlocking.
 from memorymapped.errors import ForeignObjectError
 
 cimport cython
-from memorymapped._native.files cimport grow
+from memorymapped._native.files cimport lengthen
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENODEV, ENOENT, ENXIO, EPERM, errno
+from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.string cimport strerror
 
 cdef extern from *:
@@ -192,13 +193,17 @@ cdef int try_gate(int fd, int type, bytes name) except -1:
 
 cdef int wait_for_gate(int fd, int type, double limit, bytes name) except -1:
     """Takes GATE, with growing pauses, as there is no timed form. 1; 0 after `limit` seconds; or BADF."""
-    cdef double deadline = mmf_monotonic() + limit
+    cdef double deadline = 0
     cdef double pause = 0.0001
     cdef int got
     while True:
         got = try_gate(fd, type, name)
-        if got or mmf_monotonic() > deadline:
+        if got:
             return got
+        if deadline == 0:
+            deadline = mmf_monotonic() + limit
+        if mmf_monotonic() > deadline:
+            return 0
         with nogil:
             mmf_pause(pause)
         PyErr_CheckSignals()
@@ -335,8 +340,8 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
             raise failed(name, "holding it")
         if side is not None:
             write_side(directory, side, text)
-        if size:
-            grow(fd, size, reserve)
+        if size > status.st_size:  # it was made a moment ago, and nobody else may touch it yet
+            lengthen(fd, status.st_size, 0, size, reserve, True)
         if prepare is not None:
             prepare(fd)
             if fstat(fd, status):
@@ -418,17 +423,22 @@ cdef class Held:
         return fd
 
     def before_fork(self):
+        """Fork, steps 1 and 2. False if there are not enough descriptors: to be called again when there are, or the
+        child's does not hold."""
         cdef int own
         self.twin = -1
         if self.fd < 0 or not self.holding:
-            return
+            return True
         if not self.inheritable:
             own = self.again()
+            if own < 0 and errno == EMFILE:
+                return False
             if own >= 0:
                 mmf_unlock_all(self.fd)
                 dup3(own, self.fd, O_CLOEXEC)
                 close(own)
         self.twin = self.again()
+        return self.twin >= 0 or errno != EMFILE
 
     def after_fork_in_parent(self):
         if self.twin >= 0:

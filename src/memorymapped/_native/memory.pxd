@@ -18,6 +18,7 @@ cdef extern from "copy.h" nogil:
     void mmf_copy(char *to, const char *source, size_t size)
     void mmf_expect_large(char *memory, size_t size)
     void mmf_copy_strided(char *to, Py_ssize_t to_step, const char *source, Py_ssize_t from_step, size_t size, size_t count)
+    const char *mmf_find_last(const char *block, size_t length, const char *bytes, size_t size)
     Py_ssize_t mmf_outside(const int64_t *offsets, Py_ssize_t count, int64_t last)
     Py_ssize_t mmf_gather(char *own, const char *base, const int64_t *offsets, Py_ssize_t count, Py_ssize_t size,
                           int64_t last)
@@ -52,6 +53,9 @@ cdef class Mapping:
     cdef char *base
 
 
+cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1
+cdef int let_others_run() except -1
+cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1
 cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page)
 
 
@@ -77,7 +81,11 @@ cdef class View:
     cdef int refuse(self, Py_ssize_t position, Py_ssize_t size, bint writing) except -1
     cdef int check_fault(self, Py_ssize_t position, Py_ssize_t size) except -1
     cdef int copy_out(self, Py_ssize_t position, char *to, Py_ssize_t size) except -1
+    cdef int copy_to(self, Py_ssize_t position, char *to, Py_ssize_t size, bint fresh) except -1
+    cdef int fill(self, Py_ssize_t position, char *fresh, Py_ssize_t size) except -1
     cdef int copy_in(self, Py_ssize_t position, const char *source, Py_ssize_t size) except -1
+    cdef int copy_strided(self, bint writing, Py_ssize_t at, Py_ssize_t step, Py_ssize_t size, Py_ssize_t count,
+                          char *own) except -1
     cdef bytes new_bytes(self, Py_ssize_t at, Py_ssize_t size)
     cdef int pages(self, object position, object count, char **start, size_t *length) except -1
     cdef int drop(self) except -1

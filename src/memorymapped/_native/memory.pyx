@@ -22,12 +22,13 @@ import io
 from memorymapped.errors import ClosedError, MemoryFaultError, OutOfRangeError, shown
 
 cimport cython
+from cpython.buffer cimport PyBUF_FORMAT, PyBUF_ND, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EFAULT, ENOMEM, errno
 from libc.stddef cimport size_t
 from libc.stdint cimport uintptr_t
-from libc.string cimport memmove, strerror
+from libc.string cimport memcpy, memmove, strchr, strerror
 
 cdef extern from "guard.h" nogil:
     ctypedef struct mmf_guard_state:
@@ -78,6 +79,8 @@ MAP_SHARED, MAP_PRIVATE, MAP_NORESERVE = _SHARED, _PRIVATE, _NORESERVE
 cdef enum:
     WITH_GIL = 256 * 1024
     PIECE = 256 * 1024 * 1024
+    FRESH = 32 * 1024 * 1024
+    STRIDED_PIECE = 1024 * 1024  # elements: each may lie in a page of its own
 
 cdef size_t system_page = getpagesize()
 cdef char nothing[1]  # what an empty view points at: never read or written
@@ -113,8 +116,52 @@ cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection
     return mapping
 
 
-cdef int transfer(char *to, const char *source, Py_ssize_t size) except -1:
-    """memmove; a long one without the GIL and interruptible. The caller keeps both ends alive."""
+cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1:
+    """PyObject_GetBuffer for bytes that are copied from or to a map as they are.
+
+    TypeError if they are references: what is read would be taken for addresses of this process, what is written would
+    be such addresses, and another process would follow them."""
+    cdef const char *format
+    try:
+        PyObject_GetBuffer(exporter, buffer, flags | PyBUF_FORMAT | PyBUF_ND)  # a memoryview wants both or none
+    except ValueError:
+        # NumPy refuses to describe some elements, among them plain ones such as dates.
+        from memorymapped.values import refuse_references_of_numpy
+
+        if not refuse_references_of_numpy(exporter):
+            raise
+        PyObject_GetBuffer(exporter, buffer, flags)
+        return 0
+    format = buffer.format
+    if format == NULL:
+        return 0
+    if strchr("<>=@!", format[0]):
+        format += 1
+    if format[0] and not format[1] and strchr("?bBhHiIlLqQnNefdguwc", format[0]):
+        if format[0] != c"B" or buffer.itemsize == 1:
+            return 0
+    try:
+        from memorymapped.values import refuse_references
+
+        refuse_references(exporter, buffer.format.decode("utf-8", "surrogateescape"))
+    except BaseException:
+        PyBuffer_Release(buffer)
+        raise
+    return 0
+
+
+cdef int let_others_run() except -1:
+    """In the midst of long work that needs the GIL: other threads get a turn, Ctrl-C its exception."""
+    with nogil:
+        pass
+    PyErr_CheckSignals()
+    return 0
+
+
+cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1:
+    """memmove; a long one without the GIL and interruptible. The caller keeps both ends alive. `fresh`: the target was
+    never touched. Then the kernel clears each page just before, which so is in the cache: memcpy, in pieces for which
+    it goes through the cache, is faster than streaming stores."""
     cdef Py_ssize_t piece
     if size <= WITH_GIL:
         memmove(to, source, size)
@@ -125,12 +172,31 @@ cdef int transfer(char *to, const char *source, Py_ssize_t size) except -1:
         PyErr_CheckSignals()
         return 0
     while size > 0:
-        piece = min(size, PIECE)
+        piece = min(size, FRESH if fresh else PIECE)
         with nogil:
-            mmf_copy(to, source, piece)
+            if fresh:
+                memcpy(to, source, piece)
+            else:
+                mmf_copy(to, source, piece)
         to += piece
         source += piece
         size -= piece
+        PyErr_CheckSignals()
+    return 0
+
+
+cdef int transfer_strided(char *to, Py_ssize_t to_step, const char *source, Py_ssize_t from_step, Py_ssize_t size,
+                          Py_ssize_t count) except -1:
+    """`count` elements of `size` bytes that lie apart; the same conditions. The ends do not overlap."""
+    cdef Py_ssize_t piece, done = 0
+    if count * (size + system_page) <= WITH_GIL:
+        mmf_copy_strided(to, to_step, source, from_step, size, count)
+        return 0
+    while done < count:
+        piece = min(count - done, max(STRIDED_PIECE // size, 1))
+        with nogil:
+            mmf_copy_strided(to + done * to_step, to_step, source + done * from_step, from_step, size, piece)
+        done += piece
         PyErr_CheckSignals()
     return 0
 
@@ -140,7 +206,8 @@ cdef int transfer(char *to, const char *source, Py_ssize_t size) except -1:
 
 @cython.no_gc_clear
 cdef class View:
-    """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream."""
+    """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream. `source` is what
+    it was made from, and knows the names and sizes that messages show."""
 
     def __cinit__(self, object source, int fd, long long offset, Py_ssize_t size, int protection, int flags,
                   size_t page, bint reads, bint writes, bint flushes):
@@ -214,6 +281,7 @@ cdef class View:
         raise ClosedError(f"{self!r}: the view is closed")
 
     def refuse_closed(self):
+        """Raises the ClosedError of a view that has been closed."""
         self.raise_closed()
 
     cdef int refuse(self, Py_ssize_t position, Py_ssize_t size, bint writing) except -1:
@@ -239,6 +307,7 @@ cdef class View:
         return 0
 
     def raise_fault(self, position, size):
+        """Raises the MemoryFaultError of lost bytes, which are told then: `close` does not raise it once more."""
         self.told = True
         if self.source is None:
             raise MemoryFaultError(EFAULT, "the memory behind the view is gone")
@@ -247,27 +316,65 @@ cdef class View:
     # ---- blocks
 
     cdef int copy_out(self, Py_ssize_t position, char *to, Py_ssize_t size) except -1:
+        return self.copy_to(position, to, size, False)
+
+    cdef int fill(self, Py_ssize_t position, char *fresh, Py_ssize_t size) except -1:
+        """copy_out to an object that was just allocated."""
+        mmf_expect_large(fresh, size)
+        return self.copy_to(position, fresh, size, True)
+
+    cdef int copy_to(self, Py_ssize_t position, char *to, Py_ssize_t size, bint fresh) except -1:
         # Safe: the caller has checked the bounds; `mapping` keeps the pages although another thread may close.
         cdef Mapping mapping = self.mapping
         cdef mmf_region *region = self.region
         cdef char *source = self.data + position
         if size == 0:
             return 0
-        transfer(to, source, size)
+        transfer(to, source, size, fresh)
         if mmf_marked(region) and mmf_replaced(region, source, size):
             self.raise_fault(position, size)
         return 0
 
     cdef int copy_in(self, Py_ssize_t position, const char *source, Py_ssize_t size) except -1:
-        # Safe: as in copy_out.
+        # Safe: as in copy_to.
         cdef Mapping mapping = self.mapping
         cdef mmf_region *region = self.region
         cdef char *to = self.data + position
         if size == 0:
             return 0
-        transfer(to, source, size)
+        transfer(to, source, size, False)
         if mmf_marked(region) and mmf_replaced(region, to, size):
             self.raise_fault(position, size)
+        return 0
+
+    cdef int copy_strided(self, bint writing, Py_ssize_t at, Py_ssize_t step, Py_ssize_t size, Py_ssize_t count,
+                          char *own) except -1:
+        """`count` elements of `size` bytes, `step` bytes apart from `at` on, to or from `own`, where there are no gaps.
+        If the two overlap, as if the source was copied first."""
+        # Safe: as in copy_out.
+        cdef Mapping mapping = self.mapping
+        cdef mmf_region *region = self.region
+        cdef char *memory = self.data + at
+        cdef char *block = own
+        cdef bytes apart = None
+        if count == 0:
+            return 0
+        cdef Py_ssize_t last = (count - 1) * step
+        cdef Py_ssize_t lowest = min(last, 0)
+        cdef Py_ssize_t span = abs(last) + size
+        if mmf_overlap(own, count * size, memory + lowest, span):
+            apart = PyBytes_FromStringAndSize(NULL, count * size)
+            block = PyBytes_AS_STRING(apart)
+            if writing:
+                transfer(block, own, count * size, False)
+        if writing:
+            transfer_strided(memory, step, block, size, size, count)
+        else:
+            transfer_strided(block, size, memory, step, size, count)
+            if apart is not None:
+                transfer(own, block, count * size, False)
+        if mmf_marked(region) and mmf_replaced(region, memory + lowest, span):
+            self.raise_fault(at + lowest, span)
         return 0
 
     cdef bytes new_bytes(self, Py_ssize_t at, Py_ssize_t size):
@@ -281,8 +388,7 @@ cdef class View:
             return result
         result = PyBytes_FromStringAndSize(NULL, size)
         to = PyBytes_AS_STRING(result)
-        mmf_expect_large(to, size)
-        self.copy_out(at, to, size)
+        self.fill(at, to, size)
         return result
 
     # ---- the kernel's view of it

@@ -48,6 +48,11 @@ class Child:
 
     def ask(self, do: str, **arguments: Any) -> Any:
         """Tells it to do something; what it saw. ChildError if that raised there, NotSeen if it died or is silent."""
+        self.tell(do, **arguments)
+        return self.answer()
+
+    def tell(self, do: str, **arguments: Any) -> None:
+        """Tells it to do something that takes until `answer` asks for it."""
         assert self._process.stdin is not None
         if not self._ready:
             if self._answer() != {"seen": self.pid}:
@@ -58,6 +63,9 @@ class Child:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._died() from None
+
+    def answer(self) -> Any:
+        """What it saw of what it was told; as `ask`."""
         answer = self._answer()
         if "error" in answer:
             raise ChildError(answer["error"], answer["text"])

@@ -40,7 +40,8 @@ Exit code 0 says that all of it was seen, 1 that a step failed, and which. Nothi
 )
 def command(file: Path | None, size: int | None) -> None:
     """Starts real processes and shows, step by step, what they see: a map that two of them share, a large file read at
-    random places mapped and not mapped, a file truncated under a live map, and a name whose holders are all killed."""
+    random places mapped and not mapped, a file truncated under a live map, a name whose holders are all killed, and a
+    mutex whose owner is killed while another process waits for it."""
     if file is not None:
         if size is not None:
             raise click.UsageError("--size is for the file that is made when there is no --file: give one of them")

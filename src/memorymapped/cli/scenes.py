@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Protocol
 
-from .. import MemoryMappedFile, MemoryMappedViewAccessor
+from .. import MemoryMappedFile, MemoryMappedViewAccessor, Mutex
 from .. import MemoryMappedFileAccess as Access
 from .children import Child, ChildError, NotSeen
 from .words import shown, size_in_words
@@ -29,6 +29,7 @@ __all__ = ["SCENES", "Stage", "Telling"]
 CAPACITY = 4096
 SMALL_FILE = 1 << 20
 MEASURE_FOR = 2.0  # seconds of random reads, all ways together
+WAIT_FOR = 5.0  # seconds that a process waits for a mutex at most
 RANDOM_BLOCK = 4 << 20
 
 
@@ -46,7 +47,7 @@ class Telling(Protocol):
 
 
 class Stage:
-    """What scenes use, and what `close` removes: children, a folder, the names of maps."""
+    """What scenes use, and what `close` removes: children, a folder, names."""
 
     def __init__(self, file: Path | None, size: int) -> None:
         self.file = file
@@ -84,9 +85,11 @@ class Stage:
             self._children[-1].close()
             self._children.pop()
         while self._names:
-            # A look gives back the memory of a map whose holders have been killed.
+            # A look gives back what processes that have been killed have left.
             with contextlib.suppress(FileNotFoundError):
                 MemoryMappedFile.open_existing(self._names[-1]).close()
+            with contextlib.suppress(FileNotFoundError):
+                Mutex.open_existing(self._names[-1]).close()
             self._names.pop()
         if self._folder is not None:
             self._folder.cleanup()
@@ -338,4 +341,45 @@ def _kill(child: Child, tell: Telling) -> None:
     tell.saw(_process(child), "is killed: signal 9, SIGKILL")
 
 
-SCENES: list[Callable[[Stage, Telling], None]] = [two_processes, large_file, truncated_file, killed_holders]
+# ----------------------------------------------------------------------------------------------- a mutex's owner
+
+
+def killed_owner(stage: Stage, tell: Telling) -> None:
+    """The owner of a mutex is killed, and another process waits for it"""
+    owner, waiter = stage.children(2)
+    name = stage.name()
+    with contextlib.closing(Mutex(name=name)) as mutex:
+        _expect(owner.ask("acquire", name=name, timeout=0)["owned"], True, "whether the first process owns the mutex")
+        tell.saw(_process(owner), f"owns the mutex {name!r}")
+        waiter.tell("acquire", name=name, timeout=WAIT_FOR)
+        _until(lambda: mutex.statistics().has_waiters, f"whether process {waiter.pid} sleeps until it is free")
+        tell.saw(_process(waiter), "waits for it, asleep in the kernel")
+        before = time.monotonic()  # one clock for all processes
+        _kill(owner, tell)
+        got = waiter.answer()
+        _expect((got["owned"], got["error"]), (True, "AbandonedMutexError"), f"what process {waiter.pid} got")
+        _expect(got["previous"], owner.pid, "the process that is said to have owned it")
+        after = (got["at"] - before) * 1e3
+        tell.saw(_process(waiter), f"owns it, {after:.2f} ms after the kill:\n{got['error']}: {got['text']}")
+        waiter.ask("release")
+        tell.saw(_process(waiter), "releases it")
+        with mutex:
+            _expect(mutex.statistics().owner_process, os.getpid(), "the process that owns it at last")
+        tell.saw("this process", "takes it as any mutex, and releases it")
+
+
+def _until(seen: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + WAIT_FOR
+    while not seen():
+        if time.monotonic() > end:
+            raise NotSeen(f"{what}: not seen within {WAIT_FOR:.0f} seconds")
+        time.sleep(0.001)
+
+
+SCENES: list[Callable[[Stage, Telling], None]] = [
+    two_processes,
+    large_file,
+    truncated_file,
+    killed_holders,
+    killed_owner,
+]

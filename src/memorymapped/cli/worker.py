@@ -1,28 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""A process that does with maps what it is told, for `mmf demo`: `python -m memorymapped.cli.worker`.
+"""A process that does with maps and mutexes what it is told, for `mmf demo`: `python -m memorymapped.cli.worker`.
 
 One JSON object per line comes in on stdin, such as {"do": "read", "kind": "int32", "position": 0}, and one goes out on
 stdout: {"seen": ...}, or {"error": ..., "text": ...}. It ends when stdin does, so it never outlives who started it."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+import time
 from typing import Any
 
-from .. import MemoryMappedFile, MemoryMappedViewAccessor
+from .. import AbandonedMutexError, MemoryMappedFile, MemoryMappedViewAccessor, Mutex
 from .. import MemoryMappedFileAccess as Access
 
 __all__ = ["main"]
 
 
 class Worker:
-    """One map and one view of it; each public method is something that it can be told to do."""
+    """One map and one view of it, and one mutex; each public method is something that it can be told to do."""
 
     def __init__(self) -> None:
         self._map: MemoryMappedFile | None = None
         self._view: MemoryMappedViewAccessor | None = None
+        self._mutex: Mutex | None = None
 
     def create(self, name: str, capacity: int) -> int:
         """Creates a named map; its capacity."""
@@ -62,16 +65,34 @@ class Worker:
         os.truncate(path, size)
         return os.stat(path).st_size
 
-    def close(self) -> None:
-        """Closes view and map, without complaint about what is lost."""
-        view, made = self._view, self._map
-        self._view = self._map = None
+    def acquire(self, name: str, timeout: float) -> dict[str, Any]:
+        """Waits until it owns a named mutex: when that was, and what was said of the owner before."""
+        self._mutex = Mutex(name=name)
         try:
-            if view is not None:
-                view.close()
-        finally:
-            if made is not None:
-                made.close()
+            owned, abandoned = self._mutex.wait_one(timeout), None
+        except AbandonedMutexError as error:
+            owned, abandoned = error.owned, error
+        return {
+            "owned": owned,
+            "at": time.monotonic(),
+            "error": None if abandoned is None else type(abandoned).__name__,
+            "text": str(abandoned or ""),
+            "previous": None if abandoned is None else abandoned.previous_owner.process,
+        }
+
+    def release(self) -> None:
+        """Gives the mutex back."""
+        assert self._mutex is not None
+        self._mutex.release_mutex()
+
+    def close(self) -> None:
+        """Closes view, map and mutex, without complaint about what is lost."""
+        view, made, mutex = self._view, self._map, self._mutex
+        self._view = self._map = self._mutex = None
+        with contextlib.ExitStack() as stack:  # each of them, whatever the others raise
+            for each in (mutex, made, view):
+                if each is not None:
+                    stack.callback(each.close)
 
     @property
     def view(self) -> MemoryMappedViewAccessor:

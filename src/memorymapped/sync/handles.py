@@ -15,6 +15,7 @@ from .._typing import TYPE_CHECKING
 from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..system.names import parse
 from ..system.signals import EITHER, OPEN, NamedSignal, open_signal
+from .awaiting import AsyncWait
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["WaitHandle"]
 
 
-class WaitHandle:
+class WaitHandle(AsyncWait):
     """Base of the events and semaphores: made from a name, or without; closed; pickled by the name."""
 
     __slots__ = ()

@@ -20,6 +20,7 @@ from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
 from ..errors import OutOfRangeError, shown
+from .awaiting import AsyncAcquire, AsyncWait
 from .events import EventStatistics
 from .owning import OwnedLock
 from .places import Key, not_pickled, shared
@@ -81,7 +82,7 @@ class MappedLock(OwnedLock):
     __reduce__ = not_pickled
 
 
-class _Placed:
+class _Placed(AsyncWait):
     """What MappedEvent and MappedSemaphore have in common."""
 
     __slots__ = ()
@@ -156,7 +157,7 @@ class MappedEvent(_Placed, PlacedEvent):
 
 
 @adopt_methods
-class MappedSemaphore(_Placed, PlacedSemaphore):
+class MappedSemaphore(AsyncAcquire, _Placed, PlacedSemaphore):
     """A semaphore of `SIZE` bytes at `position` of a view; its methods are those of Semaphore.
 
     In zeroed memory it is made with these counts; otherwise both are ignored (`created_new` tells). OutOfRangeError and

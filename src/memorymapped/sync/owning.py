@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from .._native.robust import RobustMutex
     from ..system.names import Name
+    from ..timeouts import Timeout
 
     class Entry(Protocol):
         """A named mutex as this process has it open."""
@@ -207,14 +208,13 @@ class OwnedLock(MutexHandle):
     def _entered_abandoned(self, repair: Callable[[Self], object] | None) -> None:
         """A `with` owns it and has found it abandoned: the body runs only if it was repaired."""
         repair = repair or self.on_abandoned
-        core = self._opened()
         if repair is None:
-            core.give_back(abandoned=True)
+            self._give_back(abandoned=True)
             raise self._abandoned(owned=False)
         try:
             repair(self)
         except BaseException:
-            core.give_back(abandoned=True)
+            self._give_back(abandoned=True)
             raise
 
     def _abandoned(self, *, owned: bool = True) -> AbandonedMutexError:
@@ -230,6 +230,36 @@ class OwnedLock(MutexHandle):
             f"the {what} was abandoned by {who}; {how}", mutex=self, owned=owned, previous_owner=PreviousOwner(process)
         )
 
+    # -- asyncio
+
+    async def wait_one_async(self, timeout: Timeout = None) -> bool:
+        """As `wait_one`, for a task of asyncio: other tasks go on. The mutex is owned by the thread *and* the task
+        then: only this task releases it, it cannot take it twice, and another task of the loop that wants it waits in
+        line. A task that ends owning it abandons it. AbandonedMutexError, ClosedError and the like as wait_one;
+        RuntimeError if this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves
+        nothing owned.
+
+        Another thread or process that releases it is noticed within 10 ms."""
+        from .aio import wait_one
+
+        return await wait_one(self, timeout)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.wait_one_async()
+        except AbandonedMutexError:
+            self._entered_abandoned(None)
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self.release_mutex()
+
+    def _check_task(self) -> None:
+        """Before a release, if a task owns it."""
+        from .aio import about_to_release
+
+        about_to_release(self._core or self._opened())
+
     # -- the private protocol of waits for several objects
 
     def _try_wait(self) -> bool:
@@ -239,7 +269,10 @@ class OwnedLock(MutexHandle):
         return got != 0
 
     def _give_back(self, abandoned: bool = False) -> None:
-        self._opened().give_back(abandoned)
+        core = self._opened()
+        if core.owner_task is not None:
+            self._check_task()
+        core.give_back(abandoned)
 
     def _futex(self) -> None:
         return None  # to sleep on a mutex in a format that others wait on would strand them: it is looked at
@@ -284,7 +317,7 @@ class OwnedLock(MutexHandle):
         try:
             if self._entry is not None and not sys.is_finalizing():
                 warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
-        finally:  # also where warnings are errors
+        finally:  # warnings may be errors
             self.close()
 
     def _opened(self) -> RobustMutex:

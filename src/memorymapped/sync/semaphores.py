@@ -11,6 +11,7 @@ from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError, shown
 from ..record import Record
 from ..system.signals import SEMAPHORE
+from .awaiting import AsyncAcquire
 from .handles import WaitHandle
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class SemaphoreStatistics(Record):
 
 
 @adopt_methods
-class Semaphore(WaitHandle, futex.Semaphore):
+class Semaphore(AsyncAcquire, WaitHandle, futex.Semaphore):
     """A count from 0 to `maximum_count`. `acquire` (or `wait_one`) takes one, and waits while there is none; `release`
     gives back. `with` does both. Nobody owns what he took: anybody may release, and what a killed process had is gone.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 
 from ..._native.files import available_memory, grow, identity, size_of
@@ -42,8 +43,8 @@ class Backing:
             return self.fixed
         if self.fd < 0:
             raise ClosedError("the map is closed")
-        self.last_size = size_of(self.fd)
-        return self.last_size
+        size = self.last_size = size_of(self.fd)
+        return size
 
     def name_alive(self) -> bool:
         """Whether the name still leads to this object."""
@@ -62,6 +63,8 @@ class Backing:
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """Makes it `size` bytes, never shorter. OSError(ENOSPC) names the space there is."""
+        if self.fixed is not None:
+            raise io.UnsupportedOperation(f"{self.path} is a device, which has no size that could grow: map it anew")
         try:
             grow(self.fd, size, reserve)
         except OSError as error:
@@ -130,9 +133,9 @@ class Descriptor(Backing):
 
 
 def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
-    """The same error, with the space that there is, if space was what was missing."""
+    """The same error with the path, and with the space that there is, if space was what was missing."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EINVAL):
-        return error
+        return OSError(error.errno, error.strerror, path)
     space = os.fstatvfs(fd)
     if error.errno == errno.ENOMEM or not space.f_blocks:
         there_is = f"{available_memory()} of the machine's memory are free"
@@ -153,7 +156,7 @@ def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backin
     fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         try:
-            grow(fd, capacity, reserve)
+            grow(fd, capacity, reserve, True)
         except OSError as error:
             raise out_of_space(error, fd, capacity, None) from error
         import fcntl

@@ -13,7 +13,7 @@ import io
 import os
 import stat
 
-from ..._native.files import identity, is_memory, page_size_of
+from ..._native.files import allocate, identity, is_memory, page_size_of
 from ..._typing import TYPE_CHECKING
 from ...enums import FileMode
 from ...enums import MemoryMappedFileAccess as Access
@@ -50,7 +50,13 @@ class FileMap(Descriptor):
         self.page_size = page_size_of(fd)
 
     def name_alive(self) -> bool:
-        return self.held is not None and self.place is not None and leads_to(self.place, self.held)
+        return (
+            self.held is not None
+            and self.place is not None
+            and leads_to(self.place, self.held)
+            and self.path is not None
+            and _end_of(self.path, self.device, self.inode) is None
+        )
 
     def duplicate(self) -> int:
         # With a name it is the entry that travels: the other process holds the name too, and opens the file itself.
@@ -132,11 +138,13 @@ def map_descriptor(
     _check_kind(path or f"descriptor {fd}", status.st_mode)
     size = _length(fd, status)
     _check_capacity(path, capacity, size, access)
-    if flags == os.O_WRONLY or (flags == os.O_RDONLY and access not in _READABLE):
+    grows = size is not None and capacity > size
+    if flags == os.O_WRONLY or (flags == os.O_RDONLY and (access not in _READABLE or grows)):
         raise PermissionError(
             errno.EACCES,
             f"the file is open for {'writing' if flags == os.O_WRONLY else 'reading'} only, and a map with "
-            f"{access.name} needs {'reading' if flags == os.O_WRONLY else 'writing'} too",
+            f"{access.name}{' that makes it longer' if grows else ''} needs "
+            f"{'reading' if flags == os.O_WRONLY else 'writing'} too",
             path,
         )
     own = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
@@ -170,11 +178,19 @@ def _open(path: str, mode: FileMode, writes: bool) -> tuple[str, int, bool]:
             path = os.path.realpath(path)  # a link to nothing: the file that it leads to is made
         except IsADirectoryError:
             raise _is_directory(path) from None
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # a socket
+                raise _has_no_positions(path) from None
+            raise
     raise TimeoutError(f"{path} is made and removed by others without pause")
 
 
 def _is_directory(path: str) -> PermissionError:
     return PermissionError(errno.EACCES, "it is a directory, and only files can be mapped", path)
+
+
+def _has_no_positions(what: str) -> io.UnsupportedOperation:
+    return io.UnsupportedOperation(f"{what} cannot be mapped: it is a pipe or socket, which has no positions")
 
 
 def _reopen_for_writing(path: str, status: os.stat_result) -> int:
@@ -190,7 +206,7 @@ def _check_kind(path: str, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise _is_directory(path)
     if not (stat.S_ISREG(mode) or stat.S_ISCHR(mode) or stat.S_ISBLK(mode)):
-        raise io.UnsupportedOperation(f"{path} cannot be mapped: it is a pipe or socket, which has no positions")
+        raise _has_no_positions(path)
 
 
 def _length(fd: int, status: os.stat_result) -> int | None:
@@ -262,13 +278,13 @@ def _absolute(path: str) -> str:
 
 def _resize(backing: FileMap, fd: int, size: int, reserve: bool, truncate: bool) -> None:
     if truncate:
-        # First to the new size or more, where a limit would refuse it with the contents still there.
-        before = os.fstat(fd).st_size
-        if size > before:
+        # First to the new size or more, where a limit or a full disk would refuse it with the contents still there.
+        if reserve:
             try:
-                os.ftruncate(fd, size)
+                allocate(fd, size)
             except OSError as error:
                 raise out_of_space(error, fd, size, backing.path) from error
+        backing.grow(size, reserve=False)
         os.ftruncate(fd, 0)
     backing.grow(size, reserve=reserve)
 
@@ -294,16 +310,18 @@ def open_entry(entry: maps.NamedMemory, name: Name, *, writes: bool, inheritable
         said = maps.read_entry(entry.held, name)
         path, access = said["path"], Access(said["access"])
         writes = writes and access in (Access.READ_WRITE, Access.READ_WRITE_EXECUTE)
+        device, inode = said["device"], said["inode"]
         try:
             fd = os.open(path, (os.O_RDWR if writes else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-        except FileNotFoundError:
-            raise FileNotFoundError(errno.ENOENT, f"the map {name.given!r} is of a file that is gone", path) from None
+        except OSError:
+            end = _end_of(path, device, inode)
+            if end is None:
+                raise
+            raise FileNotFoundError(errno.ENOENT, f"the map {name.given!r} is of a file that {end}", path) from None
         try:
             status = os.fstat(fd)
-            if (status.st_dev, status.st_ino) != (said["device"], said["inode"]):
-                raise FileNotFoundError(
-                    errno.ENOENT, f"the map {name.given!r} is of a file that has been replaced by another", path
-                )
+            if (status.st_dev, status.st_ino) != (device, inode):
+                raise FileNotFoundError(errno.ENOENT, f"the map {name.given!r} is of a file that {_REPLACED}", path)
             backing = FileMap(fd, path, inheritable=inheritable)
             if _length(fd, status) is None:
                 backing.fixed = said["capacity"]
@@ -315,6 +333,21 @@ def open_entry(entry: maps.NamedMemory, name: Name, *, writes: bool, inheritable
         raise
     backing.held, backing.place, backing.name = entry.held, entry.place, name.given
     return backing, access
+
+
+_GONE = "is gone"
+_REPLACED = "has been replaced by another"
+
+
+def _end_of(path: str, device: int, inode: int) -> str | None:
+    """What became of a file, if it is not at `path` any more."""
+    try:
+        status = os.stat(path)
+    except PermissionError:  # nobody can tell
+        return None
+    except OSError:
+        return _GONE
+    return None if (status.st_dev, status.st_ino) == (device, inode) else _REPLACED
 
 
 # -- inherited descriptors

@@ -145,10 +145,8 @@ class NamedMutex:
     def before_fork(self) -> None:
         """Opens it anew for the child."""
         self._twin = -1
-        with contextlib.suppress(OSError):  # no descriptor left, no /proc: the child has the memory, but no use lock
-            twin = os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(twin, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            self._twin = twin
+        with contextlib.suppress(OSError):  # no descriptor left: the child has the memory, but no use lock
+            self._twin = _use(self.fd)
 
     def after_fork_in_parent(self) -> None:
         """Lets go of what the child has now."""
@@ -242,8 +240,9 @@ def _open_locked(
             if fd is not None:
                 if created:
                     os.unlink(place.file, dir_fd=folder)
-                os.close(fd)  # and with it the use lock
+                os.close(fd)
             raise
+        os.close(fd)
         _entries[place.path] = entry
         return entry, created
     finally:
@@ -265,7 +264,6 @@ def _prepare(name: Name, place: _Place, fd: int, created: bool, initially_owned:
             )
         if size < PAGE_SIZE:
             os.ftruncate(fd, PAGE_SIZE)  # as .NET up to 10 does
-    fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     core = robust.map_mutex(fd, PAGE_SIZE, DATA)
     if created:
         os.pwrite(fd, HEADER, 0)
@@ -279,7 +277,19 @@ def _prepare(name: Name, place: _Place, fd: int, created: bool, initially_owned:
             "another C library, or (up to .NET 10) on ARM; or damaged",
             place.path,
         )
-    return NamedMutex(name, place, fd, core)
+    return NamedMutex(name, place, _use(fd), core)
+
+
+def _use(fd: int) -> int:
+    """A descriptor of the same file with a use lock. Not of the description that is mapped: a mapping keeps its
+    description, and that its lock, even in a forked child whose parent has died."""
+    own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(own, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(own)
+        raise
+    return own
 
 
 def _sweep() -> None:

@@ -22,6 +22,7 @@ import time
 from _thread import RLock
 
 from ..._native import lifetime
+from ..._native.files import limit_descriptors
 from ..._native.lifetime import CREATE, OPEN, Held
 from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
@@ -222,33 +223,41 @@ def sweep() -> int:
 
 
 _forking = False  # an interrupt may keep `before` from having the lock
+_limit: int | None = None  # of descriptors, if it was lifted for the time of the fork
 
 
 def _before_fork() -> None:
-    global _forking
+    global _forking, _limit
     process_lock.acquire()
     _forking = True
     for held in _held:
-        held.before_fork()
+        if not held.before_fork() and _limit is None:
+            _limit = limit_descriptors(None)
+            held.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    global _forking
     if _forking:
         for held in _held:
             held.after_fork_in_parent()
-        _forking = False
-        process_lock.release()
+        _after_fork()
 
 
 def _after_fork_in_child() -> None:
-    global _forking
     if _forking:
         for held in _held:
             held.after_fork_in_child()
-        _forking = False
-        process_lock.release()
+        _after_fork()
     _follow_multiprocessing()
+
+
+def _after_fork() -> None:
+    global _forking, _limit
+    if _limit is not None:
+        limit_descriptors(_limit)
+        _limit = None
+    _forking = False
+    process_lock.release()
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,13 @@
+# SPDX-License-Identifier: MIT
+"""Who a process is, one module per system. Apart from `memorymapped.system`, so that who needs none loads none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.processes import command_of, start_of
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+
+__all__ = ["command_of", "start_of"]
