@@ -15,5 +15,6 @@ cdef class Atomic:
 
     cdef int raise_closed(self) except -1
     cdef int check_fault(self) except -1
-    cdef object shown(self, unsigned long long value)
+    cdef object boxed(self, unsigned long long value)
     cdef object fetch(self, int what, object operand)
+    cdef unsigned long long packed(self, object value) except? 0xDEADBEEF

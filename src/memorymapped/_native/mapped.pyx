@@ -15,7 +15,7 @@ A fault in the mapping (its file was truncated, its disk failed) ends all that i
 """
 import io
 
-from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
+from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError, ValueOutOfRangeError, shown
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
@@ -205,8 +205,14 @@ cdef class Atomic:
     cdef int check_fault(self) except -1:
         refuse_fault(repr(self))
 
-    cdef object shown(self, unsigned long long value):
+    cdef object boxed(self, unsigned long long value):
         return mmf_unpack(self.kind, <char *>&value)
+
+    cdef unsigned long long packed(self, object value) except? 0xDEADBEEF:
+        cdef unsigned long long bits = 0
+        if mmf_pack(self.kind, value, <char *>&bits):
+            raise ValueOutOfRangeError(f"{shown(value)} is outside of what {self!r} can hold")
+        return bits
 
     def load(self):
         """The number."""
@@ -215,12 +221,11 @@ cdef class Atomic:
         cdef uint64_t value = mmf_atomic_load(self.at, self.width)
         if mmf_marked(self.region):
             self.check_fault()
-        return self.shown(value)
+        return self.boxed(value)
 
     def store(self, value):
         """Sets the number."""
-        cdef uint64_t new = 0
-        mmf_pack(self.kind, value, <char *>&new)
+        cdef uint64_t new = self.packed(value)
         if self.at == NULL:
             self.raise_closed()
         mmf_atomic_store(self.at, self.width, new)
@@ -229,20 +234,18 @@ cdef class Atomic:
 
     def exchange(self, value):
         """Sets the number, and returns what it was."""
-        cdef uint64_t new = 0
-        mmf_pack(self.kind, value, <char *>&new)
+        cdef uint64_t new = self.packed(value)
         if self.at == NULL:
             self.raise_closed()
         new = mmf_atomic_exchange(self.at, self.width, new)
         if mmf_marked(self.region):
             self.check_fault()
-        return self.shown(new)
+        return self.boxed(new)
 
     def compare_exchange(self, expected, desired):
         """Sets the number to `desired` if it is `expected`. Returns whether it was."""
-        cdef uint64_t old = 0, new = 0
-        mmf_pack(self.kind, expected, <char *>&old)
-        mmf_pack(self.kind, desired, <char *>&new)
+        cdef uint64_t old = self.packed(expected)
+        cdef uint64_t new = self.packed(desired)
         if self.at == NULL:
             self.raise_closed()
         cdef bint done = mmf_atomic_compare_exchange(self.at, self.width, old, new)
@@ -257,7 +260,7 @@ cdef class Atomic:
         value = mmf_atomic_fetch(what, self.at, self.width, value)
         if mmf_marked(self.region):
             self.check_fault()
-        return self.shown(value)
+        return self.boxed(value)
 
     def fetch_add(self, operand=1):
         """Adds, and returns what it was before."""
@@ -283,12 +286,11 @@ cdef class Atomic:
         """Sleeps while the number is `expected`, at most `timeout` (seconds or a timedelta; None: for ever; 0: a look).
         Whether it is another number now. Who changes it calls `notify`; without that a change is noticed within a
         quarter of a second. A number that was changed and changed back may not be noticed."""
-        cdef uint64_t old = 0
+        cdef uint64_t old = self.packed(expected)
         cdef double limit, deadline, time
         cdef uint32_t *word
         cdef int width = self.width
         cdef Mapping mapping
-        mmf_pack(self.kind, expected, <char *>&old)
         limit = limit_of(timeout)
         deadline = mmf_now() + limit
         while True:

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: MIT
+"""Processes contend for a lock and are killed at random, now and then all of them.
+
+What the lock guards is two numbers, of which an owner raises first the one, then the other, and which therefore differ
+only while somebody writes, or after he died. Whoever sees them differ must have been told of a death. Of a fair mutex
+also: who gets it came after who had it before, as the numbers say that they drew when they came. And it goes on: a
+number that every owner raises never stands still."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import random
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from memorymapped import AbandonedMutexError, MemoryMappedFile
+from memorymapped.sync.atomics import AtomicInt64, AtomicUInt32
+from memorymapped.sync.conditions import MappedCondition
+from memorymapped.sync.fair import FairMutex
+from memorymapped.sync.mapped import MappedLock
+from memorymapped.sync.readers import MappedReaderWriterLock
+
+__all__ = ["Result", "contend"]
+
+STILL = 5.0  # seconds without progress that are a hang: every wait is bounded by 0.25 s, on an idle machine
+AT_ONCE = 1.0
+
+
+class Wrong(Exception):
+    """What must never be."""
+
+
+class Result(NamedTuple):
+    """What happened. `wrong`: what must never, as text."""
+
+    wrong: list[str]
+    turns: int
+    told: int
+    kills: int
+    all_killed: int
+
+
+class Ground:
+    """What the processes share."""
+
+    def __init__(self) -> None:
+        self.map = MemoryMappedFile.create_new(None, 65536)
+        self.view = self.map.create_view_accessor()
+        self.first, self.second, self.turns, self.told, self.ended = (AtomicInt64(self.view, 8 * i) for i in range(5))
+        self.ticket = AtomicUInt32(self.view, 64)
+
+    def check(self, told: bool) -> None:
+        if told:
+            self.told.fetch_add()
+        one, two = self.first.load(), self.second.load()
+        if one != two and not told:
+            raise Wrong(f"nobody was told of a death: {one} and {two}")
+
+    def write(self, told: bool, chance: random.Random) -> None:
+        """As an owner."""
+        self.check(told)
+        if told:
+            self.second.store(self.first.load())
+        self.first.fetch_add()
+        for _ in range(chance.randrange(30)):
+            pass
+        self.second.fetch_add()
+        self.turns.fetch_add()
+
+
+def taken(lock: Any, timeout: float | None) -> bool | None:
+    """None: not taken; or whether this process was told."""
+    try:
+        return False if lock.wait_one(timeout) else None
+    except AbandonedMutexError:
+        return True
+
+
+def be_fair(ground: Ground, chance: random.Random) -> Callable[[], None]:
+    mutex = FairMutex(name="contended")
+
+    def turn() -> None:
+        told = taken(mutex, chance.choice((None, None, None, 0.001, 0)))
+        if told is None:
+            return
+        ticket, last = mutex._core.ticket, ground.ticket.load()  # type: ignore[union-attr]
+        if ticket == last or (ticket - last) % 2**32 >= 2**31:
+            raise Wrong(f"{ticket} has overtaken {last}")
+        ground.ticket.store(ticket)
+        ground.write(told, chance)
+        mutex.release()
+
+    return turn
+
+
+def be_mapped(ground: Ground, chance: random.Random) -> Callable[[], None]:
+    lock = MappedLock(ground.view, 4096)
+
+    def turn() -> None:
+        told = taken(lock, chance.choice((None, None, 0.001, 0)))
+        if told is not None:
+            ground.write(told, chance)
+            lock.release()
+
+    return turn
+
+
+def be_reader_or_writer(ground: Ground, chance: random.Random) -> Callable[[], None]:
+    lock = MappedReaderWriterLock(ground.view, 4096)
+
+    def turn() -> None:
+        timeout = chance.choice((None, None, None, 0.001, 0))
+        if chance.random() < 0.3:
+            told = taken(lock.writer, timeout)
+            if told is not None:
+                ground.write(told, chance)
+                lock.writer.release()
+            return
+        told = taken(lock.reader, timeout)
+        if told is not None:
+            ground.check(told)
+            before = ground.second.load()
+            for _ in range(chance.randrange(100)):
+                pass
+            if ground.second.load() != before:
+                raise Wrong("somebody wrote while this process read")
+            ground.check(told)
+            lock.reader.release()
+
+    return turn
+
+
+def be_waiter_or_notifier(ground: Ground, chance: random.Random) -> Callable[[], None]:
+    lock = MappedLock(ground.view, 4096)
+    condition = MappedCondition(ground.view, 4160, lock)
+    waits = chance.random() < 0.5
+    items = AtomicInt64(ground.view, 72)
+
+    def turn() -> None:
+        told = taken(lock, None)
+        try:
+            if waits:
+                while not items.load():
+                    try:
+                        condition.wait()
+                    except AbandonedMutexError:
+                        told = True
+                items.fetch_sub()
+                ground.write(bool(told), chance)
+            else:
+                if items.load() < 3:
+                    items.fetch_add()
+                ground.check(bool(told))
+                if told:
+                    ground.second.store(ground.first.load())
+                condition.notify()
+        finally:
+            lock.release()
+
+    return turn
+
+
+KINDS = {
+    "fair": be_fair,
+    "lock": be_mapped,
+    "readers": be_reader_or_writer,
+    "condition": be_waiter_or_notifier,
+}
+
+
+def be_worker(kind: str, ground: Ground, seed: str, errors: int) -> None:
+    status = 0
+    try:
+        chance = random.Random(seed)
+        turn = KINDS[kind](ground, chance)
+        while not ground.ended.load():
+            turn()
+    except BaseException:  # noqa: BLE001 - whatever it is, it is told
+        os.write(errors, f"process {os.getpid()}: {traceback.format_exc()[-2000:]}\0".encode())
+        status = 1
+    finally:
+        os._exit(status)
+
+
+def contend(kind: str, seed: int, processes: int, seconds: float, every: float = 0.001) -> Result:
+    """`processes` contend for `seconds`. One is killed every `every` seconds on average, and all of them about once a
+    second."""
+    ground = Ground()
+    chance = random.Random(f"{seed}")
+    heard, errors = os.pipe()
+    os.set_blocking(heard, False)
+    keeper = FairMutex(name="contended") if kind == "fair" else None  # so that the name lives on
+    final = {
+        "fair": lambda: keeper,
+        "lock": lambda: MappedLock(ground.view, 4096),
+        "readers": lambda: MappedReaderWriterLock(ground.view, 4096).writer,
+        "condition": lambda: MappedLock(ground.view, 4096),
+    }[kind]()
+    living: list[int] = []
+    wrong: list[str] = []
+    born = kills = all_killed = 0
+
+    def start() -> None:
+        nonlocal born
+        born += 1
+        pid = os.fork()
+        if pid == 0:
+            be_worker(kind, ground, f"{seed} {born}", errors)
+        living.append(pid)
+
+    def kill(pid: int) -> None:
+        nonlocal kills
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        living.remove(pid)
+        kills += 1
+
+    def listen() -> None:
+        with contextlib.suppress(BlockingIOError):
+            wrong.extend(os.read(heard, 65536).decode(errors="replace").split("\0")[:-1])
+
+    def after_all() -> None:
+        """Everybody is dead: the lock is had at once."""
+        told = taken(final, AT_ONCE)
+        if told is None:
+            wrong.append(f"all are dead, and the lock is not to be had: {final!r}")
+            return
+        if ground.first.load() != ground.second.load() and not told:
+            wrong.append("all are dead, and nobody was told of it")
+        ground.second.store(ground.first.load())
+        final.release()
+        if taken(final, 0) is not False:
+            wrong.append("told once more after a repair")
+        final.release()
+
+    began = last_move = last_all = time.monotonic()
+    turns = 0
+    try:
+        for _ in range(processes):
+            start()
+        while not wrong and time.monotonic() < began + seconds:
+            select.select([heard], [], [], chance.expovariate(1 / every))
+            now = time.monotonic()
+            if now > last_all + chance.uniform(0.5, 1.5):
+                while living:
+                    kill(living[-1])
+                all_killed += 1
+                listen()
+                after_all()
+                last_all = last_move = time.monotonic()
+            elif chance.random() < 0.02:
+                stopped = chance.choice(living)
+                os.kill(stopped, signal.SIGSTOP)
+                select.select([heard], [], [], 0.003)
+                os.kill(stopped, signal.SIGCONT)
+            else:
+                kill(chance.choice(living))
+            while len(living) < processes:
+                start()
+            if ground.turns.load() != turns:
+                turns, last_move = ground.turns.load(), now
+            elif now > last_move + STILL:
+                wrong.append(f"nothing has moved for {STILL} s: {final!r}")
+            listen()
+        ground.ended.store(1)
+        deadline = time.monotonic() + STILL
+        while living and kind != "condition" and not wrong:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid:
+                living.remove(pid)
+                if status:
+                    listen()
+                    wrong.append(f"process {pid} ended with status {status}")
+            elif time.monotonic() > deadline:
+                wrong.append(f"{len(living)} processes wait for ever: {final!r}")
+            else:
+                select.select([], [], [], 0.002)
+    finally:
+        while living:
+            kill(living[-1])
+    if not wrong:
+        after_all()
+    if keeper is not None:
+        keeper.close()
+    os.close(heard)
+    os.close(errors)
+    return Result(list(collections.Counter(wrong)), ground.turns.load(), ground.told.load(), kills, all_killed)

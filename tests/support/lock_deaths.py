@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Deaths after each instruction of a lock and an unlock.
+
+What runs here is a process of its own (`killer`). It shares with its victims, by fork, two numbers that a lock guards:
+whoever owns it raises first the one, then the other. The victim does that once, and is killed after its n-th
+instruction. Then
+
+- somebody who was waiting at that moment, in a process of its own, or else this process, gets the lock at once;
+- if the numbers differ, that one is told that the owner died;
+- the next one after a repair is not told.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import gc
+import operator
+import os
+import select
+import signal
+import traceback
+from pathlib import Path
+from typing import Any
+
+from memorymapped import AbandonedMutexError, MemoryMappedFile
+from memorymapped._native import fair, mapped, readers, robust
+from memorymapped.sync.atomics import AtomicInt64
+from memorymapped.sync.fair import FairMutex
+from memorymapped.sync.mapped import MappedLock
+from memorymapped.sync.readers import MappedReaderWriterLock
+
+from . import killer
+from .stepping import Steps, unavailable
+
+__all__ = ["LIMIT", "Waiter", "kill_everywhere", "unavailable"]
+
+LIMIT = 2.0  # seconds until the next one must have it: nothing has to be waited for
+
+_map = MemoryMappedFile.create_new(None, 65536)
+_view = _map.create_view_accessor()
+first, second = AtomicInt64(_view, 0), AtomicInt64(_view, 8)
+
+
+def locks(kind: str) -> tuple[Any, Any]:
+    """What the victim takes and what the others take."""
+    if kind == "fair":
+        mutex = FairMutex()
+        return mutex, mutex
+    if kind == "lock":
+        lock = MappedLock(_view, 64)
+        return lock, lock
+    both = MappedReaderWriterLock(_view, 4096)
+    return (both.writer if kind == "writer" else both.reader), both.writer
+
+
+def take(lock: Any) -> str:
+    """Gets it, says what it met, and repairs."""
+    told = False
+    try:
+        if not lock.wait_one(LIMIT):
+            return "the lock is not to be had"
+    except AbandonedMutexError:
+        told = True
+    one, two = first.load(), second.load()
+    wrong = ""
+    if one != two and not told:
+        wrong = f"nobody told of the death: {one} and {two}"
+    second.store(one)
+    lock.release()
+    return wrong or ("told" if told else "whole")
+
+
+class Waiter:
+    """A process that takes the lock when it is asked to, and says what it met."""
+
+    def __init__(self, lock: Any) -> None:
+        there, self.to = os.pipe()
+        self.ear, mouth = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                os.close(self.to)
+                while os.read(there, 1):
+                    os.write(mouth, take(lock).encode())
+            except BaseException:  # noqa: BLE001 - it is told
+                os.write(mouth, traceback.format_exc()[-1500:].encode())
+            finally:
+                os._exit(0)
+        os.close(there)
+        os.close(mouth)
+        killer.spared.add(self.pid)
+
+    def ask(self) -> None:
+        os.write(self.to, b"w")
+
+    def heard(self, seconds: float) -> str | None:
+        if not select.select([self.ear], [], [], seconds)[0]:
+            return None
+        return os.read(self.ear, 4000).decode()
+
+    def close(self) -> None:
+        os.close(self.to)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+        killer.spared.discard(self.pid)
+        os.close(self.ear)
+
+
+def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = False) -> dict[str, int]:
+    """A victim for every `step`-th of the instructions that are ours or the C library's: between them, in the
+    interpreter, no memory of the lock changes. Counts what the next owner met."""
+    gc.disable()  # it would come at another instruction each time
+    lock, other = locks(kind)
+    writes = (first.fetch_add, second.fetch_add) if kind != "reader" else ()
+    calls = (lock.acquire, *writes, lock.release)
+
+    def act() -> None:
+        collections.deque(map(operator.call, calls), 0)
+
+    waiter = Waiter(other) if waiting else None
+    steps = Steps(act, act)  # what happens the first time only is not what is looked at
+    counts: dict[str, int] = {"other ways": 0}
+    try:
+        steps.record(first.load)
+        points = ours(steps)
+        counts["points"] = len(points)
+        for number in points[start % step :: step]:
+            one_death(number, steps, other, waiter, counts)
+    finally:
+        if waiter is not None:
+            waiter.close()
+    return counts
+
+
+def ours(steps: Steps) -> list[int]:
+    """After which instructions to kill. Of a loop over many mutexes, which does the same with each, the first two
+    rounds and the last two."""
+    names = {Path(module.__file__ or "").name for module in (fair, mapped, readers, robust)}
+    rounds = collections.Counter(steps.way)
+    points = []
+    for library in names:
+        for number in steps.inside(library, ("libc.so", "libc-", "libpthread"), 400):
+            met = steps.met[number]
+            if met < 2 or met >= rounds[steps.way[number]] - 2:
+                points += [number, number + 1]
+    return sorted(set(points) & set(range(1, len(steps.way))))
+
+
+def one_death(number: int, steps: Steps, other: Any, waiter: Waiter | None, counts: dict[str, int]) -> None:
+    def look() -> str | None:
+        if waiter is None:
+            return None
+        waiter.ask()
+        return waiter.heard(0.002)  # it may be at once, or not before the victim's death
+
+    met: object = None
+    try:
+        met, same = steps.kill_after(number, look)
+        if waiter is None:
+            met = take(other)
+        elif met is None:
+            met = waiter.heard(2 * LIMIT)
+        assert met in ("told", "whole"), met
+        assert take(other) == "whole", "told again, after a repair"
+    except BaseException as error:
+        error.add_note(f"killed after instruction {number}; the next one met: {met}")
+        raise
+    counts[met] = counts.get(met, 0) + 1  # type: ignore[index]
+    counts["other ways"] += not same
