@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import random
+import re
 import signal
 import threading
 import time
@@ -799,6 +800,23 @@ def test_a_condition_tells_of_a_dead_owner(view: MemoryMappedViewAccessor, other
     other.kill()
     thread.join(LIMIT)
     assert seen == [True]
+
+
+# -- the page
+
+
+def test_the_examples_of_the_page_run(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Path(__file__).resolve().parent.parent / "docs" / "synchronization-in-maps.md"
+    text = page.read_text(encoding="utf-8")
+    for example in re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
+        names: dict[str, Any] = {}
+        exec(compile(example, page.name, "exec"), names)
+        if "mutex" in names:
+            names["mutex"].close()
+    assert capsys.readouterr().out == "0\n"
+    for kind in (MappedLock, MappedReaderWriterLock, MappedEvent, MappedSemaphore, MappedCondition, *ATOMICS):
+        (row,) = (line for line in text.splitlines() if line.startswith("| `") and f"`{kind.__name__}`" in line)
+        assert row.split("|")[2:4] == [f" {kind.SIZE} ", f" {kind.ALIGNMENT} "]
 
 
 # -- kills
