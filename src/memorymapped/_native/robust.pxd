@@ -47,7 +47,6 @@ cdef class RobustMutex:
     cdef int look(self) except -1
     cdef int check_limit(self) except -1
     cdef int wait(self, mmf_lock *lock, double timeout) except -1
-    cdef int taken(self, int rc) except -1
     cdef void owned_through(self, mmf_lock *lock) noexcept
     cdef int check_before_unlock(self, mmf_lock *lock) except -1
     cdef void owned_no_more(self) noexcept

@@ -103,6 +103,72 @@ cdef void count_locks(int more) noexcept nogil:
     mmf_count_lock(more)
 
 
+# What a free mutex costs is what these cost, so they are functions that the compiler can put in their place. The methods
+# of the same names are for the classes of other modules.
+
+cdef inline int look(RobustMutex self) except -1:
+    if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
+        self.refuse_state()
+    if mmf_own_locks >= MMF_MOST:
+        self.check_limit()
+    return 0
+
+
+cdef inline int taken(RobustMutex self, int rc) except -1:
+    """The pthread mutex is ours: looks at it, and records it."""
+    cdef mmf_lock *lock = self.lock
+    if rc == EOWNERDEAD:
+        mmf_consistent(lock)
+    if mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
+        # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
+        self.damage = "it changed while it was taken"
+        self.owner = mmf_thread()
+        self.process = mmf_process
+        self.refuse_state()
+    if rc == EOWNERDEAD or mmf_was_abandoned(lock):
+        rc = ABANDONED
+        self.previous = lock.process
+        self.abandonments += 1
+    else:
+        rc = TAKEN
+    mmf_record(lock, mmf_process, 0)
+    owned_through(self, lock)
+    return rc
+
+
+cdef inline void owned_through(RobustMutex self, mmf_lock *lock) noexcept:
+    self.before = MMF_INSIDE(lock).before
+    self.after = MMF_INSIDE(lock).after
+    self.owner = mmf_thread()
+    self.process = mmf_process
+    self.count = 1
+    if self.task is not None:
+        self.task = None
+    self.acquisitions += 1
+    mmf_count_lock(1)
+
+
+cdef inline int check_before_unlock(RobustMutex self, mmf_lock *lock) except -1:
+    cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
+    if mmf_marked(self.region) or not mmf_is_kind(lock):
+        self.damage = "somebody has written into its memory while it was owned"
+        self.count = 0
+        self.refuse_state()
+    if (inside.before != self.before or inside.after != self.after) and not mmf_in_list(lock):
+        self.damage = "somebody has written over its list pointers while it was owned"
+        self.count = 0
+        self.refuse_state()
+    return 0
+
+
+cdef inline void owned_no_more(RobustMutex self) noexcept:
+    self.count = 0
+    self.owner = 0
+    if self.task is not None:
+        self.task = None
+    mmf_count_lock(-1)
+
+
 cdef class RobustMutex:
     """One mutex in shared memory, as this process sees it."""
 
@@ -201,13 +267,13 @@ cdef class RobustMutex:
     cdef int obtain(self, double timeout) except -1:
         """Takes what this thread does not own."""
         cdef int rc
-        self.look()
+        look(self)
         rc = mmf_trylock(self.lock)
         if rc == EBUSY and timeout != 0:
             self.waits += 1
             rc = self.wait(self.lock, timeout)
         if rc == 0 or rc == EOWNERDEAD:
-            return self.taken(rc)
+            return taken(self, rc)
         if rc == EBUSY or rc == ETIMEDOUT:
             return BUSY
         self.damage = ("its last owner let it go without repairing it" if rc == ENOTRECOVERABLE
@@ -215,10 +281,7 @@ cdef class RobustMutex:
         self.refuse_state()
 
     cdef int look(self) except -1:
-        if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
-            self.refuse_state()
-        self.check_limit()
-        return 0
+        return look(self)
 
     cdef int check_limit(self) except -1:
         if mmf_own_locks >= MMF_MOST:
@@ -232,37 +295,9 @@ cdef class RobustMutex:
         raise DamagedObjectError(EBADMSG, "the mutex is damaged: "
                                  + (self.damage or "somebody has written into its memory") + "; close all its handles")
 
-    cdef int taken(self, int rc) except -1:
-        """The pthread mutex is ours: looks at it, and records it."""
-        cdef mmf_lock *lock = self.lock
-        if rc == EOWNERDEAD:
-            mmf_consistent(lock)
-        if mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
-            # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
-            self.damage = "it changed while it was taken"
-            self.owner = mmf_thread()
-            self.process = mmf_process
-            self.refuse_state()
-        if rc == EOWNERDEAD or mmf_was_abandoned(lock):
-            rc = ABANDONED
-            self.previous = lock.process
-            self.abandonments += 1
-        else:
-            rc = TAKEN
-        mmf_record(lock, mmf_process, 0)
-        self.owned_through(lock)
-        return rc
-
     cdef void owned_through(self, mmf_lock *lock) noexcept:
         """From here on this thread owns it, while it has this mutex locked."""
-        self.before = MMF_INSIDE(lock).before
-        self.after = MMF_INSIDE(lock).after
-        self.owner = mmf_thread()
-        self.process = mmf_process
-        self.count = 1
-        self.task = None
-        self.acquisitions += 1
-        mmf_count_lock(1)
+        owned_through(self, lock)
 
     cdef int wait(self, mmf_lock *lock, double timeout) except -1:
         """Waits for one of the pthread mutexes, `timeout` seconds at most: 0, EOWNERDEAD, ETIMEDOUT or what else the C
@@ -316,30 +351,18 @@ cdef class RobustMutex:
     cdef int let_go(self, bint abandoned) except -1:
         """Gives back what this thread owns once."""
         cdef mmf_lock *lock = self.lock
-        self.check_before_unlock(lock)
+        check_before_unlock(self, lock)
         mmf_record(lock, MMF_NOBODY, abandoned)
-        self.owned_no_more()
+        owned_no_more(self)
         mmf_unlock(lock)
         return 0
 
     cdef int check_before_unlock(self, mmf_lock *lock) except -1:
         """Is the mutex what it was when this thread got it, so that the C library may write through its pointers?"""
-        cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
-        if mmf_marked(self.region) or not mmf_is_kind(lock):
-            self.damage = "somebody has written into its memory while it was owned"
-            self.count = 0
-            self.refuse_state()
-        if (inside.before != self.before or inside.after != self.after) and not mmf_in_list(lock):
-            self.damage = "somebody has written over its list pointers while it was owned"
-            self.count = 0
-            self.refuse_state()
-        return 0
+        return check_before_unlock(self, lock)
 
     cdef void owned_no_more(self) noexcept:
-        self.count = 0
-        self.owner = 0
-        self.task = None
-        mmf_count_lock(-1)
+        owned_no_more(self)
 
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
@@ -405,7 +428,7 @@ cdef class MutexHandle:
         Raises AbandonedMutexError if the previous owner ended without releasing it: **the mutex is owned then**, and
         must be released; what it guards may be half done. ClosedError, DamagedObjectError, MemoryFaultError (the mutex
         is not owned); RuntimeError if a task of this thread's event loop owns it. KeyboardInterrupt ends the wait."""
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef int got = core.take(-1.0 if timeout is None else seconds(timeout))
         if self.core is not core and got:
             core.give(got == ABANDONED)
@@ -417,7 +440,7 @@ cdef class MutexHandle:
     def acquire(self, blocking=True, timeout=-1):
         """As `wait_one`, with the arguments of Python's locks: `timeout` in seconds, -1 for ever; not `blocking`: only
         looks. ValueError for a time-out without blocking."""
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef double limit = -1.0
         cdef int got
         if blocking is not True or timeout is not -1:
@@ -456,7 +479,7 @@ cdef class MutexHandle:
         core.give(False)
 
     def __enter__(self):
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef int got = core.take(-1.0)
         if got == ABANDONED or self.core is not core:
             if self.core is not core:
