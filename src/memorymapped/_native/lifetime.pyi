@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 from collections.abc import Callable
-from threading import RLock
-from typing import Protocol, final
+from typing import Protocol, TypeVar, TypeVarTuple, final
+
+_Result = TypeVar("_Result")
+_Arguments = TypeVarTuple("_Arguments")
 
 OPEN: int
 CREATE: int
@@ -19,6 +21,11 @@ class Directory:
     @property
     def fd(self) -> int: ...
     def __new__(cls, fd: int) -> Directory: ...
+
+@final
+class ProcessLock:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
 
 @final
 class Duplicate:
@@ -58,8 +65,9 @@ class Held:
     def close(self, backing: _HasDescriptors | None = None, /) -> None: ...
     def duplicate(self) -> Duplicate: ...
 
-process_lock: RLock
+process_lock: ProcessLock
 
+def locked(function: Callable[[*_Arguments], _Result], /, *arguments: *_Arguments) -> _Result: ...
 def all_held() -> list[Held]: ...
 def duplicate(fd: int, /) -> Duplicate: ...
 def try_flock(directory: Directory, name: bytes, /) -> Flock | None: ...

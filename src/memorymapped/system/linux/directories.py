@@ -164,15 +164,17 @@ def _make_global(path: str) -> None:
             except OSError:
                 continue  # another's, or in use: it is advice, not a duty
     own = f"{unfinished}{os.getpid()}"
-    os.mkdir(own, 0o700)
+    try:
+        os.mkdir(own, 0o700)
+    except FileExistsError:  # ours, if an exception came in between the last time: to be tried again
+        os.rmdir(own)
+        return
     try:
         os.chmod(own, 0o1777)
-        if rename_new(os.fsencode(own), os.fsencode(path)):
-            return
-    except OSError:
-        os.rmdir(own)
-        raise
-    os.rmdir(own)
+        rename_new(os.fsencode(own), os.fsencode(path))
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(own)
 
 
 def forget_dead(directory: Directory) -> bool:

@@ -21,7 +21,7 @@ from ...errors import OutOfRangeError
 from ..names import Name
 from . import maps
 from .backing import Backing, Descriptor, out_of_space
-from .objects import leads_to, process_lock, release
+from .objects import leads_to, release
 from .places import Place
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ class FileMap(Descriptor):
 
     def duplicate(self) -> Duplicate:
         # With a name it is the entry that travels: the other process holds the name too, and opens the file itself.
-        if self.held is None:
-            return super().duplicate()
-        with process_lock:
-            return self.held.duplicate()
+        return super().duplicate() if self.held is None else self.held.duplicate()
 
     def close(self) -> None:
         # The descriptor last, as it tells whether this is closed: a close that an exception broke off can be repeated.

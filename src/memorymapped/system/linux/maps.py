@@ -22,7 +22,7 @@ from ...errors import DamagedObjectError
 from ..names import Name, Scope, parse
 from . import directories
 from .backing import Backing
-from .objects import CREATE, OPEN, acquire, leads_to, process_lock, release
+from .objects import CREATE, OPEN, acquire, leads_to, release
 from .places import MAP, SIDE, Place, locate
 
 if TYPE_CHECKING:
@@ -106,8 +106,7 @@ class NamedMemory(Backing):
             release(self.held, self.place, self)
 
     def duplicate(self) -> Duplicate:
-        with process_lock:
-            return self.held.duplicate()
+        return self.held.duplicate()
 
 
 def create_memory(
@@ -170,10 +169,10 @@ def rejoin(fd: int, path: str, *, writes: bool) -> NamedMemory | None:
     if directory is None:
         return None
     side = (file + SIDE).encode() if name.is_long else None
-    with process_lock:
-        held = lifetime.rejoin(directory, file.encode(), side, fd, os.O_RDWR if writes else os.O_RDONLY)
-        if held is None:
-            return None
+    flags = os.O_RDWR if writes else os.O_RDONLY
+    held = lifetime.locked(lifetime.rejoin, directory, file.encode(), side, fd, flags)
+    if held is None:
+        return None
     place = Place(directory, file.encode(), side, None, os.fstat(fd).st_uid, path, name.scope is Scope.GLOBAL)
     return NamedMemory(given, held, place)
 

@@ -16,7 +16,6 @@ at two other files in turn, and by a creation that finds no space, which looks a
 from __future__ import annotations
 
 import atexit
-import contextlib
 import errno
 import functools
 import os
@@ -24,7 +23,7 @@ import sys
 import time
 
 from ..._native import lifetime
-from ..._native.lifetime import CREATE, OPEN, Held, all_held, at_fork, process_lock
+from ..._native.lifetime import CREATE, OPEN, Held, all_held, at_fork, locked, process_lock
 from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
 from ..names import Name, Scope
@@ -85,13 +84,12 @@ def acquire(
     attempt = global_scope.attempt if name.scope is _GLOBAL else _attempt
     while True:
         try:
-            with process_lock:
-                held, place = attempt(name, kind, how, flags, size, reserve, prepare)
-                if type(held) is Held:
-                    assert place is not None
-                    if held.created:
-                        _look_at_two(place)
-                    return held, place
+            held, place = locked(attempt, name, kind, how, flags, size, reserve, prepare)
+            if type(held) is Held:
+                assert place is not None
+                if held.created:
+                    locked(_look_at_two, place)
+                return held, place
         except OSError as error:
             if error.errno not in _SPACE or not how & CREATE:
                 raise
@@ -151,28 +149,27 @@ def release(held: Held, place: Place, backing: Backing | None = None) -> None:
     """Lets go of an object; with its last holder the name ends. Can be repeated if an exception came in between.
     `backing`: whose `fd` and `view_fd` become -1 with it."""
     if place.is_global:
-        _release_global(held, backing)
+        locked(_release_global, held, backing)
     else:
         held.close(backing)
 
 
 def _release_global(held: Held, backing: Backing | None) -> None:
     gate = None
-    with process_lock:
+    try:
+        deadline = time.monotonic() + CLOSE_LIMIT
+        while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
+            if folder_is_dead(held.directory):
+                break  # with everything that was in it
+            time.sleep(0.001)
+    except OSError:
+        pass  # without the gate then: a close always succeeds
+    finally:
         try:
-            deadline = time.monotonic() + CLOSE_LIMIT
-            while (gate := global_scope.open_gate(held.directory)) is None and time.monotonic() < deadline:
-                if folder_is_dead(held.directory):
-                    break  # with everything that was in it
-                time.sleep(0.001)
-        except OSError:
-            pass  # without the gate then: a close always succeeds
+            held.close(backing)
         finally:
-            try:
-                held.close(backing)
-            finally:
-                if gate is not None:
-                    gate.close()
+            if gate is not None:
+                gate.close()
 
 
 # -- giving back what the dead left
@@ -205,15 +202,18 @@ def _remove_if_stale(directory: Directory, file: bytes, owner: int) -> bool:
 
 def sweep() -> int:
     """Removes every object of this user that nobody holds. Returns how many there were."""
+    return locked(_sweep)
+
+
+def _sweep() -> int:
     removed = 0
-    with process_lock:
-        for directory in (
-            directories.user_directory(create=False),
-            directories.global_directory(create=False),
-        ):
-            if directory is not None:
-                for file in _objects(directory):
-                    removed += _remove_if_stale(directory, file, os.geteuid())
+    for directory in (
+        directories.user_directory(create=False),
+        directories.global_directory(create=False),
+    ):
+        if directory is not None:
+            for file in _objects(directory):
+                removed += _remove_if_stale(directory, file, os.geteuid())
     return removed
 
 
@@ -229,13 +229,15 @@ os.register_at_fork(
 
 def close_all() -> None:
     """At exit, before modules are torn down: every name that this process still holds, then its empty folder."""
-    with process_lock:
-        for close in at_exit:
-            close()
-        for held in all_held():
-            with contextlib.suppress(OSError):
-                held.close()
-        directories.tidy()
+    locked(_close_all)
+
+
+def _close_all() -> None:
+    for close in at_exit:
+        close()
+    for held in all_held():
+        held.close()
+    directories.tidy()
 
 
 def _follow_multiprocessing() -> None:
