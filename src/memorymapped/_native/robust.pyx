@@ -27,7 +27,7 @@ from memorymapped.timeouts import seconds
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EBADMSG, EBUSY, EFAULT, ETIMEDOUT
+from libc.errno cimport EALREADY, EBADMSG, EBUSY, EFAULT, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_region, new_mapping
 
@@ -70,6 +70,8 @@ cdef extern from "robust.h" nogil:
     int mmf_consistent(mmf_lock *lock)
 
 cdef extern from "threads.h" nogil:
+    int mmf_names_us(const mmf_lock *lock)
+    int mmf_is_ours_once(const mmf_lock *lock)
     int mmf_own_locks
     uint32_t mmf_process
     uint64_t mmf_thread()
@@ -109,6 +111,11 @@ cdef void count_locks(int more) noexcept nogil:
 cdef inline int look(RobustMutex self) except -1:
     if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
         self.refuse_state()
+    if mmf_names_us(self.lock):
+        # The C library would only count. Not kept as damage: a thread of the same number may let it go.
+        raise DamagedObjectError(EBADMSG, "the mutex is damaged: it says that this thread owns it, which does not (or "
+                                 "that one of the same number in another pid namespace does, which the format of this "
+                                 "mutex cannot serve)")
     if mmf_own_locks >= MMF_MOST:
         self.check_limit()
     return 0
@@ -119,7 +126,7 @@ cdef inline int taken(RobustMutex self, int rc) except -1:
     cdef mmf_lock *lock = self.lock
     if rc == EOWNERDEAD:
         mmf_consistent(lock)
-    if mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
+    if mmf_marked(self.region) or not mmf_is_kind(lock) or not mmf_is_ours_once(lock):
         # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
         self.damage = "it changed while it was taken"
         self.owner = mmf_thread()
@@ -150,7 +157,7 @@ cdef inline void owned_through(RobustMutex self, mmf_lock *lock) noexcept:
 
 cdef inline int check_before_unlock(RobustMutex self, mmf_lock *lock) except -1:
     cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
-    if mmf_marked(self.region) or not mmf_is_kind(lock):
+    if mmf_marked(self.region) or not mmf_is_kind(lock) or not mmf_is_ours_once(lock):
         self.damage = "somebody has written into its memory while it was owned"
         self.count = 0
         self.refuse_state()
@@ -272,6 +279,8 @@ cdef class RobustMutex:
         if rc == EBUSY and timeout != 0:
             self.waits += 1
             rc = self.wait(self.lock, timeout)
+            if rc == EALREADY:
+                return self.take(timeout)
         if rc == 0 or rc == EOWNERDEAD:
             return taken(self, rc)
         if rc == EBUSY or rc == ETIMEDOUT:
@@ -301,7 +310,7 @@ cdef class RobustMutex:
 
     cdef int wait(self, mmf_lock *lock, double timeout) except -1:
         """Waits for one of the pthread mutexes, `timeout` seconds at most: 0, EOWNERDEAD, ETIMEDOUT or what else the C
-        library says."""
+        library says; EALREADY if a signal handler has taken it meanwhile, for this thread."""
         cdef Mapping mapping = self.mapping
         cdef bint main = mmf_is_main_thread()
         cdef double now = mmf_now()
@@ -324,6 +333,8 @@ cdef class RobustMutex:
             if rc != ETIMEDOUT:
                 break
             PyErr_CheckSignals()
+            if lock == self.lock and self.owner == mmf_thread() and self.count > 0:
+                return EALREADY
             if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
                 self.refuse_state()
             if mmf_now() >= next_look:
