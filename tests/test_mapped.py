@@ -802,6 +802,38 @@ def test_a_condition_tells_of_a_dead_owner(view: MemoryMappedViewAccessor, other
     assert seen == [True]
 
 
+def test_a_call_wakes_at_once(view: MemoryMappedViewAccessor) -> None:
+    """Not only at the next look, after a quarter of a second: there and back twenty times would take ten seconds."""
+    number = AtomicInt32(view)
+    turn = AtomicInt32(view, 4)
+    changed = MappedCondition(view, 128, MappedLock(view, 64))
+    rounds = 20
+
+    def answer() -> None:
+        for i in range(rounds):
+            number.wait(2 * i)
+            number.store(2 * i + 2)
+            number.notify()
+            with changed:
+                changed.wait_for(lambda i=i: turn.load() == 2 * i + 1)  # type: ignore[misc]
+                turn.fetch_add()
+                changed.notify()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    began = time.monotonic()
+    for i in range(rounds):
+        number.store(2 * i + 1)
+        number.notify()
+        number.wait(2 * i + 1)
+        with changed:
+            turn.fetch_add()
+            changed.notify()
+            changed.wait_for(lambda i=i: turn.load() == 2 * i + 2)  # type: ignore[misc]
+    thread.join(LIMIT)
+    assert time.monotonic() - began < 5
+
+
 # -- the page
 
 

@@ -12,6 +12,7 @@ instruction. Then
 
 from __future__ import annotations
 
+import _thread
 import collections
 import contextlib
 import gc
@@ -19,6 +20,7 @@ import operator
 import os
 import select
 import signal
+import time
 import traceback
 from pathlib import Path
 from typing import Any
@@ -44,7 +46,7 @@ first, second = AtomicInt64(_view, 0), AtomicInt64(_view, 8)
 
 def locks(kind: str) -> tuple[Any, Any]:
     """What the victim takes and what the others take."""
-    if kind == "fair":
+    if kind.startswith("fair"):
         mutex = FairMutex()
         return mutex, mutex
     if kind == "lock":
@@ -110,28 +112,56 @@ class Waiter:
 
 def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = False) -> dict[str, int]:
     """A victim for every `step`-th of the instructions that are ours or the C library's: between them, in the
-    interpreter, no memory of the lock changes. Counts what the next owner met."""
+    interpreter, no memory of the lock changes. Counts what the next owner met.
+
+    Kinds: "fair", "lock", "writer", "reader": of a free lock. "fair after deaths": behind an owner and two waiters who
+    are all dead. "fair giving up": this process owns it, and the victim's time is over after a moment."""
     gc.disable()  # it would come at another instruction each time
     lock, other = locks(kind)
+    core = lock._core
+    gives_up = kind == "fair giving up"
     writes = (first.fetch_add, second.fetch_add) if kind != "reader" else ()
-    calls = (lock.acquire, *writes, lock.release)
+    calls = (core.take_again, *writes, core.give_back)
+
+    def prepare() -> None:
+        act()  # what happens the first time only is not what is looked at
+        if kind == "fair after deaths":
+            die_in_a_queue(lock)
 
     def act() -> None:
-        collections.deque(map(operator.call, calls), 0)
+        if gives_up:
+            lock.wait_one(0.001)
+        else:
+            collections.deque(map(operator.call, calls), 0)
 
     waiter = Waiter(other) if waiting else None
-    steps = Steps(act, act)  # what happens the first time only is not what is looked at
+    steps = Steps(prepare, act)
     counts: dict[str, int] = {"other ways": 0}
     try:
+        if gives_up:
+            lock.acquire()
         steps.record(first.load)
         points = ours(steps)
         counts["points"] = len(points)
         for number in points[start % step :: step]:
-            one_death(number, steps, other, waiter, counts)
+            one_death(number, steps, other, waiter, counts, lock if gives_up else None)
     finally:
         if waiter is not None:
             waiter.close()
     return counts
+
+
+def die_in_a_queue(mutex: FairMutex) -> None:
+    """A process ends of which one thread owns it and two wait."""
+    pid = os.fork()
+    if pid == 0:
+        mutex._core.take_again()  # type: ignore[union-attr]
+        for count in (1, 2):
+            _thread.start_new_thread(mutex.wait_one, ())
+            while mutex.statistics().queue_length < count:
+                time.sleep(0.0001)
+        os._exit(0)
+    os.waitpid(pid, 0)
 
 
 def ours(steps: Steps) -> list[int]:
@@ -148,7 +178,11 @@ def ours(steps: Steps) -> list[int]:
     return sorted(set(points) & set(range(1, len(steps.way))))
 
 
-def one_death(number: int, steps: Steps, other: Any, waiter: Waiter | None, counts: dict[str, int]) -> None:
+def one_death(
+    number: int, steps: Steps, other: Any, waiter: Waiter | None, counts: dict[str, int], owned: Any = None
+) -> None:
+    """`owned`: a lock that this process owns until then."""
+
     def look() -> str | None:
         if waiter is None:
             return None
@@ -158,12 +192,18 @@ def one_death(number: int, steps: Steps, other: Any, waiter: Waiter | None, coun
     met: object = None
     try:
         met, same = steps.kill_after(number, look)
+        if owned is not None:
+            assert met is None, "it was not to be had"
+            owned.release()
         if waiter is None:
             met = take(other)
         elif met is None:
             met = waiter.heard(2 * LIMIT)
         assert met in ("told", "whole"), met
         assert take(other) == "whole", "told again, after a repair"
+        if owned is not None:
+            assert met == "whole", "told of one who only waited"
+            owned.acquire()
     except BaseException as error:
         error.add_note(f"killed after instruction {number}; the next one met: {met}")
         raise

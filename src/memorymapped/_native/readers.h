@@ -35,11 +35,10 @@ static inline int mmf_is_live(mmf_lock *lock)
     return (word & 0x3FFFFFFF) != 0 && !(word & 0x40000000);
 }
 
-/* Whether nobody has the gate, nor died with it. After a slot was locked: the fence pairs with the one of a writer,
- * which locks the gate first and then looks at the slots. One of the two sees the other. */
+/* Whether nobody has the gate, nor died with it. It keeps readers back from a writer that waits; what keeps them from one
+ * that writes are the slots. */
 static inline int mmf_gate_is_open(mmf_readers *readers)
 {
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
     return __atomic_load_n(&MMF_INSIDE(mmf_gate_lock(readers))->word, __ATOMIC_ACQUIRE) == 0;
 }
 
@@ -59,10 +58,6 @@ static inline int mmf_reader_try(mmf_readers *readers, int preferred, int gated)
             continue;
         if (rc != 0 || !mmf_is_kind(lock) || MMF_INSIDE(lock)->count != 1)
             return -3;
-        if (!gated && !mmf_gate_is_open(readers)) {
-            mmf_unlock(lock);
-            return -1;
-        }
         return slot;
     }
     return -2;

@@ -6,20 +6,18 @@
 In memory (readers.h): a gate and 31 slots, all robust mutexes, and the word `writing`. A reader has one slot locked, a
 writer the gate and all slots. Whoever dies is told of by the kernel, mutex by mutex; nobody counts anything.
 
-Reader  1  the gate is free: lock a free slot; look at the gate again: still free: it reads.
-           Not free: unlock the slot; 2. (A writer locks the gate and then looks at the slots; this looks at them the other
-           way round, and both have a fence between: one of them sees the other.)
+Reader  1  the gate is free: lock a free slot: it reads. (A writer that comes between the two needs that slot too, and
+           waits for it; or it has it already, and then it is not free.)
         2  lock the gate; lock a free slot; unlock the gate: it reads. So readers that come while a writer waits or writes
            wait at the gate, as other writers do, and a writer that waits does not starve.
-        3  all slots taken: wait for one of them without the gate, and look at the gate as in 1.
+        3  all slots taken: wait for one of them without the gate. Somebody has the gate by then: unlock it, 2.
         4  `writing` is not 0: the last writer died, or gave up, in the midst of its work: this reader is told. So is
            everybody, until a writer has been told, has repaired, and has given back.
         A slot of a dead thread is taken as it is: a reader leaves nothing undone.
 Writer  1  lock the gate, then every slot: all readers have gone, and none can come.
            Killed before the last: the mutexes are dead ones, `writing` is as it was.
         2  `writing` is not 0: told. writing = 1. From here on it is told of if it dies.
-        Killed: the kernel marks the last locked first, so the gate comes last. A reader that gets a slot before that
-        finds the gate taken.
+        Killed: the kernel marks the mutexes one by one. A reader that gets a slot meanwhile sees `writing`.
 Release (writer)  writing = 0 (not if it gives back as abandoned), unlock the slots, the last one first, then the gate.
         Killed between: the word says that all is well, and the dead mutexes are taken as they are.
 Release (reader)  unlock the slot.
