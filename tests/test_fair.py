@@ -7,12 +7,16 @@ import os
 import pickle
 import random
 import signal
+import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peers import Peer, needs_root, peers
+from root import SHM
 from support.actors import PRELUDE, Actor, Remote
 
 from memorymapped import (
@@ -417,6 +421,30 @@ def test_scopes(name: str) -> None:
         other.do("import gc, warnings; warnings.simplefilter('ignore'); gc.collect()")
         mutex.release()
     mutex.close()
+
+
+@pytest.fixture
+def peer(run: Callable[..., subprocess.Popen[str]]) -> Iterator[Callable[..., Peer]]:
+    """Processes of several users, with a root that each may write to."""
+    with tempfile.TemporaryDirectory(prefix="memorymapped-tests-root-", dir=SHM) as root:
+        Path(root).chmod(0o1777)
+        with peers(run, root=Path(root)) as make:
+            yield make
+
+
+@needs_root
+def test_global_ones_are_everybodys(peer: Callable[..., Peer]) -> None:
+    alice, bob = peer(uid=40001), peer(uid=40002)
+    alice("f = FairMutex(True, 'Global\\\\all')")
+    bob("f = FairMutex.open_existing('Global\\\\all')")
+    assert bob.ask("f.wait_one(0)") is False
+    alice("f.close()")
+    assert bob.refusal("f.wait_one(5)").is_a(AbandonedMutexError)
+    bob("f.release()")
+    alice("f = FairMutex(name='mine')")
+    assert bob.ask("FairMutex.try_open_existing('mine') is None"), "each user has names of his own"
+    for each in (alice, bob):
+        each("f.close()")
 
 
 def test_wrong_names() -> None:

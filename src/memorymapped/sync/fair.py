@@ -12,6 +12,10 @@ from .owning import MutexStatistics, OwnedLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._native.robust import RobustMutex
+    from ..system.fair_mutexes import NamedFairMutex
+    from ..system.names import Name
+
 __all__ = ["FairMutex", "FairMutexStatistics"]
 
 
@@ -50,8 +54,14 @@ class FairMutex(OwnedLock):
     __slots__ = ()
 
     _kind = "fair"
-    _open = staticmethod(open_fair_mutex)
-    _unnamed = staticmethod(unnamed_fair)
+
+    @staticmethod
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedFairMutex | None, bool]:
+        return open_fair_mutex(name, create=create, initially_owned=initially_owned)
+
+    @staticmethod
+    def _unnamed() -> RobustMutex:
+        return unnamed_fair()
 
     def __init__(
         self,

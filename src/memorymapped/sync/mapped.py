@@ -96,8 +96,7 @@ class _Placed(AsyncWait):
         position: int
         closed: bool
         created_new: bool
-
-        def _unmap(self) -> None: ...
+        _unmap: Callable[[], None]
 
     def _order(self) -> tuple[str, int, int, int]:
         """The same for all objects of one place; where it stands in the order in which wait_all takes."""

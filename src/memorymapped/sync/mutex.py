@@ -17,6 +17,10 @@ from .owning import MutexStatistics, OwnedLock, PreviousOwner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._native.robust import RobustMutex
+    from ..system.mutexes import NamedMutex
+    from ..system.names import Name
+
 __all__ = ["Mutex", "MutexStatistics", "PreviousOwner"]
 
 
@@ -43,8 +47,13 @@ class Mutex(OwnedLock):
 
     __slots__ = ()
 
-    _open = staticmethod(open_mutex)
-    _unnamed = staticmethod(unnamed_mutex)
+    @staticmethod
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedMutex | None, bool]:
+        return open_mutex(name, create=create, initially_owned=initially_owned)
+
+    @staticmethod
+    def _unnamed() -> RobustMutex:
+        return unnamed_mutex()
 
     def __init__(
         self,

@@ -12,37 +12,37 @@ import sys
 import warnings
 
 from .._native.robust import MutexHandle
-from .._typing import TYPE_CHECKING
+from .._typing import TYPE_CHECKING, Protocol
 from ..errors import AbandonedMutexError, ClosedError, WaitHandleNotFoundError
 from ..record import Record
 from ..system.names import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Protocol, Self
+    from typing import Any, Self
 
     from .._native.robust import RobustMutex
     from ..system.names import Name
     from ..timeouts import Timeout
 
-    class Entry(Protocol):
-        """A named mutex as this process has it open."""
-
-        @property
-        def name(self) -> Name: ...
-        @property
-        def core(self) -> RobustMutex: ...
-        @property
-        def handles(self) -> int: ...
-        @property
-        def device(self) -> int: ...
-        @property
-        def inode(self) -> int: ...
-        def close(self) -> None:
-            """Closes one handle."""
-
-
 __all__ = ["MutexStatistics", "OwnedLock", "PreviousOwner"]
+
+
+class Entry(Protocol):
+    """A named mutex as this process has it open."""
+
+    @property
+    def name(self) -> Name: ...
+    @property
+    def core(self) -> RobustMutex: ...
+    @property
+    def handles(self) -> int: ...
+    @property
+    def device(self) -> int: ...
+    @property
+    def inode(self) -> int: ...
+    def close(self) -> None:
+        """Closes one handle."""
 
 
 class PreviousOwner(Record):
