@@ -107,14 +107,13 @@ def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> 
 
 
 def test_the_running_instance_opens_what_later_starts_were_asked_for(tmp_path: Path) -> None:
-    with only_one("NetMMFSingle"):
-        with started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
-            assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
-            for file in ("two.txt", "/three.txt"):
-                second = finished(*sample("single_instance"), file, cwd=tmp_path)
-                assert (second.returncode, second.stderr) == (0, "")
-                assert f"process {first.pid} (" in second.stdout
-            assert enter(first) == f"opens {tmp_path}/two.txt\nopens /three.txt\n"
+    with only_one("NetMMFSingle"), started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
+        assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
+        for file in ("two.txt", "/three.txt"):
+            second = finished(*sample("single_instance"), file, cwd=tmp_path)
+            assert (second.returncode, second.stderr) == (0, "")
+            assert f"process {first.pid} (" in second.stdout
+        assert enter(first) == f"opens {tmp_path}/two.txt\nopens /three.txt\n"
 
 
 def test_text_is_written_and_read_through_views_of_one_direction(tmp_path: Path) -> None:
