@@ -18,8 +18,8 @@ of a process for one mutex share it. The memory's layout, and who writes what wh
 - Waits are the C library's, in slices: on the main thread so that Ctrl-C is noticed, on all for a word that names an
   owner who does not exist.
 
-Locks that are made of more than one such mutex (fair.pyx, readers.pyx) derive from it: they say how they are obtained and
-let go; recursion, and what an owner is, stays as it is here.
+Locks that are made of more than one such mutex (fair.pyx, readers.pyx) derive from it: they say how they are obtained
+and let go; recursion, and what an owner is, stays as it is here.
 """
 from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
 from memorymapped.timeouts import seconds
@@ -91,6 +91,13 @@ works = bool(mmf_lock_works())
 """Whether this system's C library has mutexes of .NET's format."""
 
 
+cdef int need_robust_mutexes() except -1:
+    """For what is zeros, or a kind word, in shared memory, and a mutex by that."""
+    if not works:
+        raise NotImplementedError("this needs a C library whose robust mutexes are glibc's")
+    return 0
+
+
 cdef uint64_t this_thread() noexcept nogil:
     return mmf_thread()
 
@@ -137,6 +144,7 @@ cdef class RobustMutex:
         """Whether a thread of this process owned it last, and has not given it back."""
         return self.is_owned_by_us()
 
+    @cython.final
     cdef bint is_owned_by_us(self):
         return self.owner != 0 and self.process == mmf_process  # not what was copied by a fork
 
@@ -214,24 +222,28 @@ cdef class RobustMutex:
                        else f"the C library refuses it (error {rc})")
         self.refuse_state()
 
+    @cython.final
     cdef int look(self) except -1:
         if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
             self.refuse_state()
         self.check_limit()
         return 0
 
+    @cython.final
     cdef int check_limit(self) except -1:
         if mmf_own_locks >= MMF_MOST:
             raise RuntimeError(f"this thread owns {mmf_own_locks} mutexes already: the kernel looks through about as "
                                "many when a thread dies, and would leave the others locked for ever")
         return 0
 
+    @cython.final
     cdef int refuse_state(self) except -1:
         if mmf_marked(self.region):
             raise MemoryFaultError(EFAULT, "the memory of the mutex is gone: its file was truncated, or its disk failed")
         raise DamagedObjectError(EBADMSG, "the mutex is damaged: "
                                  + (self.damage or "somebody has written into its memory") + "; close all its handles")
 
+    @cython.final
     cdef int taken(self, int rc) except -1:
         """The pthread mutex is ours: looks at it, and records it."""
         cdef mmf_lock *lock = self.lock
@@ -253,6 +265,7 @@ cdef class RobustMutex:
         self.owned_through(lock)
         return rc
 
+    @cython.final
     cdef void owned_through(self, mmf_lock *lock) noexcept:
         """From here on this thread owns it, while it has this mutex locked."""
         self.before = MMF_INSIDE(lock).before
@@ -322,6 +335,7 @@ cdef class RobustMutex:
         mmf_unlock(lock)
         return 0
 
+    @cython.final
     cdef int check_before_unlock(self, mmf_lock *lock) except -1:
         """Is the mutex what it was when this thread got it, so that the C library may write through its pointers?"""
         cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
@@ -335,6 +349,7 @@ cdef class RobustMutex:
             self.refuse_state()
         return 0
 
+    @cython.final
     cdef void owned_no_more(self) noexcept:
         self.count = 0
         self.owner = 0
