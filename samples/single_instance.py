@@ -12,8 +12,7 @@ finds another one running; this one hands over its command line. A C# program ta
 import os
 import sys
 
-from memorymapped.errors import AlreadyRunningError
-from memorymapped.shared.single_instance import CommandLine, SingleInstance
+from memorymapped import AlreadyRunningError, CommandLine, SingleInstance
 
 
 def open_files(files: list[str], cwd: str) -> None:

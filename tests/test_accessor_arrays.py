@@ -201,23 +201,70 @@ def test_any_contiguous_buffer_is_an_array(view: MemoryMappedViewAccessor, make:
     assert view.read_array(5, back, count - 1) == 1
 
 
-@pytest.mark.parametrize(
-    "strided",
-    [
-        np.zeros(8, np.int32)[::2],
-        np.zeros((4, 4), np.int32)[:, 1],
-        np.zeros((4, 4), np.int32).T[:, :2],
-        np.zeros(8, np.int32)[::-1],
-        memoryview(bytearray(8))[::2],
-    ],
-    ids=["every second", "column", "part of the transpose", "reversed", "memoryview"],
-)
-def test_what_is_not_contiguous_is_refused(view: MemoryMappedViewAccessor, strided: Any) -> None:
-    for copy in (view.read_array, view.write_array):
-        with pytest.raises((BufferError, ValueError)):
-            copy(0, strided)
-    assert view[:] == bytes([FILL]) * SIZE
-    assert not np.asarray(strided).any()
+STRIDED: dict[str, Callable[[np.ndarray[Any, Any]], Any]] = {
+    "every second": lambda block: block[::2],
+    "column": lambda block: block.reshape(4, 6)[:, 1],
+    "transpose": lambda block: block.reshape(4, 6).T,
+    "part of the transpose": lambda block: block.reshape(4, 6).T[1:, ::2],
+    "reversed": lambda block: block[::-1],
+    "three dimensions": lambda block: block.reshape(2, 3, 4)[::-1, :, 1:3],
+    "Fortran's order": lambda block: block.reshape(2, 3, 4, order="F"),
+    "the same again": lambda block: np.lib.stride_tricks.as_strided(block, (4, 3), (0, block.itemsize)),
+    "memoryview": lambda block: memoryview(block)[::-2],
+    "plain bytes": lambda block: block.view(f"V{block.itemsize}")[::3],
+}
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i2", "V3", "<i4", "V5", "<f8"])
+@pytest.mark.parametrize("cut", STRIDED.values(), ids=STRIDED)
+def test_arrays_with_gaps_or_in_another_order(
+    view: MemoryMappedViewAccessor, cut: Callable[[np.ndarray[Any, Any]], Any], dtype: str
+) -> None:
+    if dtype.startswith("V") and cut is STRIDED["memoryview"]:
+        dtype = "u1"
+    block = elements(np.dtype(dtype).itemsize, 24).view(dtype)
+    part = cut(block)
+    flat = np.array(part).ravel().copy()
+    count = flat.size
+    for offset, wanted in ((0, None), (0, count), (1, None), (1, 3), (count - 1, 1), (count, None)):
+        view[:] = bytes([FILL]) * SIZE
+        got = view.write_array(5, part, offset, wanted)
+        content = view[:]
+        view[:] = bytes([FILL]) * SIZE
+        assert view.write_array(5, flat, offset, wanted) == got
+        assert view[:] == content
+
+        view[:] = bytes(i * 13 % 256 for i in range(SIZE))
+        if cut is STRIDED["the same again"]:
+            continue
+        target, before = block.copy(), block.copy()
+        expected = flat.copy()
+        assert view.read_array(5, expected, offset, wanted) == view.read_array(5, cut(target), offset, wanted) == got
+        assert np.array(cut(target)).ravel().tobytes() == expected.tobytes()
+        np.asarray(cut(target))[...] = np.asarray(cut(before))  # what is not of the part was not touched
+        assert target.tobytes() == before.tobytes()
+
+
+def test_an_array_with_gaps_over_the_view_itself(view: MemoryMappedViewAccessor) -> None:
+    view[:] = content = bytes(i * 7 % 256 for i in range(SIZE))
+    inside = np.frombuffer(view, "<i4")[20:0:-2]
+    assert view.write_array(8, inside) == 10
+    expected = np.frombuffer(content, "<i4")[20:0:-2].tobytes()
+    assert view[8:48] == expected
+    view[:] = content
+    assert view.read_array(8, inside) == 10
+    assert inside.tobytes() == content[8:48]
+
+
+def test_a_long_array_with_gaps() -> None:
+    values = np.arange(3_000_000, dtype=np.uint16).reshape(1500, 2000).T
+    with MemoryMappedFile.create_new(None, values.nbytes) as big, big.create_view_accessor() as view:
+        assert view.write_array(0, values) == values.size
+        assert np.array_equal(np.frombuffer(view, np.uint16), values.ravel())
+        back = np.zeros_like(values)
+        assert not back.flags.c_contiguous
+        assert view.read_array(0, back) == values.size
+        assert np.array_equal(back, values)
 
 
 @pytest.mark.parametrize("array", [None, 5, "text", [1, 2], (1,), object()])

@@ -122,6 +122,17 @@ def test_characters_of_two_units_are_one(encoding: str) -> None:
     assert reader(raw, encoding).read_chars(2) == "\U0001f600a"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "latin-1"])
+def test_a_character_is_looked_at_and_stays(encoding: str) -> None:
+    characters = reader("aé".encode(encoding).removeprefix(b"\xff\xfe"), encoding)
+    assert isinstance(characters.base_stream, io.BytesIO)
+    assert (characters.peek_char(), characters.peek_char(), characters.read_char()) == ("a", "a", "a")
+    assert (characters.peek_char(), characters.read_char()) == ("é", "é")
+    assert characters.peek_char() == ""
+    with pytest.raises(EOFError):
+        characters.read_char()
+
+
 def test_latin_1() -> None:
     assert written(lambda writer: writer.write_string("é"), "latin-1") == b"\x01\xe9"
     assert reader(b"\x01\xe9", "latin-1").read_string() == "é"

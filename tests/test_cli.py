@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -64,6 +65,8 @@ def test_each_command_explains_itself_with_examples(name: str) -> None:
         (["cp", "--nonsense", "a", "b"], "No such option"),
         (["demo", "--size", "0"], "0 is not in the range"),
         (["demo", "--size", "1", "--file", __file__], "give one of them"),
+        (["demo", "--size", "1", __file__], "give one of them"),
+        (["demo", "--file", __file__, __file__], "give one of them"),
     ],
 )
 def test_wrong_usage_is_explained_with_exit_code_2(arguments: list[str], said: str) -> None:
@@ -91,3 +94,24 @@ def test_help_into_a_pipe_that_has_closed_is_no_traceback() -> None:
         program.stdout.close()
         assert program.stderr.read() == b""
         assert program.wait(30) == 1
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+@pytest.mark.parametrize(
+    "arguments", [["demo"], ["cp", "--force", __file__, "copy"], ["--help"], ["--version"], ["demo", "--help"]]
+)
+def test_output_to_a_full_disk_is_told_in_a_line(arguments: list[str], unbuffered: str, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        program = subprocess.run(
+            [*MMF, *arguments],
+            env=environment,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            timeout=30,
+            check=False,
+        )
+    assert program.returncode == 1
+    assert program.stderr == f"mmf {arguments[0]}: the output cannot be written: No space left on device\n"

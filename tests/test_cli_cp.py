@@ -23,8 +23,10 @@ HUGE = 64 << 30  # of holes: takes no space, and longer to copy than any test wa
 LARGE = 40 * WINDOW  # for a mapped copy, which reserves its space at the beginning
 CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group; "
 WITHOUT_UNNAMED_FILES = "copying._names_by_descriptor = lambda: False; "
+WITHOUT_HOLES = "copying._data = lambda source, at, size: (at, size); "  # that the file system could tell
 BAR_AT_ONCE = "cp.BAR_AFTER = 0; "
 RUN = "sys.exit(main(['cp', *sys.argv[1:]]))"
+LONG_CP = [*PYTHON, "-c", CHILD + WITHOUT_HOLES + RUN]
 
 
 @pytest.fixture
@@ -145,6 +147,49 @@ def test_half_a_kernel_copy_is_finished_in_the_next_way(tmp_path: Path, monkeypa
     monkeypatch.setattr(os, "copy_file_range", once)
     assert copy_file(str(tmp_path / "source"), str(tmp_path / "copy")).method == "sendfile"
     assert (tmp_path / "copy").read_bytes() == content
+
+
+SPARSE: list[list[tuple[int, int]]] = [
+    [], [(0, 1)], [(5, 100_000)], [(HUGE - 1, 1)], [(0, 4096), (PIECE - 1, 3 * PIECE), (HUGE // 2, 5)],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("data", SPARSE, ids=str)
+@pytest.mark.parametrize("refusing", [[], ["copy_file_range"], ["copy_file_range", "sendfile"]], ids=len)
+def test_holes_stay_holes(
+    data: list[tuple[int, int]], refusing: list[str], huge: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EXDEV, "refused")
+
+    for function in refusing:
+        monkeypatch.setattr(os, function, refuse)
+    with huge.open("rb+") as file:
+        for at, size in data:
+            file.seek(at)
+            file.write(os.urandom(size))
+    copy = huge.parent / "copy"
+    seen: list[int] = []
+    copy_file(str(huge), str(copy), progress=lambda done, total: seen.append(done))
+    assert (copy.stat().st_size, seen[-1]) == (HUGE, HUGE)
+    assert copy.stat().st_blocks * 512 < sum(size for _, size in data) + 200_000
+    with huge.open("rb") as one, copy.open("rb") as other:
+        for at, size in [*data, (0, 10), (HUGE - 10, 10), (HUGE // 3, 10)]:
+            assert os.pread(one.fileno(), size + 10, at) == os.pread(other.fileno(), size + 10, at)
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_where_holes_are_not_told_all_is_copied(number: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.lseek
+
+    def refuse(fd: int, at: int, whence: int) -> int:
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(number, os.strerror(number))
+        return real(fd, at, whence)
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    copy_file(str(folder / "source"), str(folder / "copy"))
+    assert (folder / "copy").read_bytes() == (folder / "source").read_bytes()
 
 
 def test_files_of_proc_are_copied_though_they_say_to_be_empty(tmp_path: Path) -> None:
@@ -393,7 +438,8 @@ def copied(process: Process, source: Path) -> int:
     try:
         for name in os.listdir(f"/proc/{process.pid}/fd"):
             status = os.stat(f"/proc/{process.pid}/fd/{name}")
-            if stat.S_ISREG(status.st_mode) and status.st_dev == source.stat().st_dev:
+            inside = os.readlink(f"/proc/{process.pid}/fd/{name}").startswith(f"{source.parent}/")  # no library
+            if stat.S_ISREG(status.st_mode) and inside:
                 size = max(size, 0 if status.st_ino == source.stat().st_ino else status.st_blocks * 512)
     except FileNotFoundError:
         pass  # closed between the two looks
@@ -412,7 +458,7 @@ def stopped_in_the_middle(process: Process, source: Path) -> None:
 def test_a_signal_in_the_middle_leaves_nothing(signum: signal.Signals, options: list[str], huge: Path) -> None:
     if options:
         os.truncate(huge, LARGE)
-    with started(*MMF, "cp", *options, "source", "copy", cwd=huge.parent) as process:
+    with started(*LONG_CP, *options, "source", "copy", cwd=huge.parent) as process:
         stopped_in_the_middle(process, huge)
         assert names(huge.parent) == ["source"]
         process.send_signal(signum)
@@ -428,7 +474,9 @@ def test_a_signal_in_the_middle_leaves_nothing(signum: signal.Signals, options: 
 def test_without_unnamed_files_only_sigkill_leaves_something_and_never_half_a_copy(
     signum: signal.Signals, huge: Path
 ) -> None:
-    with started(*PYTHON, "-c", CHILD + WITHOUT_UNNAMED_FILES + RUN, "source", "copy", cwd=huge.parent) as process:
+    with started(
+        *PYTHON, "-c", CHILD + WITHOUT_UNNAMED_FILES + WITHOUT_HOLES + RUN, "source", "copy", cwd=huge.parent
+    ) as process:
         stopped_in_the_middle(process, huge)
         hidden, source = names(huge.parent)
         assert source == "source"
@@ -446,7 +494,7 @@ def test_a_source_that_another_process_truncates_is_told_in_a_line(options: list
     if options:
         os.truncate(huge, LARGE)
     before = huge.stat().st_size
-    with started(*MMF, "cp", *options, "source", "copy", cwd=huge.parent) as process:
+    with started(*LONG_CP, *options, "source", "copy", cwd=huge.parent) as process:
         stopped_in_the_middle(process, huge)
         os.truncate(huge, 4096)
         process.send_signal(signal.SIGCONT)
@@ -458,7 +506,7 @@ def test_a_source_that_another_process_truncates_is_told_in_a_line(options: list
 
 def test_signals_that_were_ignored_stay_ignored(huge: Path) -> None:
     nohup = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
-    with started(*PYTHON, "-c", nohup + CHILD + RUN, "source", "copy", cwd=huge.parent) as process:
+    with started(*PYTHON, "-c", nohup + CHILD + WITHOUT_HOLES + RUN, "source", "copy", cwd=huge.parent) as process:
         stopped_in_the_middle(process, huge)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGCONT)
@@ -470,7 +518,7 @@ def test_signals_that_were_ignored_stay_ignored(huge: Path) -> None:
 
 
 def test_a_terminal_sees_a_progress_bar_and_ctrl_c_ends_it(huge: Path) -> None:
-    with Terminal(*MMF, "cp", "source", "copy", columns=60, cwd=huge.parent) as terminal:
+    with Terminal(*LONG_CP, "source", "copy", columns=60, cwd=huge.parent) as terminal:
         terminal.read("GiB")
         shown = plain(terminal.shown)
         assert "source" in shown
@@ -527,7 +575,9 @@ def test_output_that_nobody_reads_is_no_traceback_and_the_copy_is_whole(folder: 
 def test_a_copy_does_not_need_the_memory_of_its_file(options: list[str], tmp_path: Path) -> None:
     with (tmp_path / "source").open("wb") as file:
         file.truncate(256 << 20)
-    measured = CHILD + "import re; code = main(['cp', *sys.argv[1:]]); "  # ru_maxrss would count who started it as well
+    measured = (
+        CHILD + WITHOUT_HOLES + "import re; code = main(['cp', *sys.argv[1:]]); "
+    )  # ru_maxrss would count who started it as well
     measured += "print(int(re.search(r'VmHWM:\\s*(\\d+)', open('/proc/self/status').read())[1]) >> 10); sys.exit(code)"
     program = finished(*PYTHON, "-c", measured, *options, "source", "copy", cwd=tmp_path)
     assert program.returncode == 0

@@ -127,13 +127,14 @@ def test_the_demo_as_it_is_shows_everything_in_less_than_ten_seconds(temporary: 
     assert not any(map(alive, pids(program.stdout)))
 
 
-def test_a_file_of_the_user_is_read_and_not_changed(temporary: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", [[], ["--file"]], ids=["argument", "option"])
+def test_a_file_of_the_user_is_read_and_not_changed(option: list[str], temporary: Path, tmp_path: Path) -> None:
     file = tmp_path / "mine.dat"
     content = os.urandom(300_003)
     file.write_bytes(content)
     file.chmod(0o400)
     before = file.stat()
-    program = finished(*PYTHON, "-c", QUICK + RUN, "--file", file)
+    program = finished(*PYTHON, "-c", QUICK + RUN, *option, file)
     assert (program.returncode, program.stderr) == (0, "")
     check(program.stdout)
     assert f"opens {file}" in program.stdout

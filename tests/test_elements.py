@@ -57,6 +57,7 @@ FORMATS: dict[Any, str] = {
     **{prefix + "l": "q" if LONG == 8 else "i" for prefix in ("", "@")},
     **{prefix + "L": "Q" if LONG == 8 else "I" for prefix in ("", "@")},
     "n": "q", "@n": "q", "N": "Q", "@N": "Q",
+    "i4": "i", "<f8": "d", "=u2": "H", "|b1": "?", "u1": "B", "<i8": "q", "f4": "f",
     "=l": "i", "<l": "i", "=L": "I", "<L": "I",
     struct.Struct("<h"): "h",
     ctypes.c_bool: "?", ctypes.c_int8: "b", ctypes.c_uint8: "B", ctypes.c_int16: "h", ctypes.c_uint16: "H",
@@ -89,7 +90,7 @@ def test_cast_takes_formats_and_types_of_one_number(view: MemoryMappedViewAccess
     size, first, second = KINDS[code]
     elements = view.cast(format_)
     assert (elements.format, elements.itemsize, len(elements)) == (code, size, SIZE // size)
-    assert (elements.nbytes, elements.obj) == (SIZE, view)
+    assert (elements.nbytes, elements.obj, elements.shape) == (SIZE, view, (SIZE // size,))
     elements[0], elements[-1] = first, second
     assert (elements[0], elements[-1]) == (first, second)
     raw = struct.pack("<" + code, first), struct.pack("<" + code, second)
@@ -101,7 +102,8 @@ def test_cast_takes_formats_and_types_of_one_number(view: MemoryMappedViewAccess
     "format_",
     [
         "", "@", "x", "c", "s", "p", "P", "e", "ii", "2i", "1i", "<ih", ">i", "!i", ">b", "=n", "<N", "i ", " i", "@@i",
-        "u8", "\0", "é", "<\0", "zz", ctypes.c_char, ctypes.c_wchar, ctypes.c_longdouble, ctypes.c_int32.__ctype_be__,
+        "u3", "i16", ">i4", "f2", "S3",
+        "\0", "é", "<\0", "zz", ctypes.c_char, ctypes.c_wchar, ctypes.c_longdouble, ctypes.c_int32.__ctype_be__,
         ctypes.c_double.__ctype_be__, ctypes.c_int * 2, np.dtype(">i4"), np.dtype(">f8"), np.float16, np.longdouble,
         np.complex64, np.dtype("S1"), np.dtype("M8[s]"), np.dtype("i4,i4"), np.dtype(("i4", (2,))), struct.Struct(">i"),
         struct.Struct("ii"),

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 from peers import Forked, Peer
-from programs import LIMIT, until
+from programs import LIMIT, state, until
 from support.leftovers import files_of
 
 from memorymapped import (
@@ -600,6 +600,25 @@ def test_ctrl_c_ends_a_wait_and_the_mutex_is_not_owned(tag: str, run: Run) -> No
         peer.end()
         mutex.wait_one()
     mutex.release()
+    mutex.close()
+
+
+def test_a_signal_handler_that_takes_it_while_its_thread_waits(tag: str, run: Run) -> None:
+    """It runs in the midst of the wait, in the thread that waits: the thread owns it twice then."""
+    name = f"Global\\{tag}"
+    mutex = Mutex(True, name)
+    peer = Peer(run)
+    peer(f"import signal; m = Mutex(name={name!r}); signal.signal(signal.SIGUSR1, lambda *_: m.wait_one())")
+    peer.tell("ask", "m.wait_one()")
+    until(lambda: mutex.statistics().has_waiters, "it waits")
+    os.kill(peer.pid, signal.SIGUSR1)
+    until(lambda: state(peer.pid) == "S", "it waits in its handler")
+    mutex.release()
+    assert peer.answer() is True
+    peer("m.release(); m.release()")
+    assert peer.refusal("m.release()").is_a(RuntimeError)
+    peer("m.close()")
+    peer.end()
     mutex.close()
 
 

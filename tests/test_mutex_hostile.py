@@ -403,7 +403,7 @@ def fuzzed(chance: random.Random, child: int) -> bytes:
     return bytes(data[:size].ljust(size, b"\0"))
 
 
-def fuzz(name: str, tag: str, seconds: int, rounds: int) -> None:
+def fuzz(name: str, tag: str, rounds: int) -> None:
     print(f"seed {SEED}")
     said: dict[str, int] = {}
     done = 0
@@ -442,10 +442,10 @@ def fuzz(name: str, tag: str, seconds: int, rounds: int) -> None:
 
 @pytest.mark.timeout(120)
 def test_fuzzed(tag: str, name: str) -> None:
-    fuzz(name, tag, 3, 300)
+    fuzz(name, tag, 300)
 
 
 @pytest.mark.campaign
 @pytest.mark.timeout(300)
 def test_fuzzed_for_longer(tag: str, name: str) -> None:
-    fuzz(name, tag, 3, 20000)
+    fuzz(name, tag, 8000)

@@ -92,21 +92,22 @@ def test_a_copy_overwrites_nothing_and_says_what_is_wrong(way: str, tmp_path: Pa
 
 @pytest.mark.parametrize("way", ["single_instance", "single_instance_by_map"])
 def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> None:
-    with started(*sample(way)) as first:
-        line_with(first, "press Enter")
-        second = finished(*sample(way))
-        assert f"(process {first.pid} " in second.stderr or f"process {first.pid} (" in second.stdout
-        assert "running" in second.stdout + second.stderr
-        assert "Traceback" not in second.stderr
-        first.send_signal(signal.SIGKILL)
-        first.wait(30)
-    with started(*sample(way)) as third:
-        line_with(third, "press Enter")
-        enter(third)
+    with only_one("NetMMFSingle"):
+        with started(*sample(way)) as first:
+            line_with(first, "press Enter")
+            second = finished(*sample(way))
+            assert f"(process {first.pid} " in second.stderr or f"process {first.pid} (" in second.stdout
+            assert "running" in second.stdout + second.stderr
+            assert "Traceback" not in second.stderr
+            first.send_signal(signal.SIGKILL)
+            first.wait(30)
+        with started(*sample(way)) as third:
+            line_with(third, "press Enter")
+            enter(third)
 
 
 def test_the_running_instance_opens_what_later_starts_were_asked_for(tmp_path: Path) -> None:
-    with started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
+    with only_one("NetMMFSingle"), started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
         assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
         for file in ("two.txt", "/three.txt"):
             second = finished(*sample("single_instance"), file, cwd=tmp_path)

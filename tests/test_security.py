@@ -170,7 +170,7 @@ def test_rules_are_added_replaced_and_removed(
 ) -> None:
     security = MemoryMappedFileSecurity(before)
     result = getattr(security, method)(rule)
-    assert security.get_access_rules() == list(security) == after
+    assert security.get_access_rules() == list(security) == list(security.rules) == after
     assert result is (True if method == "remove_access_rule" else None)
 
 

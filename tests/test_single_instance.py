@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from programs import finished, state, until
 
 from memorymapped import ClosedError, InvalidNameError, MemoryMappedFile, MemoryMappedFileError, Mutex
 from memorymapped.errors import AlreadyRunningError
+from memorymapped.shared import inbox
 from memorymapped.shared.single_instance import CommandLine, SingleInstance
 from memorymapped.sync.events import AutoResetEvent
 from memorymapped.system import sweep
@@ -304,7 +306,9 @@ def test_who_never_looks_is_told_of_and_gets_nothing_later(name: str, peer: Make
     newcomer = peer()
     with SingleInstance(name) as instance:
         newcomer(f"s = SingleInstance({name!r})")
+        begin = time.monotonic()
         refused = newcomer.refusal("s.send(['late'], 0.3)")
+        assert time.monotonic() - begin < AT_ONCE
         assert refused.is_a(TimeoutError)
         assert f"process {os.getpid()} (" in refused.message
         assert "has not taken the command line within 0.3 s" in refused.message
@@ -461,19 +465,56 @@ def test_only_a_newcomer_sends_and_only_the_instance_receives(name: str) -> None
         assert instance.receive(0) is None
 
 
-def test_what_others_put_into_the_inbox_is_left_alone(name: str) -> None:
-    base = INBOX.format(name)
-    with SingleInstance(name) as instance:
+class Letter:
+    """A command line in the inbox of a name, as a sender puts it there, and steps of a sender that has bad luck."""
+
+    def __init__(self, name: str, text: bytes, number: int = 5) -> None:
+        base = INBOX.format(name)
+        self._ends = ExitStack()
+        numbers = self._ends.enter_context(MemoryMappedFile.create_or_open(base, 16))
+        self._numbers = self._ends.enter_context(numbers.create_view_accessor())
+        letter = self._ends.enter_context(MemoryMappedFile.create_new(f"{base}/{number:016x}", len(text)))
+        with letter.create_view_accessor() as words:
+            words.write_array(0, text)
+        self._posted = self._ends.enter_context(AutoResetEvent(name=f"{base}/posted"))
+        self._numbers.write_uint64(0, number)
+
+    def post(self) -> None:
+        self._posted.set()
+
+    def withdraw(self) -> None:
+        self._numbers.write_uint64(0, 0)
+
+    def __enter__(self) -> Letter:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ends.close()
+
+
+@pytest.mark.parametrize("text", [b"\0", b"no", b"x\0y\0z\0", b"1\0y\0z", b"1\0"])
+def test_what_is_no_command_line_is_left_alone(text: bytes, name: str) -> None:
+    with SingleInstance(name) as instance, Letter(name, text) as letter:
+        letter.post()
         assert instance.receive(0) is None
-        for number, text in ((0, b"\0"), (5, b"no"), (6, b"x\0y\0z\0"), (7, b"1\0y\0z"), (8, b"1\0")):
-            with (
-                MemoryMappedFile.open_existing(base) as numbers,
-                numbers.create_view_accessor() as view,
-                MemoryMappedFile.create_new(f"{base}/{number:016x}", len(text)) as letter,
-                letter.create_view_accessor() as words,
-                AutoResetEvent(name=f"{base}/posted") as posted,
-            ):
-                words.write_array(0, text)
-                view.write_uint64(0, number)
-                posted.set()
-                assert instance.receive(0) is None
+
+
+def test_one_command_line_is_given_once_however_often_it_is_posted(name: str) -> None:
+    with SingleInstance(name) as instance, Letter(name, b"1\0/\0x\0") as letter:
+        letter.post()
+        assert instance.receive(0) == CommandLine(["x"], "/", 1)
+        letter.post()
+        assert instance.receive(0) is None
+
+
+def test_what_is_withdrawn_while_it_is_read_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SingleInstance(name) as instance, Letter(name, b"1\0/\0x\0") as letter:
+
+        def slowly(data: bytes) -> CommandLine:
+            letter.withdraw()
+            return decode(data)
+
+        decode = inbox.decode
+        monkeypatch.setattr(inbox, "decode", slowly)
+        letter.post()
+        assert instance.receive(0) is None

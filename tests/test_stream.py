@@ -35,6 +35,7 @@ from memorymapped import (
     MemoryMappedFileAccess,
     MemoryMappedViewStream,
     OutOfRangeError,
+    ValueOutOfRangeError,
     guard_status,
 )
 
@@ -95,8 +96,27 @@ def test_what_it_can_do(map_: MemoryMappedFile, access: str, reads: bool, writes
         0,
         100,
     )
+    assert stream.can_seek
     stream.close()
     assert (stream.can_read, stream.can_write, stream.closed, stream.capacity) == (False, False, True, 50)
+    assert not stream.can_seek
+
+
+def test_bytes_are_read_and_written_by_dotnets_names(map_: MemoryMappedFile) -> None:
+    with map_.create_view_stream(0, 2) as stream:
+        stream.write_byte(255)
+        for wrong in (256, -1, 2**100):
+            with pytest.raises(ValueOutOfRangeError):
+                stream.write_byte(wrong)
+        with pytest.raises(TypeError):
+            stream.write_byte("a")  # type: ignore[arg-type]
+        stream.write_byte(value=7)
+        with pytest.raises(io.UnsupportedOperation):
+            stream.write_byte(1)
+        assert (stream.read_byte(), stream.seek(0)) == (-1, 0)
+        assert (stream.read_byte(), stream.read_byte(), stream.read_byte(), stream.tell()) == (255, 7, -1, 2)
+    with pytest.raises(ClosedError):
+        stream.read_byte()
 
 
 def test_each_stream_has_a_position_of_its_own(map_: MemoryMappedFile) -> None:

@@ -89,6 +89,30 @@ def test_a_bad_format_is_refused(view: MemoryMappedViewAccessor, format_: str) -
     untouched(view)
 
 
+@pytest.mark.parametrize(
+    ("spelled", "format_"),
+    [
+        ("i4", "=i"), ("<f8", "<d"), ("=q", "=q"), ("u2", "=H"), (">i2", ">h"), ("|u1", "B"), ("b1", "?"), ("f2", "=e"),
+        ("i8", "=q"), (">f4", ">f"),
+    ],
+)  # fmt: skip
+def test_numbers_as_numpy_spells_them(view: MemoryMappedViewAccessor, spelled: str, format_: str) -> None:
+    view.write(7, 1, spelled)
+    written(view, struct.pack(format_, 1))
+    view.scatter([7], [1], spelled)
+    assert view.read(7, spelled) == view.read(7, format_) == 1
+    assert bytes(view.gather([7], spelled)) == bytes(view.gather([7], format_))
+    if spelled != "b1":
+        with pytest.raises(ValueOutOfRangeError):
+            view.write(7, 10**400, spelled)
+
+
+@pytest.mark.parametrize("format_", ["S3", "i3", "U3", "c16", "M8[s]", "<V4"])
+def test_other_spellings_of_numpy_are_told(view: MemoryMappedViewAccessor, format_: str) -> None:
+    with pytest.raises(struct.error, match=r"numpy\.dtype"):
+        view.read(0, format_)
+
+
 @pytest.mark.parametrize("format_", ["", "@", "0i", "0s", "0x", "  ", "<0q"])
 def test_a_format_without_bytes_is_refused(view: MemoryMappedViewAccessor, format_: str) -> None:
     with pytest.raises(ValueError, match="no bytes"):

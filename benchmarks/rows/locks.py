@@ -205,16 +205,20 @@ def working(bench: Bench) -> Iterator[Case]:
             locks.append(_Lock("FairMutex", one.acquire, one.release, one, ours=True))
         floor = stack.enter_context(_floor(wait))
         if floor is not None:
-            wait.peer("one hand-over: futex in C", floor)
+            wait.peer("the owner's work, and a hand-over by futex in C", _and_work(floor))
         for lock in locks:
             pair = stack.enter_context(paired(_working(lock)))
             loop = Loop(functools.partial(_elapsed, pair, sections), sections)
             # The rate of the plain mutex: 0.98 of that of the base.
             _add(work, lock, loop, {"Mutex, named": (Goal(1 / 0.98),)})
-            goals = {"FairMutex": (Goal(2.0, "one hand-over"),)} if floor is not None else {}
+            goals = {"FairMutex": (Goal(2.0, "the owner's work"),)} if floor is not None else {}
             _add(wait, lock, Loop(functools.partial(_median_wait, pair, sections)), goals)
         yield work
         yield wait
+
+
+def _and_work(floor: Loop) -> Loop:
+    return Loop(lambda turns: floor.run(turns) + SECTION * floor.batch * turns, floor.batch)
 
 
 def _median_wait(pair: Any, times: int, turns: int) -> float:

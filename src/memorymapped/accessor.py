@@ -14,7 +14,7 @@ from ._native.elements import ElementView
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
 from .errors import ClosedError, OutOfRangeError, shown
-from .values import ValueType, check_elements, value_type, value_type_of
+from .values import ValueType, check_elements, struct_format, value_type, value_type_of
 from .viewing import Viewing
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         self.write_bytes(position, decimals.encode(value))
 
     def read(self, position: int, type: Any) -> Any:
-        """The value of `type` at `position`: a struct format (`"<if"`: a tuple, or a single value itself), a ctypes
-        type (a structure that owns its bytes; of a simple type the plain value), a NumPy dtype (a scalar or record).
+        """The value of `type` at `position`: a struct format (`"<if"`: a tuple, or a single value itself; a number also
+        as NumPy spells it, `"<f8"`), a ctypes type (a structure that owns its bytes; of a simple type the plain value),
+        a NumPy dtype (a scalar or record).
 
         Unlike read_array no padding is needed behind the last one. Raises TypeError for what is no value type."""
         kind = value_type(type)
@@ -88,9 +89,10 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     # -- arrays
 
     def read_array(self, position: int, array: Buffer, offset: int = 0, count: int | None = None) -> int:
-        """Fills `array` (any writable buffer: bytearray, array.array, a NumPy or ctypes array) from its element
-        `offset` on with `count` elements (None: up to its end) from `position` on. Returns how many were read: as
-        many as there are, maybe 0; the rest of the array is untouched.
+        """Fills `array` (any writable buffer: bytearray, array.array, a NumPy or ctypes array, also one with gaps,
+        whose elements are counted in the order of their indices) from its element `offset` on with `count` elements
+        (None: up to its end) from `position` on. Returns how many were read: as many as there are, maybe 0; the rest of
+        the array is untouched.
 
         Elements lie here as .NET lays them: `size` apart if that is 1 or 2, else rounded up to a multiple of 4."""
         return self.copy_elements(False, position, array, offset, count)
@@ -102,7 +104,8 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
 
     def cast(self, format: Any, position: int = 0, count: int | None = None) -> ElementView:
         """The bytes from `position` on as a sequence of numbers of `format` (one of struct's "?bBhHiIlLqQnNfd", "u" for
-        UTF-16 units, or a ctypes or NumPy type of such a number): index, slice, iterate, assign; no copy is made."""
+        UTF-16 units, "i4" or "<f8" as NumPy spells it, or a ctypes or NumPy type of such a number): index, slice,
+        iterate, assign; no copy is made."""
         return elements.elements_of(self, _number(format), position, count)
 
     def gather(self, offsets: Any, type: Any, out: Any = None) -> Any:
@@ -148,10 +151,13 @@ def _refuse_negative(position: int) -> None:
 
 def _number(format_: Any) -> str:
     if isinstance(format_, str):
-        return format_
+        return struct_format(format_)
     kind = value_type(format_)
     if kind.format is None:
-        raise ValueError(f"{format_!r} is not one number of this machine: cast takes those only")
+        raise ValueError(
+            f"{format_!r} is not one number of this machine: cast takes those only; read, gather and "
+            "numpy.frombuffer(view) others too"
+        )
     return kind.format
 
 

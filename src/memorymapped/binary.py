@@ -48,6 +48,11 @@ class _OnStream:
         self._encoding = codecs.lookup(encoding).name
         self._leave_open = leave_open
 
+    @property
+    def base_stream(self) -> Any:
+        """The stream (.NET's BaseStream)."""
+        return self.stream
+
     def close(self) -> None:
         """Flushes, and closes the stream unless it was to be left open."""
         if not self.stream.closed:
@@ -296,6 +301,15 @@ class BinaryReader(_OnStream):
     def read_char(self) -> str:
         """One character in the reader's encoding; EOFError at the end of the stream, also in the midst of one."""
         return self._characters(1, whole=False) or self._end()
+
+    def peek_char(self) -> str:
+        """The character that read_char would give, "" at the end. The stream stays where it is; it must be able to
+        seek."""
+        position = self.stream.tell()
+        try:
+            return self._characters(1, whole=False)
+        finally:
+            self.stream.seek(position)
 
     def read_chars(self, count: int) -> str:
         """At most `count` characters; fewer at the end of the stream."""

@@ -159,6 +159,11 @@ class MemoryMappedFileSecurity:
         rule = _checked(rule)
         self._rules = [known for known in self._rules if known != rule]
 
+    @property
+    def rules(self) -> tuple[AccessRule, ...]:
+        """The rules, in the order in which they were added."""
+        return tuple(self._rules)
+
     def get_access_rules(self) -> list[AccessRule]:
         """The rules, in the order in which they were added."""
         return list(self._rules)

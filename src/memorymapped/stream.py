@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import io
+from operator import index
 
 from ._native.cursor import Cursor
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
-from .errors import OutOfRangeError, shown
+from .errors import OutOfRangeError, ValueOutOfRangeError, shown
 from .viewing import Viewing
 
 if TYPE_CHECKING:
@@ -56,6 +57,23 @@ class MemoryMappedViewStream(Viewing, Cursor):
         """False. ClosedError after close."""
         self.tell()
         return False
+
+    @property
+    def can_seek(self) -> bool:
+        """True while open (.NET's CanSeek)."""
+        return not self.closed
+
+    def read_byte(self) -> int:
+        """The byte at the position, which moves on; -1 at the end (.NET's ReadByte)."""
+        byte = self.read(1)
+        return byte[0] if byte else -1
+
+    def write_byte(self, value: int) -> None:
+        """Writes one byte, 0 to 255 (.NET's WriteByte). Raises ValueOutOfRangeError, and what write raises."""
+        value = index(value)
+        if not 0 <= value <= 255:
+            raise ValueOutOfRangeError(f"{shown(value)} does not fit in byte (0 to 255)")
+        self.write(bytes((value,)))
 
     @property
     def length(self) -> int:

@@ -5,7 +5,7 @@ A value type says how many bytes a value has and turns bytes into a value and ba
 imported here:
 
 - a `struct` format (a str or a `struct.Struct`): one value is itself, several are a tuple. Native sizes and alignment
-  unless the format says otherwise, as in the struct module;
+  unless the format says otherwise, as in the struct module; one number may be spelled as in NumPy ("i4", "<f8");
 - a ctypes structure, union or array (an instance that owns its bytes), or simple type (its Python value, as ctypes
   itself returns the fields of a structure), with no pointer in it: an address means nothing in another process;
 - a NumPy dtype or scalar type: a NumPy scalar, for structured types a record that owns its bytes.
@@ -34,6 +34,7 @@ __all__ = [
     "check_elements",
     "refuse_references",
     "refuse_references_of_numpy",
+    "struct_format",
     "value_type",
     "value_type_of",
 ]
@@ -92,9 +93,27 @@ def value_type_of(value: Any) -> ValueType:
     )
 
 
+def struct_format(type_: str) -> str:
+    """struct's format for a number as NumPy spells it ("i4", "<f8"), which is none of struct's; others as they are."""
+    order, code = ("=", type_) if type_[:1] not in "<>=|" else (type_[:1].replace("|", "="), type_[1:])
+    return order + _SPELLED[code] if code in _SPELLED else type_
+
+
+_SPELLED = {
+    "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q", "u1": "B", "u2": "H", "u4": "I", "u8": "Q",
+    "f2": "e", "f4": "f", "f8": "d",
+}  # fmt: skip
+
+
 def _find(type_: Any) -> ValueType:
     if isinstance(type_, str):
-        return _of_struct(struct.Struct(type_))
+        try:
+            return _of_struct(struct.Struct(struct_format(type_)))
+        except struct.error as error:
+            raise struct.error(
+                f"{type_!r:.100} is no format of the struct module ({error}), nor a number as NumPy spells it, such as "
+                "'i4' or '<f8'. Other types of NumPy are given as numpy.dtype(...)"
+            ) from error
     if isinstance(type_, struct.Struct):
         return _of_struct(type_)
     if isinstance(type_, type) and _is_ctypes(type_):

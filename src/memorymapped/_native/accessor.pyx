@@ -6,7 +6,7 @@
 from memorymapped.errors import OutOfRangeError, ValueOutOfRangeError, shown
 
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_IsContiguous, PyBuffer_Release,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
@@ -263,7 +263,8 @@ cdef class Accessor(View):
         cdef Py_ssize_t size, step, length, fits
         cdef Py_buffer buffer
         cdef char *own
-        take_buffer(array, &buffer, PyBUF_ND | (0 if writing else PyBUF_WRITABLE))
+        cdef bytes apart = None
+        take_buffer(array, &buffer, PyBUF_STRIDES | (0 if writing else PyBUF_WRITABLE))
         try:
             if first < 0:
                 raise OutOfRangeError(f"offset must not be negative, got {first}")
@@ -291,12 +292,21 @@ cdef class Accessor(View):
                                      f"which has {self.size} bytes; nothing was written")
                 wanted = fits
             own = <char *>buffer.buf + first * size
+            if not PyBuffer_IsContiguous(&buffer, c"C"):
+                apart = PyBytes_FromStringAndSize(NULL, wanted * size)
+                own = PyBytes_AS_STRING(apart)
+                if writing:
+                    transfer_elements(&buffer, first, wanted, own, False)
+                    if self.writable < 0:  # a signal handler or another thread has closed it meanwhile
+                        self.refuse(at, size, True)
             if step != size:
                 self.copy_strided(writing, at, step, size, wanted, own)
             elif writing:
                 self.copy_in(at, own, wanted * size)
             else:
                 self.copy_out(at, own, wanted * size)
+            if apart is not None and not writing:
+                transfer_elements(&buffer, first, wanted, own, True)
             return wanted
         finally:
             PyBuffer_Release(&buffer)

@@ -81,6 +81,46 @@ static inline void mmf_copy_strided(char *to, ptrdiff_t to_step, const char *fro
     }
 }
 
+/* `count` elements of a buffer with any strides, from element `first` on (the last index runs fastest), to a block
+ * without gaps, or with `back` from it. */
+static inline void mmf_copy_elements(const Py_buffer *buffer, Py_ssize_t first, size_t count, char *block, int back)
+{
+    const Py_ssize_t *shape = buffer->shape, *strides = buffer->strides;
+    size_t size = (size_t)buffer->itemsize;
+    int inner = buffer->ndim - 1;
+    Py_ssize_t index[PyBUF_MAX_NDIM];
+    char *at = (char *)buffer->buf;
+    if (!count)
+        return;
+    for (int i = inner; i >= 0; first /= shape[i--]) {
+        index[i] = first % shape[i];
+        at += index[i] * strides[i];
+    }
+    for (;;) {
+        size_t run = (size_t)(shape[inner] - index[inner]);
+        if (run > count)
+            run = count;
+        if (back)
+            mmf_copy_strided(at, strides[inner], block, (Py_ssize_t)size, size, run);
+        else
+            mmf_copy_strided(block, (Py_ssize_t)size, at, strides[inner], size, run);
+        block += run * size;
+        count -= run;
+        if (!count)
+            return;
+        /* The row is at its end: on to the next, in the dimension that has one. */
+        at -= index[inner] * strides[inner];
+        index[inner] = 0;
+        for (int i = inner - 1; i >= 0; i--) {
+            at += strides[i];
+            if (++index[i] < shape[i])
+                break;
+            at -= shape[i] * strides[i];
+            index[i] = 0;
+        }
+    }
+}
+
 /* The last place in a block where `size` (at least 1) other bytes are, or NULL. */
 static inline const char *mmf_find_last(const char *block, size_t length, const char *bytes, size_t size)
 {

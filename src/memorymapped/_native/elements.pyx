@@ -66,7 +66,7 @@ cdef class ElementView:
     """The elements of a view: index, slice (no copy), iterate, assign; a typed buffer for NumPy and memoryview.
 
     Made by `MemoryMappedViewAccessor.cast`. Lives as its view does: after the view's close every use raises
-    ClosedError, while arrays made from it keep their memory."""
+    ClosedError, while arrays made from it keep their memory. It holds no buffer, so there is nothing to release."""
     cdef View view
     cdef Py_ssize_t first        # byte position of element 0
     cdef Py_ssize_t length       # elements
@@ -97,6 +97,11 @@ cdef class ElementView:
     def itemsize(self):
         """Bytes of an element."""
         return self.size
+
+    @property
+    def shape(self):
+        """A tuple of one number, that of elements."""
+        return (self.length,)
 
     @property
     def nbytes(self):
@@ -367,7 +372,8 @@ def elements_of(View view not None, str format not None, position, count):
     """`count` elements (None: as many as fit) of `format` from byte `position` on."""
     cdef tuple kind_and_size = element(format)
     if kind_and_size is None:
-        raise ValueError(f"{format!r} is not the format of one number: one of ?bBhHiIlLqQnNfdu, with @, = or < before it")
+        raise ValueError(f"{format!r} is not the format of one number: one of ?bBhHiIlLqQnNfdu, with @, = or < before it, "
+                         "little endian as this machine. Others are read by read and gather, or numpy.frombuffer(view)")
     cdef Py_ssize_t at = mmf_position(position)
     cdef Py_ssize_t wanted = -1 if count is None else mmf_position(count)
     if count is not None and wanted < 0:

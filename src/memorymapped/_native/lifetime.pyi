@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: MIT
 from collections.abc import Callable
-from threading import RLock
 from typing import Protocol, TypeVar, TypeVarTuple, final
 
 _Result = TypeVar("_Result")
@@ -22,6 +21,11 @@ class Directory:
     @property
     def fd(self) -> int: ...
     def __new__(cls, fd: int) -> Directory: ...
+
+@final
+class ProcessLock:
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
 
 @final
 class Duplicate:
@@ -61,7 +65,7 @@ class Held:
     def close(self, backing: _HasDescriptors | None = None, /) -> None: ...
     def duplicate(self) -> Duplicate: ...
 
-process_lock: RLock
+process_lock: ProcessLock
 
 def locked(function: Callable[[*_Arguments], _Result], /, *arguments: *_Arguments) -> _Result: ...
 def all_held() -> list[Held]: ...

@@ -48,8 +48,6 @@ An inheritable object's description is shared, meant to hold for a child that we
 mapped through another description (`mapping_fd`), its close works on a fresh one, and the shared one is closed without
 unlocking.
 """
-from _thread import RLock
-
 from memorymapped.errors import ForeignObjectError
 
 cimport cython
@@ -68,6 +66,7 @@ cdef extern from *:
     #include <sys/stat.h>
     #include <time.h>
     #include <unistd.h>
+    #include <pythread.h>
 
     #define MMF_HOLD ((off_t)1 << 62)
     #define MMF_GATE (MMF_HOLD + 1)
@@ -107,6 +106,12 @@ cdef extern from *:
         return open(path, flags);
     }
     """
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    int PyThread_acquire_lock_timed(PyThread_type_lock lock, long long microseconds, int interruptible) nogil
+    void PyThread_release_lock(PyThread_type_lock lock)
+    unsigned long PyThread_get_thread_ident()
+    int PY_LOCK_ACQUIRED, PY_LOCK_INTR
     ctypedef long long off_t
     struct stat_t "stat":
         unsigned long long st_dev
@@ -158,10 +163,59 @@ cdef enum:
 
 cdef double CLOSE_LIMIT = 2.0
 
-# Held around every create, open and close, and by fork. Recursive, for what runs in the midst of it: a signal handler,
-# or a collected object that closes a map.
-process_lock = RLock()
-cdef object lock = process_lock
+
+@cython.final
+cdef class ProcessLock:
+    """Recursive, for what runs in the midst of it: a signal handler, or a collected object that closes a map. Unlike
+    threading's it can be waited for without handling signals, where nobody could be told what a handler raises."""
+    cdef PyThread_type_lock lock
+    cdef unsigned long owner
+    cdef int depth
+
+    def __cinit__(self):
+        self.lock = PyThread_allocate_lock()
+        if self.lock == NULL:
+            raise MemoryError
+
+    cdef bint take(self, double limit=1e6, bint interruptible=True) except -1:
+        """False after `limit` seconds."""
+        cdef unsigned long me = PyThread_get_thread_ident()
+        cdef double deadline
+        cdef long long microseconds
+        cdef int got
+        if self.depth and self.owner == me:
+            self.depth += 1
+            return True
+        got = PyThread_acquire_lock_timed(self.lock, 0, 0)
+        if got != PY_LOCK_ACQUIRED:
+            deadline = mmf_monotonic() + limit
+            while got != PY_LOCK_ACQUIRED:
+                microseconds = <long long>((deadline - mmf_monotonic()) * 1e6)
+                if microseconds < 0:
+                    return False
+                with nogil:
+                    got = PyThread_acquire_lock_timed(self.lock, microseconds, interruptible)
+                if got == PY_LOCK_INTR:
+                    PyErr_CheckSignals()
+        self.owner = me
+        self.depth = 1
+        return True
+
+    cdef void give(self) noexcept:
+        self.depth -= 1
+        if self.depth == 0:
+            PyThread_release_lock(self.lock)
+
+    def __enter__(self):
+        self.take()
+
+    def __exit__(self, *exception):
+        self.give()
+
+
+# Held around every create, open and close, and by fork.
+cdef ProcessLock lock = ProcessLock()
+process_lock = lock
 
 # What the steps return beside a file descriptor.
 cdef enum:
@@ -446,24 +500,13 @@ def all_held():
     return [<Held><void *><uintptr_t>address for address in addresses]
 
 
-cdef bint take_lock(double limit) except -1:
-    """The process lock, without handling signals meanwhile; False after `limit` seconds."""
-    cdef double deadline = mmf_monotonic() + limit
-    while not lock.acquire(False):
-        if mmf_monotonic() > deadline:
-            return False
-        with nogil:
-            mmf_pause(0.0002)
-    return True
-
-
 def locked(function, *arguments):
     """Calls it under the process lock, which no exception at whatever line keeps locked (`with` has a moment for it)."""
-    lock.acquire()
+    lock.take()
     try:
         return function(*arguments)
     finally:
-        lock.release()
+        lock.give()
 
 
 @cython.final
@@ -491,11 +534,11 @@ cdef class Held:
         addresses.discard(<uintptr_t><void *>self)
         if self.fd < 0:
             return
-        if take_lock(CLOSE_LIMIT):
+        if lock.take(CLOSE_LIMIT, False):
             try:
                 self.end(False)
             finally:
-                lock.release()
+                lock.give()
         else:  # a stale file, which the next look removes
             give_up(self.fd, 0)
 
@@ -511,13 +554,13 @@ cdef class Held:
     def close(self, backing=None):
         """Close, steps 1 to 4. Does nothing the second time. `backing`: what has `fd` and `view_fd` of this; both are -1
         as soon as this is closed, with no signal handler in between."""
-        lock.acquire()
+        lock.take()
         try:
             if backing is not None:
                 backing.fd = backing.view_fd = -1
             self.end(True)
         finally:
-            lock.release()
+            lock.give()
 
     cdef int end(self, bint interruptible) except -1:
         """Close, under the process lock."""
@@ -600,11 +643,11 @@ cdef class Held:
     def duplicate(self):
         """A descriptor with a description and HOLD of its own, to be sent to another process."""
         cdef Duplicate duplicate = Duplicate.__new__(Duplicate)
-        lock.acquire()
+        lock.take()
         try:
             duplicate.fd = self.again()
         finally:
-            lock.release()
+            lock.give()
         if duplicate.fd < 0:
             raise failed(self.name, "opening it for another process")
         return duplicate
@@ -645,7 +688,7 @@ cdef void call(object hook) noexcept:
 def before_fork():
     global forks, forker, limit
     cdef Held held
-    take_lock(1e9)
+    lock.take(1e6, False)  # signals are handled when the fork is done
     forks += 1
     forker = getpid()
     for hook in hooks:
@@ -692,7 +735,7 @@ cdef int after_fork(int which) except -1:
     finally:
         limit = None
         forks -= 1
-        lock.release()
+        lock.give()
     return 0
 
 

@@ -18,6 +18,7 @@ cdef extern from "copy.h" nogil:
     void mmf_copy(char *to, const char *source, size_t size)
     void mmf_expect_large(char *memory, size_t size)
     void mmf_copy_strided(char *to, Py_ssize_t to_step, const char *source, Py_ssize_t from_step, size_t size, size_t count)
+    void mmf_copy_elements(const Py_buffer *buffer, Py_ssize_t first, size_t count, char *block, bint back)
     const char *mmf_find_last(const char *block, size_t length, const char *bytes, size_t size)
     Py_ssize_t mmf_outside(const int64_t *offsets, Py_ssize_t count, int64_t last)
     Py_ssize_t mmf_gather(char *own, const char *base, const int64_t *offsets, Py_ssize_t count, Py_ssize_t size,
@@ -55,6 +56,7 @@ cdef class Mapping:
 
 cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1
 cdef int let_others_run() except -1
+cdef int transfer_elements(Py_buffer *buffer, Py_ssize_t first, Py_ssize_t count, char *block, bint back) except -1
 cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1
 cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page)
 

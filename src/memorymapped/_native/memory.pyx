@@ -202,6 +202,18 @@ cdef int transfer_strided(char *to, Py_ssize_t to_step, const char *source, Py_s
     return 0
 
 
+cdef int transfer_elements(Py_buffer *buffer, Py_ssize_t first, Py_ssize_t count, char *block, bint back) except -1:
+    """Elements of a buffer that has gaps, or another order than C's, to a block without, or with `back` from it."""
+    cdef Py_ssize_t piece, done = 0
+    while done < count:
+        piece = min(count - done, max(STRIDED_PIECE // buffer.itemsize, 1))
+        with nogil:
+            mmf_copy_elements(buffer, first + done, piece, block + done * buffer.itemsize, back)
+        done += piece
+        PyErr_CheckSignals()
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------- views
 
 

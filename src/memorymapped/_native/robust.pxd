@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: MIT
-cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 from memorymapped._native.memory cimport Mapping, mmf_region
 
@@ -41,26 +40,17 @@ cdef class RobustMutex:
     cdef readonly unsigned long long abandonments
     cdef object __weakref__
 
-    @cython.final
     cdef bint is_owned_by_us(self)
     cdef int take(self, double timeout) except -1
     cdef int give(self, bint abandoned) except -1
     cdef int obtain(self, double timeout) except -1
     cdef int let_go(self, bint abandoned) except -1
-    @cython.final
     cdef int look(self) except -1
-    @cython.final
     cdef int check_limit(self) except -1
     cdef int wait(self, mmf_lock *lock, double timeout) except -1
-    @cython.final
-    cdef int taken(self, int rc) except -1
-    @cython.final
     cdef void owned_through(self, mmf_lock *lock) noexcept
-    @cython.final
     cdef int check_before_unlock(self, mmf_lock *lock) except -1
-    @cython.final
     cdef void owned_no_more(self) noexcept
-    @cython.final
     cdef int refuse_state(self) except -1
 
 

@@ -18,8 +18,8 @@ of a process for one mutex share it. The memory's layout, and who writes what wh
 - Waits are the C library's, in slices: on the main thread so that Ctrl-C is noticed, on all for a word that names an
   owner who does not exist.
 
-Locks that are made of more than one such mutex (fair.pyx, readers.pyx) derive from it: they say how they are obtained
-and let go; recursion, and what an owner is, stays as it is here.
+Locks that are made of more than one such mutex (fair.pyx, readers.pyx) derive from it: they say how they are obtained and
+let go; recursion, and what an owner is, stays as it is here.
 """
 from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError
 from memorymapped.timeouts import seconds
@@ -27,7 +27,7 @@ from memorymapped.timeouts import seconds
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EBADMSG, EBUSY, EFAULT, ETIMEDOUT
+from libc.errno cimport EALREADY, EBADMSG, EBUSY, EFAULT, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_region, new_mapping
 
@@ -70,6 +70,8 @@ cdef extern from "robust.h" nogil:
     int mmf_consistent(mmf_lock *lock)
 
 cdef extern from "threads.h" nogil:
+    int mmf_names_us(const mmf_lock *lock)
+    int mmf_is_ours_once(const mmf_lock *lock)
     int mmf_own_locks
     uint32_t mmf_process
     uint64_t mmf_thread()
@@ -110,6 +112,77 @@ cdef void count_locks(int more) noexcept nogil:
     mmf_count_lock(more)
 
 
+# What a free mutex costs is what these cost, so they are functions that the compiler can put in their place. The methods
+# of the same names are for the classes of other modules.
+
+cdef inline int look(RobustMutex self) except -1:
+    if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
+        self.refuse_state()
+    if mmf_names_us(self.lock):
+        # The C library would only count. Not kept as damage: a thread of the same number may let it go.
+        raise DamagedObjectError(EBADMSG, "the mutex is damaged: it says that this thread owns it, which does not (or "
+                                 "that one of the same number in another pid namespace does, which the format of this "
+                                 "mutex cannot serve)")
+    if mmf_own_locks >= MMF_MOST:
+        self.check_limit()
+    return 0
+
+
+cdef inline int taken(RobustMutex self, int rc) except -1:
+    """The pthread mutex is ours: looks at it, and records it."""
+    cdef mmf_lock *lock = self.lock
+    if rc == EOWNERDEAD:
+        mmf_consistent(lock)
+    if mmf_marked(self.region) or not mmf_is_kind(lock) or not mmf_is_ours_once(lock):
+        # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
+        self.damage = "it changed while it was taken"
+        self.owner = mmf_thread()
+        self.process = mmf_process
+        self.refuse_state()
+    if rc == EOWNERDEAD or mmf_was_abandoned(lock):
+        rc = ABANDONED
+        self.previous = lock.process
+        self.abandonments += 1
+    else:
+        rc = TAKEN
+    mmf_record(lock, mmf_process, 0)
+    owned_through(self, lock)
+    return rc
+
+
+cdef inline void owned_through(RobustMutex self, mmf_lock *lock) noexcept:
+    self.before = MMF_INSIDE(lock).before
+    self.after = MMF_INSIDE(lock).after
+    self.owner = mmf_thread()
+    self.process = mmf_process
+    self.count = 1
+    if self.task is not None:
+        self.task = None
+    self.acquisitions += 1
+    mmf_count_lock(1)
+
+
+cdef inline int check_before_unlock(RobustMutex self, mmf_lock *lock) except -1:
+    cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
+    if mmf_marked(self.region) or not mmf_is_kind(lock) or not mmf_is_ours_once(lock):
+        self.damage = "somebody has written into its memory while it was owned"
+        self.count = 0
+        self.refuse_state()
+    if (inside.before != self.before or inside.after != self.after) and not mmf_in_list(lock):
+        self.damage = "somebody has written over its list pointers while it was owned"
+        self.count = 0
+        self.refuse_state()
+    return 0
+
+
+cdef inline void owned_no_more(RobustMutex self) noexcept:
+    self.count = 0
+    self.owner = 0
+    if self.task is not None:
+        self.task = None
+    mmf_count_lock(-1)
+
+
 cdef class RobustMutex:
     """One mutex in shared memory, as this process sees it."""
 
@@ -144,7 +217,6 @@ cdef class RobustMutex:
         """Whether a thread of this process owned it last, and has not given it back."""
         return self.is_owned_by_us()
 
-    @cython.final
     cdef bint is_owned_by_us(self):
         return self.owner != 0 and self.process == mmf_process  # not what was copied by a fork
 
@@ -209,77 +281,43 @@ cdef class RobustMutex:
     cdef int obtain(self, double timeout) except -1:
         """Takes what this thread does not own."""
         cdef int rc
-        self.look()
+        look(self)
         rc = mmf_trylock(self.lock)
         if rc == EBUSY and timeout != 0:
             self.waits += 1
             rc = self.wait(self.lock, timeout)
+            if rc == EALREADY:
+                return self.take(timeout)
         if rc == 0 or rc == EOWNERDEAD:
-            return self.taken(rc)
+            return taken(self, rc)
         if rc == EBUSY or rc == ETIMEDOUT:
             return BUSY
         self.damage = ("its last owner let it go without repairing it" if rc == ENOTRECOVERABLE
                        else f"the C library refuses it (error {rc})")
         self.refuse_state()
 
-    @cython.final
     cdef int look(self) except -1:
-        if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
-            self.refuse_state()
-        self.check_limit()
-        return 0
+        return look(self)
 
-    @cython.final
     cdef int check_limit(self) except -1:
         if mmf_own_locks >= MMF_MOST:
             raise RuntimeError(f"this thread owns {mmf_own_locks} mutexes already: the kernel looks through about as "
                                "many when a thread dies, and would leave the others locked for ever")
         return 0
 
-    @cython.final
     cdef int refuse_state(self) except -1:
         if mmf_marked(self.region):
             raise MemoryFaultError(EFAULT, "the memory of the mutex is gone: its file was truncated, or its disk failed")
         raise DamagedObjectError(EBADMSG, "the mutex is damaged: "
                                  + (self.damage or "somebody has written into its memory") + "; close all its handles")
 
-    @cython.final
-    cdef int taken(self, int rc) except -1:
-        """The pthread mutex is ours: looks at it, and records it."""
-        cdef mmf_lock *lock = self.lock
-        if rc == EOWNERDEAD:
-            mmf_consistent(lock)
-        if mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
-            # Not unlocked: nothing is known of what the unlock would write to. It is never unmapped either.
-            self.damage = "it changed while it was taken"
-            self.owner = mmf_thread()
-            self.process = mmf_process
-            self.refuse_state()
-        if rc == EOWNERDEAD or mmf_was_abandoned(lock):
-            rc = ABANDONED
-            self.previous = lock.process
-            self.abandonments += 1
-        else:
-            rc = TAKEN
-        mmf_record(lock, mmf_process, 0)
-        self.owned_through(lock)
-        return rc
-
-    @cython.final
     cdef void owned_through(self, mmf_lock *lock) noexcept:
         """From here on this thread owns it, while it has this mutex locked."""
-        self.before = MMF_INSIDE(lock).before
-        self.after = MMF_INSIDE(lock).after
-        self.owner = mmf_thread()
-        self.process = mmf_process
-        self.count = 1
-        self.task = None
-        self.acquisitions += 1
-        mmf_count_lock(1)
+        owned_through(self, lock)
 
     cdef int wait(self, mmf_lock *lock, double timeout) except -1:
         """Waits for one of the pthread mutexes, `timeout` seconds at most: 0, EOWNERDEAD, ETIMEDOUT or what else the C
-        library says."""
+        library says; EALREADY if a signal handler has taken it meanwhile, for this thread."""
         cdef Mapping mapping = self.mapping
         cdef bint main = mmf_is_main_thread()
         cdef double now = mmf_now()
@@ -302,6 +340,8 @@ cdef class RobustMutex:
             if rc != ETIMEDOUT:
                 break
             PyErr_CheckSignals()
+            if lock == self.lock and self.owner == mmf_thread() and self.count > 0:
+                return EALREADY
             if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
                 self.refuse_state()
             if mmf_now() >= next_look:
@@ -329,32 +369,18 @@ cdef class RobustMutex:
     cdef int let_go(self, bint abandoned) except -1:
         """Gives back what this thread owns once."""
         cdef mmf_lock *lock = self.lock
-        self.check_before_unlock(lock)
+        check_before_unlock(self, lock)
         mmf_record(lock, MMF_NOBODY, abandoned)
-        self.owned_no_more()
+        owned_no_more(self)
         mmf_unlock(lock)
         return 0
 
-    @cython.final
     cdef int check_before_unlock(self, mmf_lock *lock) except -1:
         """Is the mutex what it was when this thread got it, so that the C library may write through its pointers?"""
-        cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
-        if mmf_marked(self.region) or not mmf_is_kind(lock):
-            self.damage = "somebody has written into its memory while it was owned"
-            self.count = 0
-            self.refuse_state()
-        if (inside.before != self.before or inside.after != self.after) and not mmf_in_list(lock):
-            self.damage = "somebody has written over its list pointers while it was owned"
-            self.count = 0
-            self.refuse_state()
-        return 0
+        return check_before_unlock(self, lock)
 
-    @cython.final
     cdef void owned_no_more(self) noexcept:
-        self.count = 0
-        self.owner = 0
-        self.task = None
-        mmf_count_lock(-1)
+        owned_no_more(self)
 
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
@@ -420,7 +446,7 @@ cdef class MutexHandle:
         Raises AbandonedMutexError if the previous owner ended without releasing it: **the mutex is owned then**, and
         must be released; what it guards may be half done. ClosedError, DamagedObjectError, MemoryFaultError (the mutex
         is not owned); RuntimeError if a task of this thread's event loop owns it. KeyboardInterrupt ends the wait."""
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef int got = core.take(-1.0 if timeout is None else seconds(timeout))
         if self.core is not core and got:
             core.give(got == ABANDONED)
@@ -432,7 +458,7 @@ cdef class MutexHandle:
     def acquire(self, blocking=True, timeout=-1):
         """As `wait_one`, with the arguments of Python's locks: `timeout` in seconds, -1 for ever; not `blocking`: only
         looks. ValueError for a time-out without blocking."""
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef double limit = -1.0
         cdef int got
         if blocking is not True or timeout is not -1:
@@ -471,7 +497,7 @@ cdef class MutexHandle:
         core.give(False)
 
     def __enter__(self):
-        cdef RobustMutex core = self.opened()
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef int got = core.take(-1.0)
         if got == ABANDONED or self.core is not core:
             if self.core is not core:

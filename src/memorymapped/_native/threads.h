@@ -8,6 +8,8 @@
 #ifndef MEMORYMAPPED_THREADS_H
 #define MEMORYMAPPED_THREADS_H
 
+#include "robust.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/syscall.h>
@@ -17,6 +19,7 @@ static uint64_t mmf_threads;
 static uint32_t mmf_process;
 static __thread uint64_t mmf_own_thread __attribute__((tls_model("initial-exec")));
 static __thread int mmf_own_locks __attribute__((tls_model("initial-exec"))); /* that it holds now */
+static __thread uint32_t mmf_own_id __attribute__((tls_model("initial-exec"))); /* the kernel's number of it */
 
 static inline uint64_t mmf_thread(void)
 {
@@ -25,8 +28,16 @@ static inline uint64_t mmf_thread(void)
     return mmf_own_thread;
 }
 
+static inline uint32_t mmf_id(void)
+{
+    if (__builtin_expect(mmf_own_id == 0, 0))
+        mmf_own_id = (uint32_t)syscall(SYS_gettid);
+    return mmf_own_id;
+}
+
 static void mmf_forked(void)
 {
+    mmf_own_id = 0;
     mmf_process = (uint32_t)getpid();
     mmf_own_thread = 0; /* what the parent's thread owns is not the child's */
     mmf_own_locks = 0;
@@ -42,5 +53,18 @@ static int mmf_start(void)
 
 /* Whose turn it is to handle signals: Python's main thread is the process's first one. */
 static inline int mmf_is_main_thread(void) { return syscall(SYS_gettid) == getpid(); }
+
+/* Does the word name this thread? The C library would only count then, whether this thread has locked it or not. */
+static inline int mmf_names_us(const mmf_lock *lock)
+{
+    return (__atomic_load_n(&MMF_INSIDE((mmf_lock *)lock)->word, __ATOMIC_RELAXED) & 0x3FFFFFFFu) == mmf_id();
+}
+
+/* Will one unlock set it free? */
+static inline int mmf_is_ours_once(const mmf_lock *lock)
+{
+    const mmf_glibc_mutex *inside = MMF_INSIDE((mmf_lock *)lock);
+    return mmf_names_us(lock) && inside->owner == mmf_id() && inside->count == 1;
+}
 
 #endif

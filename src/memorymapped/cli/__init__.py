@@ -65,7 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
         end_output()
         return 1
     except Failure as failure:
-        _complain(f"mmf{'' if not given else ' ' + given[0]}: {failure}")
+        _complain(f"{_program(given)}: {failure}")
+        return 1
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # Commands tell their errors themselves: what comes here is that of the output, on a full disk say.
+        end_output()
+        _complain(f"{_program(given)}: the output cannot be written: {error.strerror}")
         return 1
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
@@ -97,6 +104,10 @@ def _run(given: list[str]) -> int:
     from .group import run
 
     return run(given)
+
+
+def _program(given: list[str]) -> str:
+    return " ".join(["mmf", *given[:1]])
 
 
 def _complain(text: str) -> None:

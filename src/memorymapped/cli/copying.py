@@ -8,7 +8,7 @@ there a moment with a second name, `.mmf-cp-...`, of the complete copy.
 
 A file system without O_TMPFILE (FUSE, NFS), and a system without /proc, get such a name from the beginning: then a
 SIGKILL may leave it, and never a half destination. Nothing is forced to the disk, as by other file copies: what a loss
-of power leaves is the file system's affair."""
+of power leaves is the file system's affair. Holes stay holes, but not in a mapped copy, which reserves its space."""
 
 from __future__ import annotations
 
@@ -292,25 +292,44 @@ def _changed(path: str, before: int, now: int) -> OSError:
 
 
 def _in_kernel(source: int, target: int, path: str, size: int, progress: Progress | None) -> str:
-    done = 0
+    done = end = 0  # all before `done` is copied; from there to `end` there are data
     for method, step in WAYS:
         try:
             while done < size:
-                count = step(source, target, min(PIECE, size - done), done)
-                if count == 0:
-                    break  # the end of the source; or a file system that means "cannot", and the next way tells
-                done += count
+                if done == end:
+                    done, end = _data(source, done, size)
+                else:
+                    count = step(source, target, min(PIECE, end - done), done)
+                    if count == 0:
+                        break  # the end of the source; or a file system that means "cannot", and the next way tells
+                    done += count
                 if progress is not None:
                     progress(done, size)
         except OSError as error:
             if step is _by_hand or error.errno not in CANNOT:
                 raise
         if done == size:
+            os.ftruncate(target, size)  # with the hole at the end
             return method
     length = os.fstat(source).st_size
     if length == size:  # files of /sys
         raise OSError(errno.ESTALE, f"ended after {done} of its {size} bytes", path)
     raise _changed(path, size, length)
+
+
+def _data(source: int, at: int, size: int) -> tuple[int, int]:
+    """From where to where the next data behind `at` lie: before them is a hole, which stays one. A file system that
+    cannot tell holes has data everywhere."""
+    try:
+        begin = os.lseek(source, at, os.SEEK_DATA)
+        end = os.lseek(source, begin, os.SEEK_HOLE)
+    except OSError as error:
+        if error.errno == errno.ENXIO:  # a hole to the end
+            return size, size
+        if error.errno not in CANNOT:
+            raise
+        return at, size
+    return min(begin, size), min(end, size)
 
 
 def _by_range(source: int, target: int, count: int, at: int) -> int:

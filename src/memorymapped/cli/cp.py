@@ -27,7 +27,8 @@ Examples:
   mmf cp --mapped --json big.dat copy.dat
 
 The copy gets its name when it is complete: whatever happens before, no half DST is ever seen, and nothing is left.
-It has the permission bits of SRC, without setuid and setgid. With --force an existing DST is replaced by a new file.
+It has the permission bits of SRC, without setuid and setgid, and its holes (not with --mapped).
+With --force an existing DST is replaced by a new file.
 """
 
 

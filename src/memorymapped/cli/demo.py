@@ -23,7 +23,7 @@ DEFAULT_MB = 256
 EPILOG = """\b
 Examples:
   mmf demo
-  mmf demo --file big.dat
+  mmf demo big.dat
   mmf demo --size 1000
 
 Exit code 0 says that all of it was seen, 1 that a step failed, and which. Nothing is left behind.
@@ -31,20 +31,25 @@ Exit code 0 says that all of it was seen, 1 that a step failed, and which. Nothi
 
 
 @click.command("demo", short_help="Shows what the library does.", epilog=EPILOG)
-@click.option("--file", type=click.Path(path_type=Path), help="Read this file at random places; it is not changed.")
+@click.argument("given", metavar="[FILE]", required=False, type=click.Path(path_type=Path))
+@click.option("--file", type=click.Path(path_type=Path), help="The same as FILE.")
 @click.option(
     "--size",
     type=click.IntRange(1, 1_000_000),
     metavar="MB",
-    help=f"Without --file: how large a file of random bytes to make in the temporary folder.  [default: {DEFAULT_MB}]",
+    help=f"Without FILE: how large a file of random bytes to make in the temporary folder.  [default: {DEFAULT_MB}]",
 )
-def command(file: Path | None, size: int | None) -> None:
-    """Starts real processes and shows, step by step, what they see: a map that two of them share, a large file read at
-    random places mapped and not mapped, a file truncated under a live map, a name whose holders are all killed, and a
-    mutex whose owner is killed while another process waits for it."""
+def command(given: Path | None, file: Path | None, size: int | None) -> None:
+    """Starts real processes and shows, step by step, what they see: a map that two of them share, a large file (FILE,
+    which is not changed, or one that is made) read at random places mapped and not mapped, a file truncated under a
+    live map, a name whose holders are all killed, and a mutex whose owner is killed while another process waits for
+    it."""
+    if given is not None and file is not None:
+        raise click.UsageError("FILE and --file are the same: give one of them")
+    file = given or file
     if file is not None:
         if size is not None:
-            raise click.UsageError("--size is for the file that is made when there is no --file: give one of them")
+            raise click.UsageError("--size is for the file that is made when there is no FILE: give one of them")
         _check(file)
     tell = Rich() if sys.stdout.isatty() else Plain()
     begin = time.perf_counter()

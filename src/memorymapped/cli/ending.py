@@ -53,7 +53,7 @@ def raising_at_signals() -> Iterator[None]:
 
 
 def end_output() -> None:
-    """Who read our output has gone: what is still in the buffer goes nowhere, instead of failing again at exit."""
+    """Nobody takes our output any more: what is still in the buffer goes nowhere, instead of failing again at exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)

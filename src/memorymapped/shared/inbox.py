@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The inbox of a single instance: where newcomers hand over their command lines.
 
-A small map of two numbers, two events and a mutex, all named. Whoever comes first makes them, the instance or a
+A small map of two numbers, two events and a fair mutex, all named. Whoever comes first makes them, the instance or a
 newcomer, and they end with their last user.
 
     offered   the number of the command line that is handed over now, 0: none
     accepted  the number of the last one that was taken
 
-Sender    1  lock `sending`: one at a time. (Its owner was killed: it is ours.) Reset both events.
+Sender    1  lock `sending`: one at a time, as they come. (Its owner was killed: it is ours.) Reset both events.
           2  put the command line into a map of its own, whose name has a random number. It lives as long as the sender.
           3  store the number as offered; set `posted`; wait for `taken` until the number is accepted.
           4  in any case: nothing is offered, drop the map, unlock.
@@ -38,7 +38,7 @@ from ..file import MemoryMappedFile
 from ..record import Record
 from ..security import AccessRule, MemoryMappedFileSecurity
 from ..sync.events import AutoResetEvent
-from ..sync.mutex import Mutex
+from ..sync.fair import FairMutex
 from ..system.names import Name, Scope
 from ..timeouts import FOREVER
 
@@ -103,7 +103,6 @@ class Inbox:
             if name.scope is Scope.GLOBAL
             else None
         )
-        self._sending = f"{name.scope.value}\\{name.text}.sending"
         with contextlib.ExitStack() as stack:
             numbers = stack.enter_context(MemoryMappedFile.create_or_open(self._name, SIZE, security=self._security))
             self._view = stack.enter_context(numbers.create_view_accessor(0, SIZE))
@@ -159,7 +158,7 @@ class Inbox:
         """Hands over an encoded command line: whether it was accepted within `limit` seconds (FOREVER). `check()`
         raises if the receiver has ended. TimeoutError if other newcomers take all the time."""
         deadline = float("inf") if limit == FOREVER else time.monotonic() + limit
-        with contextlib.closing(Mutex(name=self._sending)) as sending:
+        with contextlib.closing(FairMutex(name=f"{self._name}/sending")) as sending:
             self._wait_for_turn(sending, limit)
             try:
                 self._posted.reset()
@@ -174,15 +173,16 @@ class Inbox:
             finally:
                 sending.release_mutex()
 
-    def _wait_for_turn(self, sending: Mutex, limit: float) -> None:
+    def _wait_for_turn(self, sending: FairMutex, limit: float) -> None:
         try:
             if sending.wait_one(limit):
                 return
         except AbandonedMutexError:
             return  # a sender was killed: what it offered went with it
+        process = sending.statistics().owner_process
+        who = "other newcomers have" if process is None else f"process {process} has"
         raise TimeoutError(
-            errno.ETIMEDOUT,
-            f"process {sending.statistics().owner_process} has been handing over its own command line for {limit:g} s",
+            errno.ETIMEDOUT, f"{who} been handing over another command line for {limit:g} s: the queue has not moved"
         )
 
     def _hand_over(self, number: int, deadline: float, check: Callable[[], object]) -> bool:
