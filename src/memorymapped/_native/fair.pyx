@@ -8,9 +8,9 @@ who came last, 0 if the mutex is free; and nodes, one for each thread that owns 
 thread has locked, a state, and `before`, the node that it waits for. **Each waiter blocks on the L of the node before
 its own**, so the kernel's hand-over of robust mutexes wakes exactly the next one when an owner or a waiter dies.
 
-States: FREE (anybody's); WAITING; OWNED; LEFT (gave up waiting); RELEASED. A node's state says what its thread last did,
-and its L whether that thread lives. From the tail the `before` lead to the head of the queue, which is the first node
-that is OWNED or RELEASED.
+States: FREE (anybody's); WAITING; OWNED; LEFT (gave up waiting); RELEASED. A node's state says what its thread last
+did, and its L whether that thread lives. From the tail the `before` lead to the head of the queue, which is the first
+node that is OWNED or RELEASED.
 
 Acquire 1  lock G. (Its last owner died: go on. Every state below tolerates a death.) Take a FREE node whose L can be
            locked, or was a dead thread's. None: sweep, which frees the nodes that are not reached from the tail and
@@ -49,7 +49,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from memorymapped._native.memory cimport Mapping, mmf_marked, new_mapping
 from memorymapped._native.robust cimport (
-    ABANDONED, BUSY, TAKEN, RobustMutex, mmf_lock, this_process, this_thread)
+    ABANDONED, BUSY, TAKEN, RobustMutex, mmf_lock, need_robust_mutexes, this_process, this_thread)
 
 cdef extern from "<sys/mman.h>" nogil:
     int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_ANONYMOUS
@@ -176,8 +176,8 @@ cdef class FairCore(RobustMutex):
         waits = number and mmf_fair_at(fair, number).state == MMF_WAITING
         mmf_unlock(self.lock)
         if number == 0:
-            raise RuntimeError(f"all {MMF_FAIR_NODES} places of the fair mutex are taken: {self.queue_length} threads wait "
-                               "for it, and there is no room for one more")
+            raise RuntimeError(f"all {MMF_FAIR_NODES} places of the fair mutex are taken: {self.queue_length} threads "
+                               "wait for it, and there is no room for one more")
         self.hint = number - 1
         if waits:
             got = self.queue(number, until)
@@ -233,8 +233,8 @@ cdef class FairCore(RobustMutex):
                     self.refuse_node(before)
                 holds = before
                 if MMF_INSIDE(lock).count != 1:
-                    raise RuntimeError("a signal handler waits for a fair mutex, for which the thread that it interrupted "
-                                       "waits already: that would never end")
+                    raise RuntimeError("a signal handler waits for a fair mutex, for which the thread that it "
+                                       "interrupted waits already: that would never end")
                 process = mmf_fair_at(fair, before).process
                 if not self.pass_gate(until if until <= 0 else max(until - mmf_now(), 0)):
                     self.cancel(number, holds)
@@ -294,6 +294,7 @@ cdef class FairCore(RobustMutex):
 
 
 cdef FairCore new_core(Mapping mapping):
+    need_robust_mutexes()
     cdef FairCore self = FairCore.__new__(FairCore)
     self.mapping = mapping
     self.region = mapping.region

@@ -8,11 +8,13 @@ Each has a reference to the mapping, as a buffer has: the view and the map may b
 of each kind, and nothing has to be made before it is used:
 
 - a lock becomes one by the store of its kind word, whoever is first (`mmf_claim_zeros`);
-- an event is [word, mode + 1] and a semaphore [count, maximum], each followed by the number of waiters: the first two are
-  set by one compare-and-swap of 8 bytes from zero. Whoever comes second finds the mode or the maximum, and takes it;
+- an event is [word, mode + 1] and a semaphore [count, maximum], each followed by the number of waiters: the first two
+  are set by one compare-and-swap of 8 bytes from zero. Whoever comes second finds the mode or the maximum, and takes
+  it;
 - an atomic integer is an integer.
 
-A fault in the mapping (its file was truncated, its disk failed) ends all that is in it: every operation raises.
+A fault in the mapping (its file was truncated, its disk failed) ends all locks in it: every operation raises. Events,
+semaphores and numbers end if it is their own page that is lost.
 """
 import io
 
@@ -28,8 +30,8 @@ from memorymapped._native.futex cimport (
     Event, Semaphore, Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_word_load)
 from memorymapped._native.memory cimport (
     MMF_INT32, MMF_INT64, MMF_UINT32, MMF_UINT64, Mapping, View, mmf_marked, mmf_pack, mmf_position, mmf_region,
-    mmf_unpack)
-from memorymapped._native.robust cimport RobustMutex, mmf_lock, new_mutex
+    mmf_replaced, mmf_unpack)
+from memorymapped._native.robust cimport RobustMutex, mmf_lock, need_robust_mutexes, new_mutex
 
 cdef extern from "robust.h" nogil:
     int MMF_LOCK_SIZE
@@ -72,13 +74,13 @@ cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alig
     if at < 0 or at > view.size - size:
         view.refuse(at, size, True)
     if view.own_pages:
-        raise io.UnsupportedOperation(f"{view!r} is copy on write: what is written there nobody else sees, so nothing in it "
-                                      "can synchronize. Create the view for reading and writing")
+        raise io.UnsupportedOperation(f"{view!r} is copy on write: what is written there nobody else sees, so nothing "
+                                      "in it can synchronize. Create the view for reading and writing")
     # Safe: the bounds are checked, and no Python code has run since.
     address[0] = view.data + at
     if <uintptr_t>address[0] & (alignment - 1):
-        raise ValueError(f"position {at} of {view!r}, which begins at {view.offset}, is no multiple of {alignment} in the "
-                         "file: it must be")
+        raise ValueError(f"position {at} of {view!r}, which begins at {view.offset}, is no multiple of {alignment} in "
+                         "the file: it must be")
     return view.mapping
 
 
@@ -96,6 +98,7 @@ def key_of(View view not None, position):
 
 def lock_at(View view not None, position):
     """The mutex at `position`, and whether it was zeros before."""
+    need_robust_mutexes()
     cdef char *address
     cdef Mapping mapping = locate(view, position, MMF_LOCK_SIZE, _ALIGNMENT, &address)
     cdef mmf_lock *lock = <mmf_lock *>address
@@ -139,8 +142,8 @@ cdef object settle(Waitable self, View view, object position, uint32_t value, ui
     if mmf_marked(mapping.region):
         refuse_fault("the signal")
     if not least <= found <= most:
-        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not what they should be (there is a {found} where "
-                                 f"{least} to {most} is allowed): zeros make a new one")
+        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not what they should be (there is a {found} "
+                                 f"where {least} to {most} is allowed): zeros make a new one")
     self.place(mapping, address, address + 8)
     return found, bool(created)
 
@@ -204,7 +207,10 @@ cdef class Atomic:
         raise ClosedError(f"{self!r} is closed")
 
     cdef int check_fault(self) except -1:
-        refuse_fault(repr(self))
+        # After an access that found the mark.
+        if mmf_replaced(self.region, self.at, self.width):
+            refuse_fault(repr(self))
+        return 0
 
     cdef object boxed(self, unsigned long long value):
         return mmf_unpack(self.kind, <char *>&value)

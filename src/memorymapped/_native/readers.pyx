@@ -8,8 +8,8 @@ writer the gate and all slots. Whoever dies is told of by the kernel, mutex by m
 
 Reader  1  the gate is free: lock a free slot: it reads. (A writer that comes between the two needs that slot too, and
            waits for it; or it has it already, and then it is not free.)
-        2  lock the gate; lock a free slot; unlock the gate: it reads. So readers that come while a writer waits or writes
-           wait at the gate, as other writers do, and a writer that waits does not starve.
+        2  lock the gate; lock a free slot; unlock the gate: it reads. So readers that come while a writer waits or
+           writes wait at the gate, as other writers do, and a writer that waits does not starve.
         3  all slots taken: wait for one of them without the gate. Somebody has the gate by then: unlock it, 2.
         4  `writing` is not 0: the last writer died, or gave up, in the midst of its work: this reader is told. So is
            everybody, until a writer has been told, has repaired, and has given back.
@@ -22,8 +22,8 @@ Release (writer)  writing = 0 (not if it gives back as abandoned), unlock the sl
         Killed between: the word says that all is well, and the dead mutexes are taken as they are.
 Release (reader)  unlock the slot.
 
-A thread may take again what it has. It cannot write while it reads (two such readers would wait for each other for ever)
-nor read while it writes (which includes reading): RuntimeError.
+A thread may take again what it has. It cannot write while it reads (two such readers would wait for each other for
+ever) nor read while it writes (which includes reading): RuntimeError.
 """
 from memorymapped.errors import DamagedObjectError
 
@@ -34,7 +34,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from memorymapped._native.mapped cimport locate
 from memorymapped._native.memory cimport Mapping, View, mmf_marked
 from memorymapped._native.robust cimport (
-    ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, this_process, this_thread)
+    ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, need_robust_mutexes, this_process, this_thread)
 
 cdef extern from "readers.h" nogil:
     ctypedef struct mmf_glibc_mutex:
@@ -94,7 +94,7 @@ cdef class Places:
     cdef uint32_t process         # this process, unless the object was copied by a fork since
 
     def __dealloc__(self):
-        # Who is dropped while it reads does not read any more: if it is this thread. Another's slot stays, and its page.
+        # Who is dropped while this thread reads does not read any more. Another thread's slot stays, and its page.
         cdef int slot
         cdef mmf_lock *lock
         if self.process != this_process():
@@ -315,8 +315,8 @@ cdef class WritingSide(RobustMutex):
         cdef int held = -1  # slots; -1: not even the gate
         places.renew()
         if places.slot_of(this_thread()) >= 0:
-            raise RuntimeError("this thread reads, and cannot write before it has released that: two readers who want to "
-                               "write would wait for each other for ever")
+            raise RuntimeError("this thread reads, and cannot write before it has released that: two readers who want "
+                               "to write would wait for each other for ever")
         self.look()
         if timeout > 0:
             until = mmf_now() + timeout
@@ -384,8 +384,13 @@ cdef class WritingSide(RobustMutex):
         return 0
 
 
+cdef int refuse_bytes(object position) except -1:
+    raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no reader-writer lock: zeros make a free one")
+
+
 def readers_at(View view not None, position):
     """The reader-writer lock at `position`: its two sides, and whether it was zeros before."""
+    need_robust_mutexes()
     cdef char *address
     cdef Mapping mapping = locate(view, position, MMF_READERS_SIZE, 8, &address)
     cdef mmf_readers *readers = <mmf_readers *>address
@@ -396,13 +401,13 @@ def readers_at(View view not None, position):
         if address[i] != 0 and not mmf_is_kind(mmf_gate_lock(readers)):
             # Slots first, the gate last: where there is a slot, its maker may have died before the gate.
             if not mmf_is_kind(mmf_slot_lock(readers, 0)):
-                raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no reader-writer lock: zeros make a free one")
+                refuse_bytes(position)
             break
     for slot in range(MMF_SLOTS):
         if not mmf_claim_zeros(mmf_slot_lock(readers, slot)):
-            raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no reader-writer lock: zeros make a free one")
+            refuse_bytes(position)
     if not mmf_claim_zeros(mmf_gate_lock(readers)):
-        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no reader-writer lock: zeros make a free one")
+        refuse_bytes(position)
     cdef Places places = Places.__new__(Places)
     places.mapping = mapping
     places.readers = readers

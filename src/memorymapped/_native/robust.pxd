@@ -14,6 +14,7 @@ cdef enum:
     TAKEN = 1
     ABANDONED = 2
 
+cdef int need_robust_mutexes() except -1
 cdef uint64_t this_thread() noexcept nogil
 cdef uint32_t this_process() noexcept nogil
 cdef void count_locks(int more) noexcept nogil

@@ -93,6 +93,13 @@ works = bool(mmf_lock_works())
 """Whether this system's C library has mutexes of .NET's format."""
 
 
+cdef int need_robust_mutexes() except -1:
+    """For what is zeros, or a kind word, in shared memory, and a mutex by that."""
+    if not works:
+        raise NotImplementedError("this needs a C library whose robust mutexes are glibc's")
+    return 0
+
+
 cdef uint64_t this_thread() noexcept nogil:
     return mmf_thread()
 

@@ -16,7 +16,6 @@ import errno
 import os
 
 from ..._native import fair
-from ..._native.robust import works
 from ..._typing import TYPE_CHECKING
 from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
@@ -77,6 +76,7 @@ class NamedFairMutex:
         if _entries.get((self.device, self.inode)) is self:
             del _entries[self.device, self.inode]
         self.core.when_free = None
+        del self.core  # unmapped, also if somebody still refers to a closed handle
         release(self.held, self.place)
 
 
@@ -88,8 +88,6 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
 
     `initially_owned` counts only for one that is made. WaitHandleCannotBeOpenedError: the name stands for another kind;
     DamagedObjectError; and what `objects.acquire` raises."""
-    if not works:
-        raise NotImplementedError("fair mutexes need a C library whose robust mutexes are glibc's")
     made: list[FairCore] = []
 
     def prepare(fd: int) -> None:
