@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Mutex: what a thread, another thread, another process and a forked child rely on. (`dotnet/test_mutex.py`: C#
+"""Mutex: what a thread, another thread, another process and a forked child rely on. (`dotnet/test_shared_mutex.py`: C#
 programs; `test_mutex_crash.py`: kills; `test_mutex_hostile.py`: files that are none.)"""
 
 from __future__ import annotations
