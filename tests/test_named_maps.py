@@ -35,6 +35,7 @@ from memorymapped import MemoryMappedFileAccess as Access
 from memorymapped import MemoryMappedFileOptions as Options
 from memorymapped import MemoryMappedFileRights as Rights
 from memorymapped.system import sweep
+from memorymapped.system.linux import backing
 
 FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
 
@@ -504,6 +505,7 @@ def small(peer: MakePeer, other_root: Path) -> Peer:
         pytest.skip("needs root, to mount a small file system")
     process = peer(before=_SMALL_MEMORY, root=other_root)
     process("def free(): s = os.statvfs(os.environ['MEMORYMAPPED_ROOT']); return s.f_bavail * s.f_frsize")
+    process("disk_file = os.environ['MEMORYMAPPED_ROOT'] + '/file'")
     process("def files(): return sorted(f for _, _, n in os.walk(os.environ['MEMORYMAPPED_ROOT']) for f in n)")
     return process
 
@@ -563,6 +565,38 @@ def test_a_creation_that_finds_no_space_takes_what_the_dead_left(small: Peer) ->
     assert small.ask("(living.name_alive, m.name_alive)") == (True, True)
 
 
+def test_growth_that_finds_no_space_takes_what_the_dead_left(small: Peer) -> None:
+    small(_DEAD)
+    small("m = MemoryMappedFile.create_new('n', 1000)")
+    small("dead({'a': 2**17, 'b': 2**17, 'Global\\\\c': 2**17, 'e' * 300: 2**17})")
+    small("m.resize(2**19 + 2**18)")
+    assert small.ask("files()") == [".gate", "n.map"]
+    small("m.close(); f = MemoryMappedFile.create_from_file(disk_file, FileMode.CREATE_NEW, None, 1000)")
+    small("dead({'a': 2**17, 'b': 2**17, 'c': 2**17, 'd': 2**17})")
+    small("f.resize(2**19 + 2**18, reserve=True)")
+    small("f.close(); os.unlink(disk_file)")
+
+
+def test_unnamed_memory_takes_what_the_dead_left(monkeypatch: pytest.MonkeyPatch, peer: MakePeer) -> None:
+    """The machine's memory is full, as far as this process is told."""
+    victim = peer()
+    victim("m = MemoryMappedFile.create_new('dead', 1 << 20)")
+    victim.kill()
+    asked = 0
+
+    def grow(fd: int, size: int, *rest: bool) -> None:
+        nonlocal asked
+        asked += 1
+        if list(FOLDER.glob("dead.map")):
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        real(fd, size, *rest)
+
+    real = backing.grow
+    monkeypatch.setattr(backing, "grow", grow)
+    with MemoryMappedFile.create_new(None, 1000) as map_:
+        assert (asked, map_.capacity) == (2, 1000)
+
+
 def test_no_space_for_the_side_file_of_a_long_name_leaves_nothing(small: Peer) -> None:
     refusal = small.refusal("MemoryMappedFile.create_new('n' * (2**20 + 10), 1)")
     assert refusal.errno == errno.ENOSPC
@@ -579,23 +613,38 @@ def left_by_the_dead(peer: MakePeer, names: list[str]) -> None:
     victim.kill()
 
 
-def test_creations_of_other_names_give_back_what_the_dead_left(peer: MakePeer) -> None:
+@pytest.mark.parametrize("living_ones", [0, 1, 7, 300])
+@pytest.mark.parametrize("scope", ["", "Local\\", "Global\\"])
+def test_each_creation_looks_at_two_others_in_turn(peer: MakePeer, scope: str, living_ones: int) -> None:
+    def files(name: str) -> list[Path]:
+        return list(ROOT.rglob(f"{name}*"))
+
     living = peer()
-    living("maps = [MemoryMappedFile.create_new(f'living{i}', 10) for i in range(8)]")
-    victim = peer()
-    victim("maps = [MemoryMappedFile.create_new(f'dead{i}' + 'x' * 250 * (i % 2), 10) for i in range(12)]")
-    victim.kill()
-    assert len(list(FOLDER.glob("dead*.map"))) == 12
+    living(f"maps = [MemoryMappedFile.create_new({scope!r} + f'living{{i}}', 10) for i in range({living_ones})]")
     creator = peer()
-    for i in range(100):
-        creator(f"MemoryMappedFile.create_new('other{i}', 10).close()")
-        if not list(FOLDER.glob("dead*")):
-            break
-    assert list(FOLDER.glob("dead*")) == []
-    assert len(list(FOLDER.glob("living*.map"))) == 8
-    assert living.ask("[m.name_alive for m in maps]") == [True] * 8
-    for i in range(8):
-        assert not is_free(f"living{i}")
+    creator(f"MemoryMappedFile.create_new({scope!r} + 'other', 10).close()")
+    for _ in range(2):
+        victim = peer()
+        victim(f"names = [{scope!r} + f'dead{{i}}' + 'x' * 250 * (i % 2) for i in range(6)]")
+        victim("maps = [MemoryMappedFile.create_new(name, 10) for name in names]")
+        victim.kill()
+        assert len(files("dead")) == 6 + 3  # and what three of them are called
+        # In turn: the rest of one round, and all of the next one.
+        for _ in range((living_ones + 6) // 2 * 2 + 4):
+            creator(f"MemoryMappedFile.create_new({scope!r} + 'other', 10).close()")
+        assert files("dead") == []
+    assert len(files("living")) == living_ones
+    assert living.ask("all(m.name_alive for m in maps)")
+    for i in range(0, living_ones, 50):
+        assert not is_free(f"{scope}living{i}")
+
+
+def test_a_creation_takes_what_one_has_left_beside_it(peer: MakePeer) -> None:
+    victim = peer()
+    victim("m = MemoryMappedFile.create_new('dead', 1 << 20)")
+    victim.kill()
+    with MemoryMappedFile.create_new("n", 1):
+        assert [file.name for file in FOLDER.glob("*.map")] == ["n.map"]
 
 
 def test_a_sweep_takes_only_what_nobody_holds(peer: MakePeer) -> None:

@@ -72,7 +72,7 @@ def page_size_of(int fd):
     return sysconf(_SC_PAGESIZE)
 
 
-def is_memory(int fd):
+cpdef bint is_memory(int fd):
     """Whether what is in this file never reaches a disk."""
     cdef statfs_t status
     return fstatfs(fd, &status) == 0 and (status.f_type & 0xffffffff) in (TMPFS, HUGETLBFS)

@@ -51,7 +51,7 @@ unlocking.
 from memorymapped.errors import ForeignObjectError
 
 cimport cython
-from memorymapped._native.files cimport lengthen, limit_descriptors
+from memorymapped._native.files cimport is_memory, lengthen, limit_descriptors
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.stdint cimport uintptr_t
@@ -59,14 +59,17 @@ from libc.string cimport strerror
 
 cdef extern from *:
     """
+    #include <dirent.h>
     #include <fcntl.h>
     #include <stdio.h>
     #include <string.h>
     #include <sys/file.h>
     #include <sys/stat.h>
+    #include <sys/syscall.h>
     #include <time.h>
     #include <unistd.h>
     #include <pythread.h>
+    #include <stdint.h>
 
     #define MMF_HOLD ((off_t)1 << 62)
     #define MMF_GATE (MMF_HOLD + 1)
@@ -99,6 +102,20 @@ cdef extern from *:
         nanosleep(&pause, NULL);
     }
 
+    /* What getdents64(2) gives, in the form of the C library where it has no function of it. */
+    struct mmf_entry { uint64_t d_ino; int64_t d_off; unsigned short d_reclen; unsigned char d_type; char d_name[]; };
+
+    static int mmf_read_directory(int fd, void *buffer, size_t size)
+    {
+        return (int)syscall(SYS_getdents64, fd, buffer, size);
+    }
+
+    static int mmf_ends_with(const char *name, const char *end, size_t size)
+    {
+        size_t length = strlen(name);
+        return length > size && memcmp(name + length - size, end, size) == 0;
+    }
+
     static int mmf_open_again(int fd, int flags)
     {
         char path[40];
@@ -120,6 +137,14 @@ cdef extern from *:
         unsigned int st_nlink
         unsigned int st_uid
         long long st_size
+    struct dirent_t "mmf_entry":
+        unsigned short d_reclen
+        unsigned char d_type
+        const char *d_name
+    int DT_REG, DT_UNKNOWN, SEEK_SET
+    int mmf_read_directory(int fd, void *buffer, size_t size)
+    bint mmf_ends_with(const char *name, const char *end, size_t size)
+    off_t lseek(int fd, off_t offset, int whence)
     int fstat(int fd, stat_t *status)
     int fstatat(int directory, const char *name, stat_t *status, int flags)
     int fchmod(int fd, unsigned int mode)
@@ -136,7 +161,7 @@ cdef extern from *:
     int F_SETFD, F_DUPFD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_UN
     int dup3(int old, int new, int flags)
     int F_RDLCK, F_WRLCK, F_UNLCK
-    int O_RDONLY, O_RDWR, O_WRONLY, O_ACCMODE, O_CREAT, O_EXCL, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY
+    int O_DIRECTORY, O_RDONLY, O_RDWR, O_WRONLY, O_ACCMODE, O_CREAT, O_EXCL, O_CLOEXEC, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY
     int AT_SYMLINK_NOFOLLOW
     off_t MMF_HOLD, MMF_GATE
     int mmf_lock(int fd, int type, off_t first, off_t length)
@@ -231,12 +256,43 @@ cdef class Directory:
     """An open directory of named objects. Closed with its last user, so that a directory which was replaced can
     still be tidied by those who hold something in it."""
     cdef readonly int fd
+    cdef int list_fd         # the same one for `next_file`: where that is in it is nobody else's matter
+    cdef char entries[2048]  # read of it, and not looked at yet: from `at` to `end`
+    cdef int at
+    cdef int end
+    cdef bint in_memory
 
     def __cinit__(self, int fd):
         self.fd = fd
+        self.list_fd = -1
+        self.in_memory = is_memory(fd)
+
+    cdef bint has_one_file(self) noexcept:
+        """True if it certainly has no more than one. (The size of a folder in tmpfs is 20 bytes for each entry.)"""
+        cdef stat_t status
+        return self.in_memory and fstat(self.fd, &status) == 0 and status.st_size <= 60
+
+    cdef const char *next_file(self) noexcept:
+        """The name of the next file in turn; NULL once at the end, then it begins anew."""
+        cdef dirent_t *entry
+        if self.list_fd < 0:
+            self.list_fd = openat(self.fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        while True:
+            if self.at >= self.end:
+                self.at = 0
+                self.end = mmf_read_directory(self.list_fd, self.entries, sizeof(self.entries))
+                if self.end <= 0:
+                    lseek(self.list_fd, 0, SEEK_SET)
+                    return NULL
+            entry = <dirent_t *>(self.entries + self.at)
+            self.at += entry.d_reclen
+            if entry.d_type == DT_REG or entry.d_type == DT_UNKNOWN:
+                return entry.d_name
 
     def __dealloc__(self):
         close(self.fd)
+        if self.list_fd >= 0:
+            close(self.list_fd)
 
 
 @cython.final
@@ -769,7 +825,10 @@ def attempt(Directory directory not None, bytes name not None, bytes side, bytes
                 if fd == EXISTS:
                     return None
         if fd >= 0:
-            return adopt(held, directory, name, side, fd, flags, created, &status)
+            adopt(held, directory, name, side, fd, flags, created, &status)
+            if created:
+                look_around(directory, name)
+            return held
         if fd == GATE_TAKEN:
             return BUSY
     return BUSY
@@ -832,12 +891,56 @@ def remove_if_stale(Directory directory not None, bytes name not None, bytes sid
     cdef int fd = open_there(directory, name, O_RDWR)
     if fd < 0:
         return False
+    if mmf_is_held(fd) or mmf_lock(fd, F_WRLCK, MMF_GATE, 1):
+        close(fd)
+        return False
     try:
-        if mmf_is_held(fd) == 0 and mmf_lock(fd, F_WRLCK, MMF_GATE, 1) == 0:
-            if (fstat(fd, &status) == 0 and S_ISREG(status.st_mode) and status.st_nlink == 1
-                    and status.st_uid == owner and mmf_is_held(fd) == 0):
-                unlink(directory, name, side)
-                removed = True
+        if (fstat(fd, &status) == 0 and S_ISREG(status.st_mode) and status.st_nlink == 1
+                and status.st_uid == owner and mmf_is_held(fd) == 0):
+            unlink(directory, name, side)
+            removed = True
     finally:
         give_up(fd, 0)
     return removed
+
+
+cdef tuple kinds = ()
+cdef bytes side_suffix = b""
+
+
+def know(tuple suffixes not None, bytes side not None):
+    """How the names of objects' files end, and what is added to one for its side file."""
+    global kinds, side_suffix
+    kinds, side_suffix = suffixes, side
+
+
+cdef int look_around(Directory directory, bytes own) except -1:
+    """A look at two other objects of this user, each time at the next two in turn (at the last one alone): what nobody
+    holds is removed. Without an error: what was found there is not the caller's trouble."""
+    cdef const char *entry
+    cdef bytes name, kind
+    cdef int looked = 0
+    cdef bint begun_anew = False
+    if directory.has_one_file():
+        return 0
+    while looked < 2:
+        entry = directory.next_file()
+        if entry == NULL:
+            if looked or begun_anew:
+                return 0
+            begun_anew = True
+            continue
+        for kind in kinds:
+            if mmf_ends_with(entry, kind, len(kind)):
+                break
+        else:
+            continue
+        name = entry
+        if name == own:
+            continue
+        looked += 1
+        try:
+            remove_if_stale(directory, name, name + side_suffix if b"~" in name else None, geteuid())
+        except OSError:
+            pass
+    return 0

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """What synchronizes at a place inside a mapped view: locks, events, semaphores, atomic integers.
 

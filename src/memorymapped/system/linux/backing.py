@@ -10,9 +10,13 @@ import os
 from ..._native.files import available_memory, grow, identity, size_of
 from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
+from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
 
-__all__ = ["PAGE_SIZE", "Backing", "Descriptor", "out_of_space", "unnamed_memory"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["NO_SPACE", "PAGE_SIZE", "Backing", "Descriptor", "out_of_space", "take_space", "unnamed_memory"]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -67,7 +71,7 @@ class Backing:
         if self.fixed is not None:
             raise io.UnsupportedOperation(f"{self.path} is a device, which has no size that could grow: map it anew")
         try:
-            grow(self.fd, size, reserve)
+            take_space(grow, self.fd, size, reserve)
         except OSError as error:
             raise out_of_space(error, self.fd, size, self.path) from error
 
@@ -133,6 +137,21 @@ class Descriptor(Backing):
             os.set_inheritable(fd, True)
 
 
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
+
+
+def take_space(take: Callable[..., object], *arguments: object) -> None:
+    """Takes space. If there is too little, what nobody holds any more is removed, and it is tried once more."""
+    try:
+        take(*arguments)
+    except OSError as error:
+        from .objects import sweep  # which needs this module
+
+        if error.errno not in NO_SPACE or not sweep():
+            raise
+        take(*arguments)
+
+
 def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
     """The same error with the path, and with the space that there is, if space was what was missing."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EINVAL):
@@ -157,7 +176,7 @@ def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backin
     fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         try:
-            grow(fd, capacity, reserve, True)
+            take_space(grow, fd, capacity, reserve, True)
         except OSError as error:
             raise out_of_space(error, fd, capacity, None) from error
         import fcntl

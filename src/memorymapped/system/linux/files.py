@@ -20,7 +20,7 @@ from ...enums import MemoryMappedFileAccess as Access
 from ...errors import OutOfRangeError
 from ..names import Name
 from . import maps
-from .backing import Backing, Descriptor, out_of_space
+from .backing import Backing, Descriptor, out_of_space, take_space
 from .objects import leads_to, release
 from .places import Place
 
@@ -277,7 +277,7 @@ def _resize(backing: FileMap, fd: int, size: int, reserve: bool, truncate: bool)
         # First to the new size or more, where a limit or a full disk would refuse it with the contents still there.
         if reserve:
             try:
-                allocate(fd, size)
+                take_space(allocate, fd, size)
             except OSError as error:
                 raise out_of_space(error, fd, size, backing.path) from error
         backing.grow(size, reserve=False)

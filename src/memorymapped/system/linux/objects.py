@@ -10,7 +10,8 @@ A signal handler may raise at every line here. So what must not be left behind, 
 of Python code alone: a Held or a Flock gives it back when it is dropped, and what must be one step is one native call.
 
 Memory of the dead is given back: by every open or create of the same name (protocol A), by each creation, which looks
-at two other files in turn, and by a creation that finds no space, which looks at all of them and tries once more.
+at two other files in turn, and by whoever creates or grows a map and finds no space, who looks at all of them and tries
+once more.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
 from ..names import Name, Scope
 from . import directories, global_scope
-from .backing import out_of_space
+from .backing import NO_SPACE, out_of_space
 from .holders import describe
 from .places import KINDS, SIDE, Place, folder_is_dead, place_of
 
@@ -58,7 +59,7 @@ EITHER = OPEN | CREATE
 LIMIT = 60.0  # seconds to wait for another process that is creating or removing the same name
 CLOSE_LIMIT = 2.0  # seconds that a close waits for the global gate before it leaves a stale file behind
 _GLOBAL = Scope.GLOBAL
-_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM)
+_SPACE = (*NO_SPACE, errno.EFBIG)
 
 at_exit: list[Callable[[], None]] = []
 """What else is to be closed when the process ends."""
@@ -87,13 +88,11 @@ def acquire(
             held, place = locked(attempt, name, kind, how, flags, size, reserve, prepare)
             if type(held) is Held:
                 assert place is not None
-                if held.created:
-                    locked(_look_at_two, place)
                 return held, place
         except OSError as error:
             if error.errno not in _SPACE or not how & CREATE:
                 raise
-            if not swept and sweep():
+            if not swept and error.errno in NO_SPACE and sweep():
                 swept = True
                 continue
             place = place_of(name, kind, create=True)
@@ -173,22 +172,6 @@ def _release_global(held: Held, backing: Backing | None) -> None:
 
 
 # -- giving back what the dead left
-
-_to_look_at: list[tuple[Directory, bytes]] = []
-_creations = 0
-
-
-def _look_at_two(place: Place) -> None:
-    global _creations
-    _creations += 1
-    if not _to_look_at:
-        if _creations % 32 != 1:  # a folder that was read through is not read anew each time
-            return
-        _to_look_at.extend((place.directory, file) for file in _objects(place.directory))
-    for _ in range(min(2, len(_to_look_at))):
-        directory, file = _to_look_at.pop()
-        if file != place.file:
-            _remove_if_stale(directory, file, os.geteuid())
 
 
 def _objects(directory: Directory) -> list[bytes]:

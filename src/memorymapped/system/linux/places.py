@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 
+from ..._native.lifetime import know
 from ..._typing import TYPE_CHECKING
 from ..names import Name, Scope, decode, is_hash
 from . import directories
@@ -32,6 +33,7 @@ SEMAPHORE = ".semaphore"
 FAIR = ".fair"
 KINDS = (MAP, EVENT, SEMAPHORE, FAIR)  # the kind of an object is its file's suffix
 SIDE = ".name"  # behind the file's name: the true text of a long name
+know(tuple(kind.encode() for kind in KINDS), SIDE.encode())
 
 
 class Place:
