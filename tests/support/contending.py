@@ -56,17 +56,20 @@ class Ground:
         self.ticket = AtomicUInt32(self.view, 64)
 
     def check(self, told: bool) -> None:
-        if told:
-            self.told.fetch_add()
         one, two = self.first.load(), self.second.load()
         if one != two and not told:
             raise Wrong(f"nobody was told of a death: {one} and {two}")
 
+    def repair(self) -> None:
+        """As an owner who was told."""
+        self.told.fetch_add()
+        self.second.store(self.first.load())
+
     def write(self, told: bool, chance: random.Random) -> None:
         """As an owner."""
-        self.check(told)
         if told:
-            self.second.store(self.first.load())
+            self.repair()
+        self.check(False)
         self.first.fetch_add()
         for _ in range(chance.randrange(30)):
             pass
@@ -143,22 +146,21 @@ def be_waiter_or_notifier(ground: Ground, chance: random.Random) -> Callable[[],
     items = AtomicInt64(ground.view, 72)
 
     def turn() -> None:
-        told = taken(lock, None)
+        if taken(lock, None):
+            ground.repair()
         try:
             if waits:
                 while not items.load():
                     try:
                         condition.wait()
                     except AbandonedMutexError:
-                        told = True
+                        ground.repair()  # before it is released in the next wait
                 items.fetch_sub()
-                ground.write(bool(told), chance)
+                ground.write(False, chance)
             else:
                 if items.load() < 3:
                     items.fetch_add()
-                ground.check(bool(told))
-                if told:
-                    ground.second.store(ground.first.load())
+                ground.check(False)
                 condition.notify()
         finally:
             lock.release()
@@ -290,4 +292,6 @@ def contend(kind: str, seed: int, processes: int, seconds: float, every: float =
         keeper.close()
     os.close(heard)
     os.close(errors)
+    ground.view.close()
+    ground.map.close()
     return Result(list(collections.Counter(wrong)), ground.turns.load(), ground.told.load(), kills, all_killed)
