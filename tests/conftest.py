@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
-from root import ROOT
+from root import ROOT, objects
 from support.leftovers import alone, files_of, unique
 
 Started = subprocess.Popen[str]
@@ -36,11 +36,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _folders.close()
     shutil.rmtree(ROOT, ignore_errors=True)
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
-
-
-def objects() -> list[str]:
-    """The files of named objects that lie under this run's root."""
-    return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file() and path.name != ".gate")
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from conftest import Started, objects
+from root import objects
 
 import memorymapped
 from memorymapped import FileMode, HandleInheritability, MemoryMappedFile
@@ -213,7 +213,7 @@ def test_signals_at_random_moments_leave_no_hold_and_no_lock(operation: str, nam
     assert objects() == []
 
 
-def test_what_was_dropped_is_not_held_by_children_either(run: Callable[..., Started]) -> None:
+def test_what_was_dropped_is_not_held_by_children_either(run: Callable[..., subprocess.Popen[str]]) -> None:
     child = run(
         """
 import os
@@ -284,7 +284,9 @@ print("fine")
 
 
 @pytest.mark.parametrize("handler", ["raise KeyboardInterrupt", "maps.pop().close()", "maps.append(make())"])
-def test_a_signal_during_a_fork_leaves_no_lock_and_no_hold(run: Callable[..., Started], tag: str, handler: str) -> None:
+def test_a_signal_during_a_fork_leaves_no_lock_and_no_hold(
+    run: Callable[..., subprocess.Popen[str]], tag: str, handler: str
+) -> None:
     make = "count = iter(range(10**6))\ndef make(): return MemoryMappedFile.create_new(f'more{next(count)}', 16)\n"
     code = _FORKS.replace("HANDLER", handler).replace("def handler", make + "def handler")
     child = run(code, tag, stderr=subprocess.PIPE)
@@ -341,5 +343,5 @@ assert is_free("second") and is_free("made")
 """
 
 
-def test_maps_made_and_closed_by_other_hooks_of_a_fork(run: Callable[..., Started]) -> None:
+def test_maps_made_and_closed_by_other_hooks_of_a_fork(run: Callable[..., subprocess.Popen[str]]) -> None:
     assert run(_HOOK).wait(20) == 0

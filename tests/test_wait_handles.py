@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import objects
 from peers import NOBODY, Peer, needs_root, peers
 from programs import finished, state, until
-from root import SHM
+from root import SHM, objects
 from support.actors import PRELUDE, Actor
 from support.waits import (
     AT_ONCE,

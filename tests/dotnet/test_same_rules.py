@@ -72,14 +72,6 @@ CHOICES = (
         "from_stream", ".*stream (Write|Read), .*", "from_stream .*", "=", "!UnauthorizedAccess", WINDOWS, ends=True
     ),
     Listed("from_stream", ".*stream Read, .*", "from_stream .*", "!NotSupported", "!UnauthorizedAccess", WINDOWS),
-    Listed(
-        "from_stream",
-        ".*stream Read, CopyOnWrite, .*",
-        "from_stream .*",
-        "!NotSupported",
-        "!IO",
-        "a file that is open for reading cannot grow, as on Windows",
-    ),
     Listed("from_stream", ".*ReadExecute, capacity .*", "from_stream .*", "!NotSupported", "!Argument", NOT_READ),
     Listed("from_stream", ".*ReadExecute, capacity .*", "from_stream .*", "=", "!Argument", NOT_READ, ends=True),
     Listed("from_stream", "0 bytes, .*", "from_stream .*", "!Argument", "!ArgumentOutOfRange", LATER),
