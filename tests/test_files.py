@@ -14,6 +14,7 @@ import os
 import random
 import re
 import resource
+import signal
 import socket
 import stat
 import tempfile
@@ -1320,6 +1321,44 @@ for call in (
         assert error.errno == errno.ENOSPC, error
     assert files() == before
 """)
+
+
+def test_a_disk_is_no_shared_memory(tmp_path: Path) -> None:
+    """Its lack of space is not mended by a container's --shm-size."""
+    if is_memory_file_system(tmp_path):
+        pytest.skip("the temporary files of this machine lie in memory")
+    with pytest.raises(OSError, match=r"[0-9]+ of [0-9]+ are free: ") as caught:
+        MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 1 << 43, reserve=True)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_too_large_is_not_said_to_lack_space(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="more than a file of this file system can have") as caught:
+        MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 2**62)
+    assert caught.value.errno == errno.EFBIG
+    assert "free" not in str(caught.value)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        for reserve in (False, True):
+            with pytest.raises(OSError, match=rf"{2 << 20} bytes .* larger than {1 << 20} \(ulimit -f\)") as caught:
+                MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 2 << 20, reserve=reserve)
+            assert caught.value.errno == errno.EFBIG
+            assert "free" not in str(caught.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def is_memory_file_system(folder: Path) -> bool:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        return is_memory(fd)
+    finally:
+        os.close(fd)
 
 
 def test_reserved_is_what_is_new(tmp_path: Path) -> None:
