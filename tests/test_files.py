@@ -1323,6 +1323,60 @@ for call in (
 """)
 
 
+def test_a_view_remembers_why_its_pages_were_lost(tmp_path: Path) -> None:
+    """Also when the file has its length again, and the file system space."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 8192)
+    with MemoryMappedFile.create_from_file(path) as map_, map_.create_view_accessor() as view:
+        os.truncate(path, 0)
+        os.truncate(path, 8192)
+        os.truncate(path, 100)
+        with pytest.raises(MemoryFaultError, match="truncated to 100 bytes") as first:
+            view.read_byte(5000)
+        os.truncate(path, 8192)
+        for position in (5000, 8000):
+            with pytest.raises(MemoryFaultError, match="truncated to 100 bytes") as again:
+                view.read_byte(position)
+            assert (again.value.errno, again.value.strerror) == (errno.EFAULT, first.value.strerror)
+        os.truncate(path, 50)  # what is so now comes first
+        with pytest.raises(MemoryFaultError, match="truncated to 50 bytes"):
+            view.read_byte(5000)
+        with pytest.raises(MemoryFaultError, match="truncated to 50 bytes"):
+            view.check()
+    with map_of(path, 8192) as map_, map_.create_view_accessor() as view:
+        array = memoryview(view)
+        os.truncate(path, 0)
+        assert array[5000] == 0  # nobody asks why
+        os.truncate(path, 8192)
+        with pytest.raises(MemoryFaultError, match="or was shorter for a while") as caught:
+            view.read_byte(5000)
+        assert caught.value.errno == errno.EIO
+    with mounted(tmp_path, "size=1m") as there:
+        there.do("""
+m = MemoryMappedFile.create_from_file(path, FileMode.CREATE, None, 1 << 20)
+view = m.create_view_accessor()
+with open(disk + "/filler", "wb") as file:
+    space = os.statvfs(disk)
+    os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
+for turn in range(2):
+    try:
+        view.write_byte(1 << 19, 1)
+        assert False
+    except MemoryFaultError as error:
+        assert error.errno == errno.ENOSPC, error
+        assert "was full" in str(error)
+    if turn == 0:
+        os.unlink(disk + "/filler")
+view.close()
+m.close()
+""")
+
+
+def map_of(path: Path, size: int) -> MemoryMappedFile:
+    path.write_bytes(b"x" * size)
+    return MemoryMappedFile.create_from_file(path)
+
+
 def test_a_disk_is_no_shared_memory(tmp_path: Path) -> None:
     """Its lack of space is not mended by a container's --shm-size."""
     if is_memory_file_system(tmp_path):

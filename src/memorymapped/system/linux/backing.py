@@ -92,34 +92,30 @@ class Backing:
         return status.st_size if (status.st_dev, status.st_ino) == (self.device, self.inode) else None
 
     def fault(self, view: View, position: int, size: int) -> MemoryFaultError:
-        """The exception for an access of `size` bytes at `position` that hit a lost page."""
-        what = self.path or "unnamed memory"
+        """The exception for an access of `size` bytes at `position` that hit a lost page. Why it was lost is found out
+        at the first one: later the file may be longer again, or have space."""
+        number, why = view._lost_by = self._lost_by(view)
+        if number == errno.EFAULT:
+            why = f"{why}, and {view!r} needs {view.offset + view.capacity}: make a new view"
+        else:
+            why = f"{why}: bytes {position} to {position + size - 1} of {view!r} are lost"
+        return MemoryFaultError(number, why, self.path or "unnamed memory")
+
+    def _lost_by(self, view: View) -> tuple[int, str]:
         now = self.size_now()
-        end = view.offset + view.capacity
-        if now is not None and now < end:  # also where this page is in the file again, or was given up with lost ones
-            return MemoryFaultError(
-                errno.EFAULT, f"the file was truncated to {now} bytes, and {view!r} needs {end}: make a new view", what
-            )
+        if now is not None and now < view.offset + view.capacity:
+            return errno.EFAULT, f"the file was truncated to {now} bytes"
+        if view._lost_by is not None:
+            return view._lost_by
         try:
             space = os.fstatvfs(self.fd) if self.fd >= 0 else os.statvfs(self.path or "/")
         except OSError:
             space = None
         if space is not None and space.f_bavail == 0:
-            return MemoryFaultError(
-                errno.ENOSPC,
-                f"the file system was full when bytes {position} to {position + size - 1} of {view!r} were needed; "
-                "what was written there is lost",
-                what,
-            )
+            return errno.ENOSPC, "the file system was full when they were needed"
         if now is None:
-            return MemoryFaultError(
-                errno.EFAULT, f"pages of {view!r} are gone: the file was truncated, or its disk failed", what
-            )
-        return MemoryFaultError(
-            errno.EIO,
-            f"the file could not be read or written at bytes {position} to {position + size - 1} of {view!r}",
-            what,
-        )
+            return errno.EFAULT, "the file was truncated, or its disk failed"
+        return errno.EIO, "the file could not be read or written, or was shorter for a while"
 
     def is_too_short(self, view: View) -> bool:
         """Whether the file is shorter now than the view, also where no access has faulted."""
