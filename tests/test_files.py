@@ -14,6 +14,7 @@ import os
 import random
 import re
 import resource
+import signal
 import socket
 import stat
 import tempfile
@@ -1320,6 +1321,98 @@ for call in (
         assert error.errno == errno.ENOSPC, error
     assert files() == before
 """)
+
+
+def test_a_view_remembers_why_its_pages_were_lost(tmp_path: Path) -> None:
+    """Also when the file has its length again, and the file system space."""
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 8192)
+    with MemoryMappedFile.create_from_file(path) as map_, map_.create_view_accessor() as view:
+        os.truncate(path, 0)
+        os.truncate(path, 8192)
+        os.truncate(path, 100)
+        with pytest.raises(MemoryFaultError, match="truncated to 100 bytes") as first:
+            view.read_byte(5000)
+        os.truncate(path, 8192)
+        for position in (5000, 8000):
+            with pytest.raises(MemoryFaultError, match="truncated to 100 bytes") as again:
+                view.read_byte(position)
+            assert (again.value.errno, again.value.strerror) == (errno.EFAULT, first.value.strerror)
+        os.truncate(path, 50)  # what is so now comes first
+        with pytest.raises(MemoryFaultError, match="truncated to 50 bytes"):
+            view.read_byte(5000)
+        with pytest.raises(MemoryFaultError, match="truncated to 50 bytes"):
+            view.check()
+    with map_of(path, 8192) as map_, map_.create_view_accessor() as view:
+        array = memoryview(view)
+        os.truncate(path, 0)
+        assert array[5000] == 0  # nobody asks why
+        os.truncate(path, 8192)
+        with pytest.raises(MemoryFaultError, match="or was shorter for a while") as caught:
+            view.read_byte(5000)
+        assert caught.value.errno == errno.EIO
+    with mounted(tmp_path, "size=1m") as there:
+        there.do("""
+m = MemoryMappedFile.create_from_file(path, FileMode.CREATE, None, 1 << 20)
+view = m.create_view_accessor()
+with open(disk + "/filler", "wb") as file:
+    space = os.statvfs(disk)
+    os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize)
+for turn in range(2):
+    try:
+        view.write_byte(1 << 19, 1)
+        assert False
+    except MemoryFaultError as error:
+        assert error.errno == errno.ENOSPC, error
+        assert "was full" in str(error)
+    if turn == 0:
+        os.unlink(disk + "/filler")
+view.close()
+m.close()
+""")
+
+
+def map_of(path: Path, size: int) -> MemoryMappedFile:
+    path.write_bytes(b"x" * size)
+    return MemoryMappedFile.create_from_file(path)
+
+
+def test_a_disk_is_no_shared_memory(tmp_path: Path) -> None:
+    """Its lack of space is not mended by a container's --shm-size."""
+    if is_memory_file_system(tmp_path):
+        pytest.skip("the temporary files of this machine lie in memory")
+    with pytest.raises(OSError, match=r"[0-9]+ of [0-9]+ are free: ") as caught:
+        MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 1 << 43, reserve=True)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_too_large_is_not_said_to_lack_space(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="more than a file of this file system can have") as caught:
+        MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 2**62)
+    assert caught.value.errno == errno.EFBIG
+    assert "free" not in str(caught.value)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))
+    try:
+        for reserve in (False, True):
+            with pytest.raises(OSError, match=rf"{2 << 20} bytes .* larger than {1 << 20} \(ulimit -f\)") as caught:
+                MemoryMappedFile.create_from_file(tmp_path / "new", FileMode.CREATE_NEW, None, 2 << 20, reserve=reserve)
+            assert caught.value.errno == errno.EFBIG
+            assert "free" not in str(caught.value)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+
+
+def is_memory_file_system(folder: Path) -> bool:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        return is_memory(fd)
+    finally:
+        os.close(fd)
 
 
 def test_reserved_is_what_is_new(tmp_path: Path) -> None:

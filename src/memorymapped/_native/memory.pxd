@@ -77,6 +77,7 @@ cdef class View:
     cdef bint flushes
     cdef bint own_pages  # what is written stays in this view
     cdef bint was_faulted
+    cdef public object _lost_by  # for `source`: why pages were lost, once that was asked
     cdef object __weakref__
 
     cdef int raise_closed(self) except -1

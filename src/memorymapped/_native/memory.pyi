@@ -25,6 +25,7 @@ class Mapping: ...
 class View:
     source: Any
     offset: int
+    _lost_by: tuple[int, str] | None
     def __new__(
         cls,
         source: _Source | None,

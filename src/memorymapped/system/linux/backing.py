@@ -7,7 +7,7 @@ import errno
 import io
 import os
 
-from ..._native.files import available_memory, grow, identity, size_of
+from ..._native.files import available_memory, grow, identity, is_memory, size_of
 from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
 from ..._typing import TYPE_CHECKING
@@ -92,34 +92,30 @@ class Backing:
         return status.st_size if (status.st_dev, status.st_ino) == (self.device, self.inode) else None
 
     def fault(self, view: View, position: int, size: int) -> MemoryFaultError:
-        """The exception for an access of `size` bytes at `position` that hit a lost page."""
-        what = self.path or "unnamed memory"
+        """The exception for an access of `size` bytes at `position` that hit a lost page. Why it was lost is found out
+        at the first one: later the file may be longer again, or have space."""
+        number, why = view._lost_by = self._lost_by(view)
+        if number == errno.EFAULT:
+            why = f"{why}, and {view!r} needs {view.offset + view.capacity}: make a new view"
+        else:
+            why = f"{why}: bytes {position} to {position + size - 1} of {view!r} are lost"
+        return MemoryFaultError(number, why, self.path or "unnamed memory")
+
+    def _lost_by(self, view: View) -> tuple[int, str]:
         now = self.size_now()
-        end = view.offset + view.capacity
-        if now is not None and now < end:  # also where this page is in the file again, or was given up with lost ones
-            return MemoryFaultError(
-                errno.EFAULT, f"the file was truncated to {now} bytes, and {view!r} needs {end}: make a new view", what
-            )
+        if now is not None and now < view.offset + view.capacity:
+            return errno.EFAULT, f"the file was truncated to {now} bytes"
+        if view._lost_by is not None:
+            return view._lost_by
         try:
             space = os.fstatvfs(self.fd) if self.fd >= 0 else os.statvfs(self.path or "/")
         except OSError:
             space = None
         if space is not None and space.f_bavail == 0:
-            return MemoryFaultError(
-                errno.ENOSPC,
-                f"the file system was full when bytes {position} to {position + size - 1} of {view!r} were needed; "
-                "what was written there is lost",
-                what,
-            )
+            return errno.ENOSPC, "the file system was full when they were needed"
         if now is None:
-            return MemoryFaultError(
-                errno.EFAULT, f"pages of {view!r} are gone: the file was truncated, or its disk failed", what
-            )
-        return MemoryFaultError(
-            errno.EIO,
-            f"the file could not be read or written at bytes {position} to {position + size - 1} of {view!r}",
-            what,
-        )
+            return errno.EFAULT, "the file was truncated, or its disk failed"
+        return errno.EIO, "the file could not be read or written, or was shorter for a while"
 
     def is_too_short(self, view: View) -> bool:
         """Whether the file is shorter now than the view, also where no access has faulted."""
@@ -153,22 +149,41 @@ def take_space(take: Callable[..., object], *arguments: object) -> None:
 
 
 def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
-    """The same error with the path, and with the space that there is, if space was what was missing."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM, errno.EINVAL):
-        return OSError(error.errno, error.strerror, path)
-    space = os.fstatvfs(fd)
-    if error.errno == errno.ENOMEM or not space.f_blocks:
-        there_is = f"{available_memory()} of the machine's memory are free"
+    """The same error with the path, and with what was missing: ENOSPC with the space that there is."""
+    number = error.errno
+    if number == errno.EINVAL:  # some file systems say so of what is larger than any file
+        number = errno.EFBIG
+    if number == errno.EFBIG:
+        missing = _largest_file(size)
+    elif number == errno.EDQUOT:
+        missing = "more than what is left of this user's quota"
+    elif number in NO_SPACE:
+        missing = _free_space(fd, size, of_the_machine=number == errno.ENOMEM)
+        number = errno.ENOSPC
     else:
-        there_is = (
-            f"{space.f_bavail * space.f_frsize} of {space.f_blocks * space.f_frsize} are free "
-            "(in a container: its shared-memory size, --shm-size)"
-        )
-    return OSError(
-        error.errno if error.errno != errno.EINVAL else errno.EFBIG,
-        f"{error.strerror}: {size} bytes were asked for, {there_is}",
-        path,
-    )
+        return OSError(number, error.strerror, path)
+    return OSError(number, f"{os.strerror(number)}: {size} bytes were asked for, {missing}", path)
+
+
+def _free_space(fd: int, size: int, *, of_the_machine: bool) -> str:
+    space = os.fstatvfs(fd)
+    if of_the_machine or not space.f_blocks:
+        free = available_memory()
+        return "more memory than is free" if free is None else f"{free} of the machine's memory are free"
+    free = space.f_bavail * space.f_frsize
+    if free >= size and space.f_files and not space.f_favail:
+        return "and the file system has no room for another file (inode)"
+    hint = " (in a container: its shared-memory size, --shm-size)" if is_memory(fd) else ""
+    return f"{free} of {space.f_blocks * space.f_frsize} are free{hint}"
+
+
+def _largest_file(size: int) -> str:
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if 0 <= limit < size:
+        return f"and this process may make no file larger than {limit} (ulimit -f)"
+    return "more than a file of this file system can have"
 
 
 def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:
