@@ -8,7 +8,6 @@ names must be empty of objects: a test that leaves one fails.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import subprocess
 import sys
@@ -25,16 +24,9 @@ Started = subprocess.Popen[str]
 _folders = contextlib.ExitStack()
 
 
-def _build_once() -> None:
-    """An editable installation rebuilds at each import. Here once, before processes do that at the same time."""
-    import memorymapped  # noqa: F401
-
-    built = [path for finder in sys.meta_path if (path := getattr(finder, "_build_path", None)) is not None]
-    os.environ["MESONPY_EDITABLE_SKIP"] = os.pathsep.join([*built, os.environ.get("MESONPY_EDITABLE_SKIP", "")])
-
-
 def pytest_configure(config: pytest.Config) -> None:
-    _build_once()
+    import memorymapped  # noqa: F401 - an editable installation is rebuilt now, and not by many processes at once
+
     if not hasattr(config, "workerinput"):  # not a worker of pytest-xdist: those share what their starter does
         _folders.enter_context(alone())
     # Not pytest's own place in the temporary folder, which keeps the files of the last three runs.
