@@ -276,7 +276,9 @@ cdef class Directory:
 
     def __cinit__(self, int fd):
         self.fd = fd
-        self.list_fd = -1
+        self.list_fd = openat(fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if self.list_fd < 0:
+            raise OSError(errno, strerror(errno).decode())
         self.in_memory = is_memory(fd)
 
     cdef bint has_one_file(self) noexcept:
@@ -287,8 +289,6 @@ cdef class Directory:
     cdef const char *next_file(self) noexcept:
         """The name of the next file in turn; NULL once at the end, then it begins anew."""
         cdef dirent_t *entry
-        if self.list_fd < 0:
-            self.list_fd = openat(self.fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         while True:
             if self.at >= self.end:
                 self.at = 0
