@@ -746,6 +746,44 @@ def test_a_pickle_goes_to_any_process_while_somebody_holds_the_name(peer: MakePe
     assert is_free("n")
 
 
+_REUSE = """
+def reused(make):
+    # Most disks' file systems give the number of what was removed to what is made next.
+    for _ in range(100):
+        m = make()
+        pickled, old = pickle.dumps(m), m.generation
+        assert pickle.loads(pickled).generation == old
+        m.close()
+        if m.name is None:
+            os.unlink(path)
+        m = make()
+        if m.generation[:2] == old[:2]:
+            assert m.generation != old
+            try:
+                pickle.loads(pickled).close()
+            except FileNotFoundError:
+                return m.close(), "refused"
+            return m.close(), "taken for the same"
+        m.close()
+        if m.name is None:
+            os.unlink(path)
+    return None, "never"
+"""
+
+
+def test_a_generation_is_not_its_inode_number(peer: MakePeer, tmp_path: Path) -> None:
+    """The folder of names lies on a disk."""
+    process = peer(root=tmp_path)
+    process(f"import pickle, warnings; path = {str(tmp_path / 'file')!r}")
+    process("warnings.simplefilter('ignore', ResourceWarning)")  # what is unpickled is dropped
+    process(_REUSE)
+    named = process.ask("reused(lambda: MemoryMappedFile.create_new('n', 10))")
+    file = process.ask("reused(lambda: MemoryMappedFile.create_from_file(path, FileMode.CREATE_NEW, None, 10))")
+    if "never" in (named[1], file[1]):
+        pytest.skip("this file system does not use inode numbers again")
+    assert (named[1], file[1]) == ("refused", "refused")
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_pickle_of_another_generation_is_refused_and_holds_nothing(name: str) -> None:
     with MemoryMappedFile.create_new(name, 10) as map_:

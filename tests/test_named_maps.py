@@ -393,9 +393,9 @@ def test_who_opens_with_access_write_only_writes() -> None:
 def test_generation_is_that_of_the_file_and_the_same_for_all_holders(peer: MakePeer) -> None:
     with MemoryMappedFile.create_new("n", 10) as map_:
         status = os.stat(map_.path or "")
-        assert map_.generation == (status.st_dev, status.st_ino)
+        assert map_.generation[:2] == (status.st_dev, status.st_ino)
         assert peer().ask("MemoryMappedFile.open_existing('n').generation") == map_.generation
-    assert map_.generation == (status.st_dev, status.st_ino)  # still told after close
+    assert map_.generation[:2] == (status.st_dev, status.st_ino)  # still told after close
 
 
 def test_a_program_that_knows_nothing_of_us_maps_the_path() -> None:

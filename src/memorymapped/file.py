@@ -541,9 +541,13 @@ class MemoryMappedFile:
         return self._backing.name_alive()
 
     @property
-    def generation(self) -> tuple[int, int]:
-        """(device, inode) of what is mapped. A name that ended and was created anew has another generation."""
-        return self._backing.device, self._backing.inode
+    def generation(self) -> tuple[int, int, int]:
+        """(device, inode, mark) of what is mapped. A name that ended and was created anew has another generation, and
+        so has a file that was replaced. The mark tells apart files that have the same inode number one after another:
+        from the time of birth, and the number of the inode's use where the file system has one; 0 where it has neither,
+        and for unnamed memory."""
+        backing = self._backing
+        return backing.device, backing.inode, backing.mark
 
     @property
     def closed(self) -> bool:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """How a map travels to another process.
 
-- Plain pickle carries the name and the generation (device, inode); who unpickles it opens the name, and is refused if
-  it stands for another generation by then. A file map without a name carries its path, likewise checked. An unnamed
-  memory map has nothing that could be found elsewhere: TypeError.
+- Plain pickle carries the name and the generation (device, inode, mark); who unpickles it opens the name, and is
+  refused if it stands for another generation by then. A file map without a name carries its path, likewise checked. An
+  unnamed memory map has nothing that could be found elsewhere: TypeError.
 - To a child that multiprocessing is spawning, every map travels as a descriptor. A named one gets a description of its
   own, which holds the name (`_native/lifetime.pyx`, Fork): the parent may close its map before the child has begun. The
   parent's copy of that descriptor is closed when the child has been started: at the latest by the next operation on a
@@ -103,10 +103,10 @@ def _from_duplicate(
 
 
 def _from_name(
-    kind: type[MemoryMappedFile], name: str, generation: tuple[int, int], access: int, rights: Rights | None
+    kind: type[MemoryMappedFile], name: str, generation: tuple[int, int, int], access: int, rights: Rights | None
 ) -> MemoryMappedFile:
     opened = kind.open_existing(name, RIGHTS_OF[Access(access)] if rights is None else rights)
-    if opened.generation != generation:
+    if not _is_same(opened.generation, generation):
         opened.close()
         raise FileNotFoundError(f"the map {name!r} that was pickled has ended; the name stands for a newer one now")
     return opened
@@ -115,14 +115,19 @@ def _from_name(
 def _from_path(
     kind: type[MemoryMappedFile],
     path: str,
-    generation: tuple[int, int],
+    generation: tuple[int, int, int],
     access: int,
     rights: Rights | None,
     fixed: int | None,
 ) -> MemoryMappedFile:
     opened = kind.create_from_file(path, FileMode.OPEN, None, fixed or 0, Access(access))
-    if opened.generation != generation:
+    if not _is_same(opened.generation, generation):
         opened.close()
         raise FileNotFoundError(f"the file {path!r} whose map was pickled has been replaced by another")
     opened._limit(Access(access), rights)
     return opened
+
+
+def _is_same(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """A mark of 0 is unknown: one of the two processes may be in a sandbox where it cannot be asked for."""
+    return one[:2] == other[:2] and (one[2] == other[2] or not one[2] or not other[2])

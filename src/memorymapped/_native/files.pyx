@@ -5,6 +5,14 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EEXIST, EFBIG, EINTR, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, errno
 from libc.string cimport strerror
 
+cdef extern from "status.h":
+    ctypedef struct mmf_status:
+        unsigned int st_mode
+        unsigned long long birth
+    int mmf_look(int fd, mmf_status *status)
+    unsigned int mmf_version(int fd)
+    int S_ISREG(unsigned int mode)
+
 cdef extern from *:
     """
     #include <fcntl.h>
@@ -62,6 +70,16 @@ def identity(int fd):
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
     return status.st_dev, status.st_ino, status.st_size, status.st_nlink
+
+
+def mark_of(int fd):
+    """What tells a plain file apart from another one that has its inode number later (`lifetime.Held.mark`)."""
+    cdef mmf_status status
+    if mmf_look(fd, &status):
+        raise OSError(errno, strerror(errno).decode())
+    if not S_ISREG(status.st_mode):
+        return 0
+    return <object>status.birth << 32 | (0 if is_memory(fd) else mmf_version(fd))
 
 
 def page_size_of(int fd):

@@ -11,7 +11,7 @@ say all that there is to say about it; the kernel drops them at death:
 - GATE. For reading: "do not unlink while I open". For writing: "I create, or I unlink". P is unlinked only under
   GATE for writing on that very inode, so under GATE `st_nlink` says whether P is still the object's name.
 
-A generation of a name is an inode. A stale file is unlinked, never truncated or used again: views of the old
+A generation of a name is an inode, told apart from later ones of the same number by `mark`. A stale file is unlinked, never truncated or used again: views of the old
 generation keep theirs.
 
 Open    1  open P; none: not found.
@@ -56,6 +56,18 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.stdint cimport uintptr_t
 from libc.string cimport strerror
+
+cdef extern from "status.h":
+    ctypedef struct mmf_status:
+        unsigned long long st_dev
+        unsigned long long st_ino
+        unsigned int st_mode
+        unsigned int st_nlink
+        unsigned int st_uid
+        long long st_size
+        unsigned long long birth
+    int mmf_look(int fd, mmf_status *status)
+    unsigned int mmf_version(int fd)
 
 cdef extern from *:
     """
@@ -264,7 +276,9 @@ cdef class Directory:
 
     def __cinit__(self, int fd):
         self.fd = fd
-        self.list_fd = -1
+        self.list_fd = openat(fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if self.list_fd < 0:
+            raise OSError(errno, strerror(errno).decode())
         self.in_memory = is_memory(fd)
 
     cdef bint has_one_file(self) noexcept:
@@ -275,8 +289,6 @@ cdef class Directory:
     cdef const char *next_file(self) noexcept:
         """The name of the next file in turn; NULL once at the end, then it begins anew."""
         cdef dirent_t *entry
-        if self.list_fd < 0:
-            self.list_fd = openat(self.fd, b".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         while True:
             if self.at >= self.end:
                 self.at = 0
@@ -397,9 +409,9 @@ cdef int wait_for_gate(int fd, int type, double limit, bint interruptible, bytes
         pause = min(pause * 1.5, 0.005)
 
 
-cdef int inspect(int fd, stat_t *status, unsigned int owner, bytes name) except -1:
+cdef int inspect(int fd, mmf_status *status, unsigned int owner, bytes name) except -1:
     """Step 3. 1: linked; 0: somebody unlinked it."""
-    if fstat(fd, status):
+    if mmf_look(fd, status):
         raise failed(name, "looking at it")
     if status.st_nlink == 0:
         return 0
@@ -444,7 +456,7 @@ cdef int open_there(Directory directory, bytes name, int flags):
 
 
 cdef int try_open(Directory directory, bytes name, bytes side, unsigned int owner, int flags, bint hold,
-                  stat_t *status) except -5:
+                  mmf_status *status) except -5:
     """Open, steps 1 to 5: a descriptor with HOLD, NOT_FOUND, AGAIN, GATE_TAKEN, or (without `hold`) EXISTS."""
     cdef int held
     cdef bint readonly = (flags & O_ACCMODE) == O_RDONLY
@@ -507,7 +519,7 @@ cdef int write_side(Directory directory, bytes side, bytes text) except -1:
 
 
 cdef int try_create(Directory directory, bytes name, bytes side, bytes text, long long size, bint reserve,
-                    object prepare, stat_t *status) except -5:
+                    object prepare, mmf_status *status) except -5:
     """Create, steps 1 to 4: a descriptor with HOLD, EXISTS (P exists; Open must decide), AGAIN, or GATE_TAKEN."""
     cdef int fd = openat(directory.fd, name, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0o600)
     cdef bint ours = False
@@ -518,7 +530,7 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
     try:
         if not try_gate(fd, F_WRLCK, name):
             return give_up(fd, GATE_TAKEN)  # a prober took it for a stale file and is about to remove it
-        if fstat(fd, status):
+        if mmf_look(fd, status):
             raise failed(name, "looking at it")
         if status.st_nlink == 0:
             return give_up(fd, AGAIN)
@@ -531,7 +543,7 @@ cdef int try_create(Directory directory, bytes name, bytes side, bytes text, lon
             lengthen(fd, status.st_size, 0, size, reserve, True)
         if prepare is not None:
             prepare(fd)
-            if fstat(fd, status):
+            if mmf_look(fd, status):
                 raise failed(name, "looking at it")
         else:
             status.st_size = size
@@ -577,6 +589,8 @@ cdef class Held:
     cdef readonly unsigned long long inode
     cdef readonly long long size    # when it was opened
     cdef readonly unsigned int mode
+    cdef unsigned long long birth
+    cdef unsigned int version
     cdef readonly Directory directory
     cdef readonly bytes name
     cdef bytes side
@@ -597,6 +611,12 @@ cdef class Held:
                 lock.give()
         else:  # a stale file, which the next look removes
             give_up(self.fd, 0)
+
+    @property
+    def mark(self):
+        """What tells it apart from another file that has the same inode number later: the time of its birth and the
+        file system's number of the inode's use, as one. 0: nobody knows."""
+        return <object>self.birth << 32 | self.version
 
     def inherit(self):
         """Lets children that execute another program have the descriptor, and makes `view_fd`: mappings would keep the
@@ -806,7 +826,7 @@ def attempt(Directory directory not None, bytes name not None, bytes side, bytes
     (`reserve`: with their memory), then mode and contents by `prepare(fd)` (None: mode 0600), before anybody sees it.
     Never waits. Returns a Held; None if nobody holds it (OPEN) or somebody
     does (CREATE); BUSY if others are creating or removing it right now: pause, and try again."""
-    cdef stat_t status
+    cdef mmf_status status
     cdef int fd, turn
     cdef bint created
     cdef Held held = Held.__new__(Held)
@@ -834,7 +854,7 @@ def attempt(Directory directory not None, bytes name not None, bytes side, bytes
     return BUSY
 
 
-cdef Held adopt(Held held, Directory directory, bytes name, bytes side, int fd, int flags, bint created, stat_t *status):
+cdef Held adopt(Held held, Directory directory, bytes name, bytes side, int fd, int flags, bint created, mmf_status *status):
     """Makes `held`, which holds nothing yet, responsible for a descriptor with HOLD. Nothing here can fail."""
     held.fd = fd
     held.created = created
@@ -843,6 +863,8 @@ cdef Held adopt(Held held, Directory directory, bytes name, bytes side, int fd, 
     held.inode = status.st_ino
     held.size = status.st_size
     held.mode = status.st_mode
+    held.birth = status.birth
+    held.version = 0 if directory.in_memory else mmf_version(fd)
     held.directory = directory
     held.name = name
     held.side = side
@@ -854,13 +876,13 @@ cdef Held adopt(Held held, Directory directory, bytes name, bytes side, int fd, 
 def rejoin(Directory directory not None, bytes name not None, bytes side, int fd, int flags):
     """A Held from a descriptor that was inherited: a description and HOLD of its own, while the inherited one, if
     it holds, keeps the object alive. None if the object has no name any more. The descriptor is left open."""
-    cdef stat_t status
+    cdef mmf_status status
     cdef Held held = Held.__new__(Held)
     cdef int own = mmf_open_again(fd, flags | O_CLOEXEC)
     if own < 0:
         raise failed(name, "opening the inherited descriptor again")
     try:
-        if wait_for_gate(own, F_RDLCK, CLOSE_LIMIT, True, name) == 1 and fstat(own, &status) == 0 and status.st_nlink == 1 \
+        if wait_for_gate(own, F_RDLCK, CLOSE_LIMIT, True, name) == 1 and mmf_look(own, &status) == 0 and status.st_nlink == 1 \
                 and mmf_is_held(own) == 1:
             if mmf_lock(own, F_RDLCK, MMF_HOLD, 1) == 0:
                 mmf_lock(own, F_UNLCK, MMF_GATE, 1)

@@ -30,6 +30,8 @@ class Backing:
     last_size: int
     device: int
     inode: int
+    mark: int = 0
+    """What tells it apart from another file that has its device and inode later; 0: nobody knows, or nobody asks."""
     path: str | None = None
     """Where another program can map it; None for unnamed memory."""
     name: str | None = None

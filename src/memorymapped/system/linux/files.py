@@ -13,7 +13,7 @@ import io
 import os
 import stat
 
-from ..._native.files import allocate, identity, is_memory, page_size_of
+from ..._native.files import allocate, identity, is_memory, mark_of, page_size_of
 from ..._typing import TYPE_CHECKING
 from ...enums import FileMode
 from ...enums import MemoryMappedFileAccess as Access
@@ -48,6 +48,7 @@ class FileMap(Descriptor):
         super().__init__(fd, inheritable=inheritable)
         self.path = path
         self.page_size = page_size_of(fd)
+        self.mark = mark_of(fd)
 
     def name_alive(self) -> bool:
         return (

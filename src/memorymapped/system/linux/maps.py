@@ -84,6 +84,10 @@ class NamedMemory(Backing):
         return self.held.inode
 
     @property
+    def mark(self) -> int:  # type: ignore[override]
+        return self.held.mark
+
+    @property
     def is_entry(self) -> bool:
         """Whether this is the name of somebody's file."""
         return bool(self.held.mode & ENTRY)
