@@ -233,7 +233,7 @@ def test_a_thousand_at_once_and_what_they_leave(kind: str) -> None:
             made(kind)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before  # what other tests left may be collected meanwhile
     assert len(Path("/proc/self/maps").read_text().splitlines()) < maps + 50
     assert objects() == []
 
