@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -16,3 +17,18 @@ os.environ["MEMORYMAPPED_ROOT"] = str(ROOT)
 def objects() -> list[str]:
     """The files of named objects that lie under this run's root."""
     return sorted(str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file() and path.name != ".gate")
+
+
+def descriptors() -> list[int]:
+    """The descriptors of this process, but for those of the folders of names: they stay open, a folder that another
+    process has removed is noticed later, and so tests that run before decide on them."""
+    found = []
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        try:
+            path = os.readlink(f"/proc/self/fd/{fd}")
+            is_folder = stat.S_ISDIR(os.fstat(fd).st_mode)
+        except OSError:
+            continue  # of the listing itself
+        if not (is_folder and path.startswith(str(ROOT))):
+            found.append(fd)
+    return sorted(found)

@@ -24,6 +24,7 @@ from typing import IO, Any
 
 import pytest
 from privileges import WITHOUT, given_up
+from root import descriptors
 from support.actors import Actor
 from support.mounts import mounted
 
@@ -61,10 +62,6 @@ def on_disk(folder: Path) -> dict[str, tuple[Any, ...]]:
         small = stat.S_ISREG(status.st_mode) and status.st_size < 1 << 20
         found[str(path)] = (*kept, path.read_bytes()) if small else kept
     return found
-
-
-def descriptors() -> list[str]:
-    return os.listdir("/proc/self/fd")
 
 
 def is_free(name: str) -> bool:
@@ -213,7 +210,7 @@ def test_a_refused_name_leaves_the_file_as_it_was(tmp_path: Path, full: Path) ->
 def free_descriptors(count: int) -> Iterator[None]:
     """This process can open `count` more."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, descriptors()))
+    highest = max(map(int, os.listdir("/proc/self/fd")))
     fillers = [os.open("/dev/null", os.O_RDONLY)]
     try:
         while fillers[-1] < highest:
@@ -231,8 +228,6 @@ def free_descriptors(count: int) -> Iterator[None]:
 def test_without_free_descriptors_nothing_is_left(tmp_path: Path, mode: FileMode, name: str | None) -> None:
     """However many descriptors are still free, the call works or leaves nothing."""
     path = tmp_path / "file"
-    if name is not None:
-        MemoryMappedFile.create_new(name, 1).close()  # the folder of names stays open
     open_before = descriptors()
     for free in range(10):
         refused = False

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from peers import NOBODY, Forked, Peer, needs_root, peers
-from root import ROOT
+from root import ROOT, descriptors
 
 from memorymapped import ClosedError, HandleInheritability, MemoryMappedFile
 from memorymapped import MemoryMappedFileAccess as Access
@@ -953,10 +953,10 @@ def test_collection_of_dropped_maps_leaves_nothing() -> None:
 
     with pytest.warns(ResourceWarning):
         drop(1)
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     with pytest.warns(ResourceWarning) as caught:
         drop(20)
     assert len(caught) == 20
     gc.collect()
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
     assert list(FOLDER.glob("*.map")) == []

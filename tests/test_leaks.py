@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 from peers import peers
-from root import ROOT, SHM
+from root import ROOT, SHM, descriptors
 from support.actors import PRELUDE, Actor
 
 from memorymapped import (
@@ -331,12 +331,12 @@ def test_ten_thousand_views_of_one_map(tmp_path: Path) -> None:
     count = 10_000
     choose = random.Random(3)
     path = tmp_path / "file"
-    before, guarded = os.listdir("/proc/self/fd"), guard_status().mappings
+    before, guarded = descriptors(), guard_status().mappings
     with MemoryMappedFile.create_from_file(path, FileMode.CREATE_NEW, None, count * 8) as map_:
-        held = os.listdir("/proc/self/fd")
+        held = descriptors()
         views = [map_.create_view_stream() if i % 2 else map_.create_view_accessor() for i in range(count)]
         assert guard_status().mappings == guarded + count
-        assert os.listdir("/proc/self/fd") == held, "a view has no descriptor"
+        assert descriptors() == held, "a view has no descriptor"
         for i, view in enumerate(views):
             if isinstance(view, MemoryMappedViewStream):
                 view.position = 8 * i
@@ -357,7 +357,7 @@ def test_ten_thousand_views_of_one_map(tmp_path: Path) -> None:
             assert view.closed
     assert mappings_of(path) == 0
     assert guard_status().mappings == guarded
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before
 
 
 def test_a_fault_among_ten_thousand_views(tmp_path: Path) -> None:
@@ -477,7 +477,7 @@ def test_a_map_in_a_reference_cycle_is_warned_of_and_closed(tmp_path: Path) -> N
     path = tmp_path / "file"
     path.write_bytes(b"1")
     MemoryMappedFile.create_new("n", 1).close()  # the folder of names stays open
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     for make in (
         lambda: MemoryMappedFile.create_new("n", 10),
         lambda: MemoryMappedFile.create_new(None, 10),
@@ -489,7 +489,7 @@ def test_a_map_in_a_reference_cycle_is_warned_of_and_closed(tmp_path: Path) -> N
         with pytest.warns(ResourceWarning, match="unclosed <MemoryMappedFile") as caught:
             gc.collect()
         assert len(caught) == 1
-        assert os.listdir("/proc/self/fd") == before
+        assert descriptors() == before
 
 
 # ------------------------------------------------------------------------------------------------------ forks, threads

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from naming import plainly
 from peers import NOBODY, Peer, needs_root, peers
-from root import ROOT, SHM
+from root import ROOT, SHM, descriptors
 
 from memorymapped import (
     AccessRule,
@@ -1012,6 +1012,6 @@ def test_no_descriptor_is_left(tmp_path: Path, name: str | None, inheritability:
         map_.close()
 
     use()
-    before = os.listdir("/proc/self/fd")
+    before = descriptors()
     use()
-    assert os.listdir("/proc/self/fd") == before
+    assert descriptors() == before

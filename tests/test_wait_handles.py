@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from peers import NOBODY, Peer, needs_root, peers
 from programs import finished, state, until
-from root import SHM, objects
+from root import SHM, descriptors, objects
 from support.actors import PRELUDE, Actor
 from support.waits import (
     AT_ONCE,
@@ -219,7 +219,7 @@ def test_a_thousand_at_once_and_what_they_leave(kind: str) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 4096), hard))
     made(kind, "opens the folder").close()
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     maps = len(Path("/proc/self/maps").read_text().splitlines())
     try:
         handles = [made(kind, f"n{i}" if i % 2 else None) for i in range(2000)]
@@ -233,7 +233,7 @@ def test_a_thousand_at_once_and_what_they_leave(kind: str) -> None:
             made(kind)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    assert len(os.listdir("/proc/self/fd")) <= before  # what other tests left may be collected meanwhile
+    assert descriptors() == before
     assert len(Path("/proc/self/maps").read_text().splitlines()) < maps + 50
     assert objects() == []
 
