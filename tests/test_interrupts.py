@@ -185,6 +185,7 @@ def test_signals_at_random_moments_leave_no_hold_and_no_lock(operation: str, nam
             raise Interrupt
 
     met = 0
+    limit = signal.setitimer(signal.ITIMER_REAL, 0)  # the test's own, of pytest-timeout
     before = signal.signal(signal.SIGALRM, handler)
     try:
         for i in range(300):
@@ -208,6 +209,7 @@ def test_signals_at_random_moments_leave_no_hold_and_no_lock(operation: str, nam
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *limit)
     assert met > 3, "no signal came in between: the test has to be adapted to this machine"
     assert others_get_through()
     assert objects() == []

@@ -24,13 +24,20 @@ import stat
 
 from ..._native.files import rename_new
 from ..._native.lifetime import Directory, check_locks
+from ..._typing import TYPE_CHECKING
 from ...errors import ForeignObjectError
 
-__all__ = ["forget_dead", "global_directory", "global_path", "root", "tidy", "user_directory", "user_path"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["forget_dead", "global_directory", "global_path", "root", "tidy", "user_directory", "user_path", "when_dead"]
 
 DEFAULT_ROOT = "/dev/shm"
 
 _open: dict[str, Directory] = {}
+
+when_dead: list[Callable[[], None]] = []
+"""What is to be called when a folder that was open turns out to have been removed."""
 
 
 @functools.cache
@@ -184,6 +191,8 @@ def forget_dead(directory: Directory) -> bool:
     for path, known in list(_open.items()):
         if known is directory:
             del _open[path]
+    for call in when_dead:
+        call()
     return True
 
 

@@ -101,11 +101,15 @@ def _session() -> str:
 
 def folder_is_dead(directory: Directory) -> bool:
     """After ENOENT: whether the folder itself was removed, so that it must be looked up again."""
-    if not directories.forget_dead(directory):
-        return False
+    return directories.forget_dead(directory)
+
+
+def _forget_places() -> None:
     for places in _places.values():
         places.clear()
-    return True
+
+
+directories.when_dead.append(_forget_places)
 
 
 def locate(path: str) -> str | None:
