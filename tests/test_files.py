@@ -24,7 +24,7 @@ from typing import IO, Any
 
 import pytest
 from privileges import WITHOUT, given_up
-from root import descriptors
+from root import ROOT, descriptors
 from support.actors import Actor
 from support.mounts import mounted
 
@@ -1015,9 +1015,12 @@ def grow(number, rounds, reserve):
 
 @pytest.mark.parametrize("reserve", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_growers_at_once_take_nothing_from_each_other(tmp_path: Path, kind: str, reserve: bool) -> None:
+def test_growers_at_once_take_nothing_from_each_other(kind: str, reserve: bool) -> None:
     with contextlib.ExitStack() as stack:
-        map_ = stack.enter_context(made(kind, tmp_path))
+        # In memory: ext4 (Linux 6.18) has lost a byte that was written to a mapping, and warned in the kernel's log,
+        # while others called fallocate. Nothing of ours writes there.
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=ROOT)))
+        map_ = stack.enter_context(made(kind, folder))
         others = [stack.enter_context(Actor()) for _ in range(3)]
         for number, other in enumerate(others):
             attach(map_, kind, other)
