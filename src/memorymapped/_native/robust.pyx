@@ -269,6 +269,12 @@ cdef class RobustMutex:
         """Releases once. RuntimeError if this thread does not own it."""
         self.give(abandoned)
 
+    def abandon(self):
+        """Gives back, marked as abandoned, all that this thread has taken, if it has."""
+        if self.owner == mmf_thread() and self.count > 0:
+            self.count = 1
+            self.give(True)
+
     cdef int take(self, double timeout) except -1:
         if self.owner == mmf_thread() and self.count > 0:
             if self.task is not None:

@@ -19,12 +19,11 @@ from .._native.memory import adopt_methods
 from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
-from ..errors import OutOfRangeError, shown
 from .awaiting import AsyncAcquire, AsyncWait
 from .events import EventStatistics
 from .owning import OwnedLock
 from .places import Key, not_pickled, shared
-from .semaphores import SemaphoreStatistics
+from .semaphores import SemaphoreStatistics, checked_counts
 
 if TYPE_CHECKING:
     from _weakref import ref
@@ -172,13 +171,7 @@ class MappedSemaphore(AsyncAcquire, _Placed, PlacedSemaphore):
         initial_count: SupportsIndex = 0,
         maximum_count: SupportsIndex = futex.LARGEST_COUNT,
     ) -> None:
-        initial, maximum = index(initial_count), index(maximum_count)
-        if initial < 0:
-            raise OutOfRangeError(f"initial_count must not be negative, got {shown(initial)}")
-        if not 1 <= maximum <= futex.LARGEST_COUNT:
-            raise OutOfRangeError(f"maximum_count must be 1 to {futex.LARGEST_COUNT}, got {shown(maximum)}")
-        if initial > maximum:
-            raise ValueError(f"initial_count {shown(initial)} is more than maximum_count {maximum}")
+        initial, maximum = checked_counts(initial_count, maximum_count)
         self.created_new = self._settle(view, position, initial, maximum)
         self._key = key_of(view, position)
         self.position = index(position)

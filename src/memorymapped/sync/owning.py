@@ -274,9 +274,6 @@ class OwnedLock(MutexHandle):
             self._check_task()
         core.give_back(abandoned)
 
-    def _futex(self) -> None:
-        return None  # to sleep on a mutex in a format that others wait on would strand them: it is looked at
-
     _kind = "mutex"
 
     def _order(self) -> tuple[str, int, int]:
@@ -302,10 +299,7 @@ class OwnedLock(MutexHandle):
 
     def _drop(self, core: RobustMutex) -> None:
         """The end of one without a name, which has one handle."""
-        if core.owned:
-            while core.depth > 1:
-                core.give_back()
-            core.give_back(abandoned=True)
+        core.abandon()
 
     def dispose(self) -> None:
         """The same as close, by its .NET name."""

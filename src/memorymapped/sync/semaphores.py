@@ -17,7 +17,7 @@ from .handles import WaitHandle
 if TYPE_CHECKING:
     from typing import SupportsIndex
 
-__all__ = ["Semaphore", "SemaphoreStatistics"]
+__all__ = ["Semaphore", "SemaphoreStatistics", "checked_counts"]
 
 
 class SemaphoreStatistics(Record):
@@ -30,6 +30,18 @@ class SemaphoreStatistics(Record):
         self.count = count
         self.maximum = maximum
         self.waiters = waiters
+
+
+def checked_counts(initial_count: SupportsIndex, maximum_count: SupportsIndex) -> tuple[int, int]:
+    """The counts of a new semaphore, or what is wrong with them."""
+    initial, maximum = index(initial_count), index(maximum_count)
+    if initial < 0:
+        raise OutOfRangeError(f"initial_count must not be negative, got {shown(initial)}")
+    if not 1 <= maximum <= futex.LARGEST_COUNT:
+        raise OutOfRangeError(f"maximum_count must be 1 to {futex.LARGEST_COUNT}, got {shown(maximum)}")
+    if initial > maximum:
+        raise ValueError(f"initial_count {shown(initial)} is more than maximum_count {maximum}")
+    return initial, maximum
 
 
 @adopt_methods
@@ -47,13 +59,7 @@ class Semaphore(AsyncAcquire, WaitHandle, futex.Semaphore):
     _kind = SEMAPHORE
 
     def __init__(self, initial_count: SupportsIndex, maximum_count: SupportsIndex, name: str | None = None) -> None:
-        initial, maximum = index(initial_count), index(maximum_count)
-        if initial < 0:
-            raise OutOfRangeError(f"initial_count must not be negative, got {shown(initial)}")
-        if not 1 <= maximum <= futex.LARGEST_COUNT:
-            raise OutOfRangeError(f"maximum_count must be 1 to {futex.LARGEST_COUNT}, got {shown(maximum)}")
-        if initial > maximum:
-            raise ValueError(f"initial_count {shown(initial)} is more than maximum_count {maximum}")
+        initial, maximum = checked_counts(initial_count, maximum_count)
         self._make(name, maximum, initial)
 
     @property

@@ -55,11 +55,8 @@ class NamedFairMutex:
             self.handles -= 1
             if self.handles > 0:
                 return
-            if self.core.owned:
-                while self.core.depth > 1:
-                    self.core.give_back()
-                with contextlib.suppress(OSError):  # damaged: it stays as it is, and mapped
-                    self.core.give_back(abandoned=True)
+            with contextlib.suppress(OSError):  # damaged: it stays as it is, and mapped
+                self.core.abandon()
             if self.core.owned_by_us:
                 self.core.when_free = self._free
                 _sweep()
