@@ -664,6 +664,19 @@ def test_a_forked_child_holds_the_name_for_itself(tag: str, run: Run, tmp_path: 
         child.end()
 
 
+def test_a_forked_child_that_outlives_its_parent_closes_last(tag: str, run: Run, tmp_path: Path) -> None:
+    """What it inherited does not keep the name, even if something still refers to the closed mutex."""
+    peer = Peer(run)
+    peer(f"m = Mutex(name={f'Global{chr(92)}{tag}'!r})")
+    child = peer.fork(tmp_path)
+    try:
+        peer.kill()
+        child("core = m._core; m.close()")
+        assert files_of(tag) == []
+    finally:
+        child.end()
+
+
 def test_a_forked_child_that_ends_leaves_its_parents_mutex_alone(tag: str, run: Run, tmp_path: Path) -> None:
     name = f"Global\\{tag}"
     peer = Peer(run)

@@ -36,8 +36,8 @@ BYTES = 512 << 10  # of the process, which the allocators may take more, whateve
 ROUNDS = """
 import gc, os, sys
 from memorymapped import Mutex, InvalidNameError
-from memorymapped.system.linux import mutexes
-mutexes.TEMPORARY = {folder!r}
+from memorymapped.system.linux import mutex_places
+mutex_places.TEMPORARY = {folder!r}
 
 def state():
     gc.collect()

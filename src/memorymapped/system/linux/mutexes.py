@@ -23,8 +23,11 @@ Close   1  directory lock (2 s at most: then a leftover stays).
         2  drop the use lock, take it for writing: nobody else uses it: unlink it, and its folder if that is empty.
         3  unmap, close, drop the directory lock.
 Fork    the child would share the description, and a use lock that it drops would be the parent's. So `before` opens
-        each file anew with a use lock, which the child puts in the place of the shared one; the shared folder is
-        forgotten by the child, as its lock is the same description's too.
+        each file anew with a use lock, which the child puts in the place of the shared one (and maps: uses.pyx); the
+        shared folder is forgotten by the child, as its lock is the same description's too.
+
+The folders, and how files are looked at, are in `mutex_places.py`. An open that finds the file in use, and all of it as
+it should be, is one native call (`uses.open_used`); everything else, creation and refusals, goes the long way here.
 
 One entry for each file and process: every handle of a name shares it, and who owns the mutex, and how often. An entry
 whose last handle is closed by the owner gives the mutex back as abandoned. If another thread of ours owns it, the entry
@@ -35,68 +38,46 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import stat
 import time
 
-from ..._native import robust
-from ..._native.files import grow, rename_new
+from ..._native import robust, uses
+from ..._native.files import grow
 from ..._typing import TYPE_CHECKING
-from ...errors import ForeignObjectError, InvalidNameError, WaitHandleCannotBeOpenedError
+from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
+from . import mutex_places as places
 from .backing import PAGE_SIZE, out_of_space
+from .mutex_places import place_of
 from .objects import at_exit, at_fork, process_lock
-from .places import FAIR, place_of
+from .places import FAIR
+from .places import place_of as place_of_object
 
 if TYPE_CHECKING:
     from ..._native.robust import RobustMutex
+    from ..._native.uses import LockedFolder, Use
+    from .mutex_places import MutexPlace
 
 __all__ = ["NamedMutex", "is_in_use", "open_mutex"]
 
-TEMPORARY = "/tmp"  # .NET's, whatever TMPDIR says
 HEADER = bytes((0, 1))
 DATA = 8
 USED = DATA + robust.LOCK_SIZE
-LONGEST = 255  # bytes of a name
 LIMIT = 60.0  # seconds to wait for the directory lock
-CLOSE_LIMIT = 2.0
-
-
-class _Place:
-    """Where a name's file lies, and what is allowed there."""
-
-    __slots__ = ("file", "folder", "mode", "path", "private", "root")
-
-    def __init__(self, name: Name) -> None:
-        raw = os.fsencode(name.text) if name.text.isascii() else name.text.encode()
-        if len(raw) > LONGEST or "/" in name.text or name.text in (".", ".."):
-            raise InvalidNameError(
-                f"{name.given!r:.300} is not the name of a mutex: .NET shares these, and makes them file names: 1 to "
-                f"{LONGEST} bytes of UTF-8 (it has {len(raw)}), no slash, not '.' or '..'"
-            )
-        self.private = name.scope is Scope.USER
-        self.root = f"{TEMPORARY}/.dotnet" + (f"-uid{os.geteuid()}" if self.private else "")
-        self.folder = f"session{os.getsid(0)}" if name.scope is Scope.LOCAL else "global"
-        self.file = name.text
-        self.path = f"{self.root}/shm/{self.folder}/{name.text}"
-        self.mode = 0o600 if self.private else 0o666
 
 
 class NamedMutex:
     """A named mutex as this process has it open: shared by all handles of its name."""
 
-    __slots__ = ("_process", "_twin", "core", "device", "fd", "handles", "inode", "name", "place")
+    __slots__ = ("core", "device", "handles", "inode", "name", "place", "use")
 
-    def __init__(self, name: Name, place: _Place, fd: int, status: os.stat_result, core: RobustMutex) -> None:
+    def __init__(self, name: Name, place: MutexPlace, core: RobustMutex, use: Use) -> None:
         self.name = name
         self.place = place
-        self.fd = fd
         self.core = core
-        self.device, self.inode = status.st_dev, status.st_ino
+        self.use = use
+        self.device, self.inode = use.device, use.inode
         self.handles = 1
-        self._process = os.getpid()  # whose description it is
-        self._twin = -1
 
     @property
     def path(self) -> str:
@@ -120,7 +101,7 @@ class NamedMutex:
 
     def _free(self) -> None:
         with process_lock:
-            if self.handles == 0 and self.fd >= 0:
+            if self.handles == 0 and self.use.fd >= 0:
                 self._end()
 
     def _end(self) -> None:
@@ -129,51 +110,20 @@ class NamedMutex:
         _kept.discard(self)
         self.core.when_free = None
         del self.core  # unmapped, also if somebody still refers to a closed handle
-        fd, self.fd = self.fd, -1
-        if fd < 0:
+        self.end_use()
+
+    def end_use(self) -> None:
+        """Close, steps 1 and 2: drops the use lock, and removes the file if nobody else has one."""
+        if self.use.fd < 0:
             return
-        self._give_up(fd)
-        os.close(fd)
-
-    def _give_up(self, fd: int) -> None:
-        """Drops the use lock, and removes the file if nobody else has one."""
-        shm = _lock_for_close(self.place)
+        shm = places.lock_for_close(self.place)
         try:
-            fcntl.flock(fd, fcntl.LOCK_UN)
-            if shm is not None and _nobody_uses(fd):
-                _remove(shm, self.place, self.inode)
+            if shm is not None and self.use.is_last():
+                places.remove(shm, self.place, self.inode)
         finally:
+            self.use.close()
             if shm is not None:
-                _unlock(shm)
-
-    # -- fork
-
-    def before_fork(self) -> None:
-        """Opens it anew for the child."""
-        with contextlib.suppress(OSError):  # no descriptor left: the child has the memory, but no use lock
-            if self._twin < 0:
-                self._twin = _use(self.fd)
-
-    def after_fork_in_parent(self) -> None:
-        """Lets go of what the child has now."""
-        twin, self._twin = self._twin, -1
-        if twin >= 0:
-            os.close(twin)
-
-    def after_fork_in_child(self) -> None:
-        """Takes the description that was opened for it."""
-        if self._process == os.getpid():
-            return  # it has
-        twin, self._twin = self._twin, -1
-        if twin >= 0:
-            os.dup2(twin, self.fd, inheritable=False)
-            self._process = os.getpid()
-            os.close(twin)
-        else:
-            self._process = os.getpid()
-            with contextlib.suppress(OSError):
-                os.close(self.fd)
-            self.fd = -1
+                shm.unlock()
 
 
 _entries: dict[str, NamedMutex] = {}
@@ -188,32 +138,37 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
     PermissionError; OSError(ENOSPC); TimeoutError if the directory lock is not to be had."""
     if not robust.works:
         raise NotImplementedError("named mutexes need a C library whose mutexes are glibc's: .NET's are")
-    entry, created = _open(name, _Place(name), create, initially_owned)
+    entry, created = _open(name, place_of(name), create, initially_owned)
     if entry is None:
         _check_fair(name)
     return entry, created
 
 
-def _open(name: Name, place: _Place, create: bool, initially_owned: bool) -> tuple[NamedMutex | None, bool]:
+def _open(name: Name, place: MutexPlace, create: bool, initially_owned: bool) -> tuple[NamedMutex | None, bool]:
     deadline = pause = 0.0
     while True:
         with process_lock:
-            _sweep()
+            if _kept:
+                _sweep()
             entry = _entries.get(place.path)
             if entry is not None:
                 entry.handles += 1
                 entry.core.when_free = None
                 _kept.discard(entry)
                 return entry, False
-            shm = _shm(place, create=create)
+            shm = places.folder_of(place, create=create)
             if shm is None:
                 return None, False
-            if _try_lock(shm):
+            if shm.try_lock():
                 try:
                     _check_twin(name, place)
-                    return _open_locked(name, place, shm, create, initially_owned)
+                    found = uses.open_used(shm, place.below, place.user, place.private, DATA)
+                    if found is None:
+                        return _open_locked(name, place, shm, create, initially_owned)
+                    entry = _entries[place.path] = NamedMutex(name, place, *found)
+                    return entry, False
                 finally:
-                    _unlock(shm)
+                    shm.unlock()
         deadline = deadline or time.monotonic() + LIMIT
         if time.monotonic() > deadline:
             raise TimeoutError(
@@ -224,56 +179,50 @@ def _open(name: Name, place: _Place, create: bool, initially_owned: bool) -> tup
 
 
 def _open_locked(
-    name: Name, place: _Place, shm: int, create: bool, initially_owned: bool
+    name: Name, place: MutexPlace, shm: LockedFolder, create: bool, initially_owned: bool
 ) -> tuple[NamedMutex | None, bool]:
-    """Steps 2 to 5, under the directory lock."""
-    folder = _scope_folder(shm, place, create=create)
+    """Steps 2 to 5, under the directory lock, with all that may be wrong."""
+    folder = places.scope_folder(shm, place, create=create)
     if folder is None:
         return None, False
+    created = False
     try:
-        fd, status = _open_file(folder, place)
-        created = False
+        use, status = places.open_file(folder, place)
+        if use is not None and places.nobody_uses(use.fd):
+            if not create:
+                assert status is not None
+                places.remove(shm, place, status.st_ino)
+                return None, False
+            created = True
+            with contextlib.suppress(PermissionError):  # another user's, in a sticky folder: wiped instead
+                os.unlink(place.file, dir_fd=folder)
+                use = None
+        if use is None:
+            if not create:
+                return None, False
+            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+            use = uses.Use(os.open(place.file, flags, place.mode, dir_fd=folder))
+            created = True
         try:
-            if fd is not None and _nobody_uses(fd):
-                if not create:
-                    assert status is not None
-                    _remove(shm, place, status.st_ino)
-                    return None, False
-                created = True
-                with contextlib.suppress(PermissionError):  # another user's, in a sticky folder: wiped instead
-                    os.unlink(place.file, dir_fd=folder)
-                    os.close(fd)
-                    fd = None
-            if fd is None:
-                if not create:
-                    return None, False
-                created = True
-                fd = os.open(
-                    place.file,
-                    os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW,
-                    place.mode,
-                    dir_fd=folder,
-                )
-                os.fchmod(fd, place.mode)
             if created or status is None:
+                os.fchmod(use.fd, place.mode)
                 _check_fair(name)  # beside one that is in use no fair one can be
-                entry = _fill(name, place, fd, initially_owned)
+                core = _fill(place, use.fd, initially_owned)
             else:
-                entry = _check(name, place, fd, status)
+                core = _check(name, place, use.fd, status.st_size)
+            use.begin()
         except BaseException:
-            if fd is not None:
-                if created:
+            if created:
+                with contextlib.suppress(OSError):
                     os.unlink(place.file, dir_fd=folder)
-                os.close(fd)
             raise
-        os.close(fd)
-        _entries[place.path] = entry
+        entry = _entries[place.path] = NamedMutex(name, place, core, use)
         return entry, created
     finally:
         os.close(folder)
 
 
-def _fill(name: Name, place: _Place, fd: int, initially_owned: bool) -> NamedMutex:
+def _fill(place: MutexPlace, fd: int, initially_owned: bool) -> RobustMutex:
     """Makes a new file the one of a mutex."""
     os.ftruncate(fd, 0)
     try:
@@ -285,16 +234,16 @@ def _fill(name: Name, place: _Place, fd: int, initially_owned: bool) -> NamedMut
     robust.initialise(core)
     if initially_owned:
         core.try_take()
-    return NamedMutex(name, place, _use(fd), os.fstat(fd), core)
+    return core
 
 
-def _check(name: Name, place: _Place, fd: int, status: os.stat_result) -> NamedMutex:
+def _check(name: Name, place: MutexPlace, fd: int, size: int) -> RobustMutex:
     """Looks whether a file that is in use is that of a mutex."""
-    if status.st_size < USED or os.pread(fd, len(HEADER), 0) != HEADER:
+    if size < USED or os.pread(fd, len(HEADER), 0) != HEADER:
         raise WaitHandleCannotBeOpenedError(
             errno.EBADMSG, f"{name.given!r} is in use, but not by a mutex: its file is not .NET's", place.path
         )
-    if status.st_size < PAGE_SIZE:
+    if size < PAGE_SIZE:
         os.ftruncate(fd, PAGE_SIZE)  # as .NET up to 10 does
     core = robust.map_mutex(fd, PAGE_SIZE, DATA)
     if not robust.is_mutex(core):
@@ -304,19 +253,7 @@ def _check(name: Name, place: _Place, fd: int, status: os.stat_result) -> NamedM
             "another C library, or (up to .NET 10) on ARM; or damaged",
             place.path,
         )
-    return NamedMutex(name, place, _use(fd), status, core)
-
-
-def _use(fd: int) -> int:
-    """A descriptor of the same file with a use lock. Not of the description that is mapped: a mapping keeps its
-    description, and that its lock, even in a forked child whose parent has died."""
-    own = os.open(f"/proc/self/fd/{fd}", os.O_RDWR | os.O_CLOEXEC)
-    try:
-        fcntl.flock(own, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(own)
-        raise
-    return own
+    return core
 
 
 def _sweep() -> None:
@@ -327,204 +264,23 @@ def _sweep() -> None:
                 entry.core.give_back(abandoned=True)  # calls _free, which ends it
 
 
-# -- folders and files
-
-
-def _shm(place: _Place, *, create: bool) -> int | None:
-    """The descriptor of `<root>/shm`, looked at; None if there is none and it is not to be made."""
-    path = f"{place.root}/shm"
-    known = _folders.get(path)
-    if known is not None:
-        try:
-            there = os.stat(path, follow_symlinks=False)
-        except FileNotFoundError:
-            there = None
-        if there is not None and known[1:] == (there.st_dev, there.st_ino):
-            return known[0]
-        os.close(_folders.pop(path)[0])  # somebody has removed it
-    if place.private:
-        _check_temporary()
-    for folder in (place.root, path):
-        fd = _folder(folder, place)
-        if fd is None:
-            if not create:
-                return None
-            _make(folder, 0o700 if place.private else 0o777)
-            fd = _folder(folder, place)
-            if fd is None:
-                raise ForeignObjectError(f"{folder} is removed as soon as it is made")
-        if folder != path:
-            os.close(fd)
-    assert fd is not None
-    status = os.fstat(fd)
-    _folders[path] = fd, status.st_dev, status.st_ino
-    return fd
-
-
-_folders: dict[str, tuple[int, int, int]] = {}  # descriptor, device, inode
-
-
-def _folder(path: str, place: _Place, *, within: int | None = None) -> int | None:
-    """Opens a folder and looks whether it is right; None if there is none."""
-    mode = 0o700 if place.private else 0o777
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
-    except FileNotFoundError:
-        return None
-    except NotADirectoryError:
-        raise ForeignObjectError(f"{path} is not a folder, or a link to one: mutexes cannot be kept there") from None
-    try:
-        status = os.fstat(fd)
-        if place.private and status.st_uid != os.geteuid():
-            raise ForeignObjectError(f"{path} belongs to user {status.st_uid}, not to {os.geteuid()}: left alone")
-        if stat.S_IMODE(status.st_mode) & 0o777 != mode:
-            try:
-                os.fchmod(fd, mode)
-            except PermissionError:
-                if stat.S_IMODE(status.st_mode) & 0o700 != 0o700:
-                    raise
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _make(path: str, mode: int) -> None:
-    """Beside its place, and moved there if there is none: nobody ever sees it with another mode."""
-    unfinished = f"{TEMPORARY}/.dotnet.{os.urandom(8).hex()}"
-    os.mkdir(unfinished, 0o700)
-    try:
-        os.chmod(unfinished, mode)
-        if rename_new(os.fsencode(unfinished), os.fsencode(path)):
-            return
-    except OSError:
-        os.rmdir(unfinished)
-        raise
-    os.rmdir(unfinished)
-
-
-def _check_temporary() -> None:
-    status = os.stat(TEMPORARY)
-    if not status.st_mode & stat.S_ISVTX and (status.st_uid != os.geteuid() or status.st_mode & 0o022):
-        raise ForeignObjectError(
-            f"others may remove what is in {TEMPORARY} (it is not sticky): nothing of a user's own can be kept there"
-        )
-
-
-def _scope_folder(shm: int, place: _Place, *, create: bool) -> int | None:
-    """Under the directory lock, so that mkdir and chmod are one step for all who keep to the protocol."""
-    fd = _folder(place.folder, place, within=shm)
-    if fd is None and create:
-        mode = 0o700 if place.private else 0o777
-        os.mkdir(place.folder, mode, dir_fd=shm)
-        os.chmod(place.folder, mode, dir_fd=shm)
-        fd = _folder(place.folder, place, within=shm)
-    return fd
-
-
-def _open_file(folder: int, place: _Place) -> tuple[int, os.stat_result] | tuple[None, None]:
-    """The file of a name, looked at; None if there is none."""
-    try:
-        fd = os.open(place.file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY, dir_fd=folder)
-    except FileNotFoundError:
-        return None, None
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO, errno.ENODEV):
-            raise ForeignObjectError(f"{place.path} is not a plain file: no mutex, left alone") from error
-        raise
-    status = os.fstat(fd)
-    try:
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink > 1:
-            raise ForeignObjectError(f"{place.path} is not a plain file of one name: no mutex, left alone")
-        if place.private and status.st_uid != os.geteuid():
-            raise ForeignObjectError(f"{place.path} belongs to user {status.st_uid}, not to {os.geteuid()}: left alone")
-        if place.private and stat.S_IMODE(status.st_mode) != place.mode:
-            os.fchmod(fd, place.mode)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd, status
-
-
-def _nobody_uses(fd: int) -> bool:
-    """Under the directory lock."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return True
-
-
-def _remove(shm: int, place: _Place, inode: int) -> None:
-    """Under the directory lock: the file, if it still is this one, and its folder if that is empty then."""
-    with contextlib.suppress(OSError):  # another user's in a sticky folder: a leftover, as for .NET
-        folder = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=shm)
-        try:
-            if os.stat(place.file, dir_fd=folder, follow_symlinks=False).st_ino == inode:
-                os.unlink(place.file, dir_fd=folder)
-        finally:
-            os.close(folder)
-        os.rmdir(place.folder, dir_fd=shm)
-
-
-# -- the directory lock
-
-_locked: dict[int, int] = {}  # how often, by descriptor: a signal handler may open one while another is being opened
-
-
-def _try_lock(shm: int) -> bool:
-    """Whether the directory lock is had now; `_unlock` gives it back. Under the process lock."""
-    count = _locked.get(shm, 0)
-    if count == 0:
-        try:
-            fcntl.flock(shm, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    _locked[shm] = count + 1
-    return True
-
-
-def _unlock(shm: int) -> None:
-    _locked[shm] -= 1
-    if not _locked[shm]:
-        del _locked[shm]
-        fcntl.flock(shm, fcntl.LOCK_UN)  # explicitly: a child between vfork and exec shares the description
-
-
-def _lock_for_close(place: _Place) -> int | None:
-    """The locked folder; None if somebody keeps it locked, or it has gone: a leftover stays then."""
-    deadline = 0.0
-    while True:
-        try:
-            shm = _shm(place, create=False)
-        except OSError:
-            return None
-        if shm is None or _try_lock(shm):
-            return shm
-        deadline = deadline or time.monotonic() + CLOSE_LIMIT
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.0005)
-
-
 # -- the trap of the bare name
 
 
-def _check_twin(name: Name, place: _Place) -> None:
+def _check_twin(name: Name, place: MutexPlace) -> None:
     """The bare name X means the user here and the session in .NET (`Local\\X`). If the other one is in use, two
     programs that mean the same mutex would be about to have two."""
     if name.scope is Scope.LOCAL:
-        other = f"{TEMPORARY}/.dotnet-uid{os.geteuid()}/shm/global/{name.text}"
+        other = f"{places.TEMPORARY}/.dotnet-uid{place.user}/shm/global/"
     elif "\\" not in name.given:
-        other = f"{TEMPORARY}/.dotnet/shm/session{os.getsid(0)}/{name.text}"
+        other = f"{places.TEMPORARY}/.dotnet/shm/session{os.getsid(0)}/"
     else:
         return
     try:
-        status = os.stat(other, follow_symlinks=False)
+        status = os.stat(other.encode() + place.file, follow_symlinks=False)
     except OSError:
         return
-    if not _is_used(status.st_dev, status.st_ino):
+    if not places.is_used(status.st_dev, status.st_ino):
         return
     used = ("User\\" if name.scope is Scope.LOCAL else "Local\\") + name.text
     own = "" if name.scope is Scope.LOCAL else f", or {f'User{chr(92)}{name.text}'!r} for one of its own"
@@ -532,13 +288,13 @@ def _check_twin(name: Name, place: _Place) -> None:
         errno.EEXIST,
         f"{name.given!r} is not the mutex {used!r}, which is in use. (A bare name means User\\ here, and Local\\ for "
         f".NET on Linux.) Write {used!r} for that one{own}",
-        other,
+        other + name.text,
     )
 
 
 def _check_fair(name: Name) -> None:
     """A fair mutex is a kind of its own, and a plain one beside it would exclude nobody who has that."""
-    if place_of(name, FAIR, create=False) is None:
+    if place_of_object(name, FAIR, create=False) is None:
         return
     from .signals import is_live
 
@@ -551,20 +307,11 @@ def _check_fair(name: Name) -> None:
 def is_in_use(name: Name) -> bool:
     """Whether anybody has the mutex of this name open."""
     try:
-        status = os.stat(_Place(name).path, follow_symlinks=False)
+        place = place_of(name)
+        status = os.stat(place.shm + b"/" + place.below, follow_symlinks=False)
     except (InvalidNameError, OSError):
         return False
-    return _is_used(status.st_dev, status.st_ino)
-
-
-def _is_used(device: int, inode: int) -> bool:
-    """Whether anybody has a use lock on this file: asked of /proc, so that nobody is disturbed."""
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
-    try:
-        with open("/proc/locks") as locks:
-            return any("FLOCK" in line and wanted in line.split() for line in locks)
-    except OSError:
-        return False
+    return places.is_used(status.st_dev, status.st_ino)
 
 
 # -- fork, exit
@@ -572,22 +319,18 @@ def _is_used(device: int, inode: int) -> bool:
 
 def _before_fork() -> None:
     for entry in list(_entries.values()):
-        entry.before_fork()
+        entry.use.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     for entry in list(_entries.values()):
-        entry.after_fork_in_parent()
+        entry.use.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
-    folders = list(_folders.values())
-    _folders.clear()
-    _locked.clear()
-    for fd, _, _ in folders:
-        os.close(fd)  # without unlocking: the description is the parent's
+    places.forget_folders()
     for entry in list(_entries.values()):
-        entry.after_fork_in_child()
+        entry.use.after_fork_in_child(entry.core)
 
 
 at_fork(_before_fork, _after_fork_in_parent, _after_fork_in_child)
@@ -597,11 +340,8 @@ def _close_all() -> None:
     """At exit: what nobody else uses is removed. What a thread of ours owns stays mapped: the kernel tells the next."""
     with process_lock:
         for entry in list(_entries.values()):
-            fd, entry.fd = entry.fd, -1
-            if fd < 0:
-                continue
             with contextlib.suppress(OSError):
-                entry._give_up(fd)
+                entry.end_use()
         _entries.clear()
 
 
