@@ -52,3 +52,22 @@ cdef class Semaphore(Waitable):
 
 
 cdef double limit_of(object timeout) except? -2.0
+
+
+# A wait under way: the words it sleeps on, in whose `waiters` it is counted, and its time.
+cdef class Sleep:
+    cdef uint32_t *words[MMF_WAITV_MOST]
+    cdef uint32_t values[MMF_WAITV_MOST]  # on which it sleeps
+    cdef uint32_t *counters[MMF_WAITV_MOST]
+    cdef int count
+    cdef int taken              # which of them was taken in the end; -1: none
+    cdef list owners            # a Waitable and its mapping for each word
+    cdef double deadline        # negative: never
+    cdef double pause           # to the next look; 0: nothing has to be polled
+
+    cdef int begin(self, double limit) except -1
+    cdef int poll(self) except -1
+    cdef int add(self, Waitable waitable) except -1
+    cdef int end(self) except -1
+    cdef int once(self) except -1
+    cdef int look_for_fault(self) except -1

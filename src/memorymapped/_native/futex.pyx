@@ -2,7 +2,7 @@
 # cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
 # cython: embedsignature=True, embedsignature.format=clinic
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Events and semaphores in shared memory, and waits for several things at once.
+"""Events and semaphores in shared memory, and how a thread sleeps until there is something to be had.
 
 One of them is two 32-bit words (futex.h): `word` and `waiters`. The word of a semaphore is its count; that of an event
 which resets itself is 1 while it is set; that of an event which is reset by hand counts its changes, and is odd while it
@@ -17,7 +17,7 @@ is set: so a waiter knows that it was set, even if it has been reset before the 
 Whoever touches the words has a reference to their mapping. Every look is followed by the question whether the guard had
 to replace the page (memory.pyx); a sleeper whose page is gone notices at its next look.
 """
-from memorymapped.errors import AbandonedMutexError, ClosedError, MemoryFaultError, OutOfRangeError, SemaphoreFullError, shown
+from memorymapped.errors import ClosedError, MemoryFaultError, OutOfRangeError, SemaphoreFullError, shown
 from memorymapped.timeouts import seconds
 
 cimport cython
@@ -380,14 +380,6 @@ cdef bint lacks_waitv = False
 @cython.final
 cdef class Sleep:
     """A wait under way: the words it sleeps on, in whose `waiters` it is counted, and its time."""
-    cdef uint32_t *words[MMF_WAITV_MOST]
-    cdef uint32_t values[MMF_WAITV_MOST]  # on which it sleeps
-    cdef uint32_t *counters[MMF_WAITV_MOST]
-    cdef int count
-    cdef int taken              # which of them was taken in the end; -1: none
-    cdef list owners            # a Waitable and its mapping for each word
-    cdef double deadline        # negative: never
-    cdef double pause           # to the next look; 0: nothing has to be polled
 
     cdef int begin(self, double limit) except -1:
         self.taken = -1
@@ -471,173 +463,3 @@ cdef class Sleep:
         if not found:
             raise OSError(EFAULT, f"{strerror(EFAULT).decode()}: waiting for a word in shared memory")
         return 0
-
-
-# ------------------------------------------------------------------------------------------------- several objects
-
-
-cdef int check_open(list handles) except -1:
-    """ClosedError if one of them is closed, also where another one decides."""
-    for handle in handles:
-        if isinstance(handle, Waitable):
-            if (<Waitable>handle).word == NULL:
-                (<Waitable>handle).raise_closed()
-        elif handle.closed:
-            handle._try_wait()  # says so
-    return 0
-
-
-def sleep_on(list waitables, list values, double limit):
-    """Sleeps until one of `waitables` (128 at most) may have something, or is closed: its word is no longer the one of
-    `values`. False after `limit` seconds (negative: never). Takes nothing."""
-    cdef Sleep sleep = Sleep.__new__(Sleep)
-    cdef int i
-    sleep.begin(limit)
-    try:
-        for i in range(len(waitables)):
-            sleep.add(<Waitable?>waitables[i])
-            sleep.values[i] = values[i]
-        while True:
-            for i in range(sleep.count):
-                if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
-                    return True
-            if not sleep.once():
-                return False
-    finally:
-        sleep.end()
-
-
-cdef int try_one(object handle) except -1:
-    if isinstance(handle, Waitable):
-        return (<Waitable>handle).take()
-    return bool(handle._try_wait())
-
-
-cdef int try_any(list handles, Sleep sleep) except -2:
-    """The index of the first that could be taken, or -1. `sleep`, if there is one, sleeps on their words, in order."""
-    cdef int i, slot = 0
-    for i in range(len(handles)):
-        handle = handles[i]
-        try:
-            if sleep is not None and isinstance(handle, Waitable):
-                if (<Waitable>handle).take_since(sleep.values[slot]):
-                    sleep.taken = slot
-                    return i
-                slot += 1
-            elif try_one(handle):
-                return i
-        except AbandonedMutexError as error:
-            error.mutex, error.mutex_index = handle, i
-            raise
-    return -1
-
-
-def wait_any(list handles, double limit):
-    """Takes the first of `handles` that can be had: its index; None after `limit` seconds (negative: never).
-
-    A Waitable is slept on; anything else (mutexes) is asked by its `_try_wait` every 1 to 10 ms."""
-    cdef Sleep sleep
-    check_open(handles)
-    cdef int found = try_any(handles, None)
-    if found >= 0:
-        return found
-    if limit == 0:
-        return None
-    sleep = Sleep.__new__(Sleep)
-    sleep.begin(limit)
-    try:
-        for handle in handles:
-            if isinstance(handle, Waitable):
-                sleep.add(<Waitable>handle)
-            else:
-                sleep.poll()
-        while True:
-            found = try_any(handles, sleep)
-            if found >= 0:
-                return found
-            if not sleep.once():
-                return None
-    finally:
-        sleep.end()
-
-
-cdef object take_all(list handles, list abandoned):
-    """Takes all of them, or none: None, or the one that could not be had. `abandoned` gets the errors of mutexes that
-    were found abandoned."""
-    cdef int i, taken = 0
-    cdef list flags = []
-    missing = None
-    check_open(handles)
-    for handle in handles:
-        if isinstance(handle, Waitable) and not (<Waitable>handle).ready() and missing is None:
-            missing = handle
-    if missing is not None:
-        return missing  # so that in most cases nothing is taken in vain
-    try:
-        for handle in handles:
-            try:
-                if not try_one(handle):
-                    missing = handle
-                    break
-                flags.append(False)
-            except AbandonedMutexError as error:
-                flags.append(True)
-                abandoned.append(error)
-            taken += 1
-        else:
-            return None
-    except BaseException:
-        give_back(handles, flags)
-        raise
-    give_back(handles, flags)
-    del abandoned[:]
-    return missing
-
-
-cdef int give_back(list handles, list flags) except -1:
-    """Gives back the first len(flags), the last first; all of them, also if one cannot be."""
-    cdef int i
-    failure = None
-    for i in range(len(flags) - 1, -1, -1):
-        try:
-            handle = handles[i]
-            if isinstance(handle, Waitable):
-                (<Waitable>handle).put_back()
-            else:
-                handle._give_back(flags[i])
-        except Exception as error:
-            failure = failure or error
-    if failure is not None:
-        raise failure
-    return 0
-
-
-def wait_all(list handles, double limit):
-    """Takes all of `handles`, in this order, or none of them: True; False after `limit` seconds (negative: never).
-
-    While one cannot be had, none is kept. AbandonedMutexError if all are taken, and a mutex was abandoned."""
-    cdef Sleep sleep = Sleep.__new__(Sleep)
-    cdef list abandoned = []
-    cdef int going_on
-    sleep.begin(limit)
-    while True:
-        missing = take_all(handles, abandoned)
-        if missing is None:
-            if abandoned:
-                raise AbandonedMutexError(
-                    "all were taken, and a mutex among them was abandoned by its previous owner: " + str(abandoned[0]),
-                    previous_owner=abandoned[0].previous_owner)
-            return True
-        if limit == 0:
-            return False
-        try:
-            if isinstance(missing, Waitable):
-                sleep.add(<Waitable>missing)
-                sleep.pause = 0
-            else:
-                sleep.poll()
-            going_on = sleep.once()
-        finally:
-            sleep.end()
-        if not going_on:
-            return False

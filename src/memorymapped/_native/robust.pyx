@@ -427,6 +427,27 @@ def is_mutex(RobustMutex self not None):
     return bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
 
 
+cdef inline bint wait(MutexHandle self, double limit) except -1:
+    cdef RobustMutex core = self.core if self.core is not None else self.opened()
+    cdef int got = core.take(limit)
+    if self.core is not core and got:  # closed meanwhile
+        core.give(got == ABANDONED)
+        self.opened()
+    if got == ABANDONED:
+        raise self._abandoned()
+    return got != 0
+
+
+cdef inline int release(MutexHandle self) except -1:
+    cdef RobustMutex core = self.core
+    if core is None:
+        self._release_closed()
+        return 0
+    if core.task is not None:
+        self._check_task()
+    return core.give(False)
+
+
 cdef class MutexHandle:
     """The compiled half of `memorymapped.Mutex`: what is called in loops."""
 
@@ -452,55 +473,28 @@ cdef class MutexHandle:
         Raises AbandonedMutexError if the previous owner ended without releasing it: **the mutex is owned then**, and
         must be released; what it guards may be half done. ClosedError, DamagedObjectError, MemoryFaultError (the mutex
         is not owned); RuntimeError if a task of this thread's event loop owns it. KeyboardInterrupt ends the wait."""
-        cdef RobustMutex core = self.core if self.core is not None else self.opened()
-        cdef int got = core.take(-1.0 if timeout is None else seconds(timeout))
-        if self.core is not core and got:
-            core.give(got == ABANDONED)
-            self.opened()
-        if got == ABANDONED:
-            raise self._abandoned()
-        return got != 0
+        return wait(self, -1.0 if timeout is None else seconds(timeout))
 
     def acquire(self, blocking=True, timeout=-1):
         """As `wait_one`, with the arguments of Python's locks: `timeout` in seconds, -1 for ever; not `blocking`: only
         looks. ValueError for a time-out without blocking."""
-        cdef RobustMutex core = self.core if self.core is not None else self.opened()
         cdef double limit = -1.0
-        cdef int got
         if blocking is not True or timeout is not -1:
             limit = seconds(timeout)
             if not blocking:
                 if limit != -1.0:
                     raise ValueError("a time-out makes no sense for a call that does not block")
                 limit = 0
-        got = core.take(limit)
-        if self.core is not core and got:
-            core.give(got == ABANDONED)
-            self.opened()
-        if got == ABANDONED:
-            raise self._abandoned()
-        return got != 0
+        return wait(self, limit)
 
     def release_mutex(self):
         """Gives back what one wait has taken. RuntimeError if this thread does not own the mutex (.NET: ApplicationException):
         nothing is changed then. An owner can also give back a handle that was closed meanwhile."""
-        cdef RobustMutex core = self.core
-        if core is None:
-            self._release_closed()
-            return
-        if core.task is not None:
-            self._check_task()
-        core.give(False)
+        release(self)
 
     def release(self):
         """The same as release_mutex, by the name that Python's locks have."""
-        cdef RobustMutex core = self.core
-        if core is None:
-            self._release_closed()
-            return
-        if core.task is not None:
-            self._check_task()
-        core.give(False)
+        release(self)
 
     def __enter__(self):
         cdef RobustMutex core = self.core if self.core is not None else self.opened()

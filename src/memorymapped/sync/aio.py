@@ -25,7 +25,8 @@ import threading
 from collections import deque
 from weakref import WeakKeyDictionary
 
-from .._native.futex import MOST_HANDLES, Waitable, sleep_on
+from .._native.futex import MOST_HANDLES, Waitable
+from .._native.several import sleep_on
 from .._typing import TYPE_CHECKING
 from ..errors import AbandonedMutexError, ClosedError
 from ..timeouts import seconds

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import itertools
 
-from .._native import futex
+from .._native import several
 from .._native.futex import MOST_HANDLES, Waitable
 from .._typing import TYPE_CHECKING, Protocol
 from ..timeouts import seconds
@@ -50,7 +50,7 @@ def wait_any(handles: Iterable[_Handle], timeout: Timeout = None) -> int | None:
     checked = _checked(handles)
     limit = seconds(timeout)
     _check_each(checked)
-    return futex.wait_any(checked, limit)
+    return several.wait_any(checked, limit)
 
 
 def wait_all(handles: Iterable[_Handle], timeout: Timeout = None) -> bool:
@@ -70,7 +70,7 @@ def wait_all(handles: Iterable[_Handle], timeout: Timeout = None) -> bool:
     for (one, i), (other, j) in itertools.pairwise(ordered):
         if one == other:
             raise ValueError(f"handles {min(i, j)} and {max(i, j)} are the same object, {checked[i]!r}")
-    return futex.wait_all([checked[i] for _, i in ordered], limit)
+    return several.wait_all([checked[i] for _, i in ordered], limit)
 
 
 def signal_and_wait(to_signal: _Handle, to_wait_on: _Handle, timeout: Timeout = None) -> bool:

@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Named fair mutexes: protocol A for the name (`objects`), and a file of one fair mutex (`_native/fair.pyx`).
 
-The file is prepared before anybody sees it, and looked at when it is opened. One entry for each file and process: all
-handles of a name share who owns the mutex, and how often. An entry whose last handle is closed by the owner gives the
-mutex back as abandoned. If another thread of ours owns it, the entry stays, and the name with it, until that thread has
-released it, or has ended and somebody looks; nothing owned, or waited for, is ever unmapped.
+The file is prepared before anybody sees it, and looked at when it is opened. One entry for each file and process,
+shared by all handles of a name: `open_mutexes.py`.
 
 A `Global\\` one may be used by every user, as .NET's global mutexes may (mode 0666): it is for users who trust each
 other."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 
@@ -21,59 +18,39 @@ from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from .mutexes import is_in_use
 from .objects import EITHER, OPEN, acquire, process_lock, release
+from .open_mutexes import OpenMutex
 from .places import FAIR, Place
 from .signals import refuse_other_kind
 
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     from ..._native.fair import FairCore
     from ..._native.lifetime import Held
 
 __all__ = ["NamedFairMutex", "open_fair_mutex"]
 
 
-class NamedFairMutex:
+class NamedFairMutex(OpenMutex):
     """A named fair mutex as this process has it open: shared by all handles of its name."""
 
-    __slots__ = ("core", "device", "handles", "held", "inode", "name", "place")
+    __slots__ = ("held", "place")
+
+    kept: ClassVar[set[OpenMutex]] = set()
 
     def __init__(self, name: Name, held: Held, place: Place, core: FairCore) -> None:
-        self.name = name
+        super().__init__(name, core, held.device, held.inode)
         self.held = held
         self.place = place
-        self.core = core
-        self.device, self.inode = held.device, held.inode
-        self.handles = 0
 
     @property
     def path(self) -> str:
         """Its file."""
         return self.place.path
 
-    def close(self) -> None:
-        """Closes one handle; with the last one, what the module's head says."""
-        with process_lock:
-            self.handles -= 1
-            if self.handles > 0:
-                return
-            with contextlib.suppress(OSError):  # damaged: it stays as it is, and mapped
-                self.core.abandon()
-            if self.core.owned_by_us:
-                self.core.when_free = self._free
-                _sweep()
-            else:
-                self._end()
-
-    def _free(self) -> None:
-        with process_lock:
-            if self.handles == 0:
-                self._end()
-
-    def _end(self) -> None:
-        """The last handle has gone, and no thread of ours owns it."""
+    def _let_go(self) -> None:
         if _entries.get((self.device, self.inode)) is self:
             del _entries[self.device, self.inode]
-        self.core.when_free = None
-        del self.core  # unmapped, also if somebody still refers to a closed handle
         release(self.held, self.place)
 
 
@@ -94,7 +71,8 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
             made[0].try_take()
         os.fchmod(fd, 0o666 if name.scope is Scope.GLOBAL else 0o600)
 
-    _sweep()
+    with process_lock:
+        NamedFairMutex.sweep()
     try:
         held, place = acquire(name, FAIR, EITHER if create else OPEN, os.O_RDWR, fair.SIZE, True, prepare)
     except FileNotFoundError:
@@ -110,8 +88,8 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
             if entry is None or entry.held.fd < 0:
                 core = made[0] if held.created else _map(held, name)
                 entry = _entries[held.device, held.inode] = NamedFairMutex(name, held, place, core)
-            entry.handles += 1
-            entry.core.when_free = None
+            else:
+                entry.open_again()
     except BaseException:
         release(held, place)
         raise
@@ -144,13 +122,3 @@ def _refuse_other_kind(name: Name) -> None:
         raise WaitHandleCannotBeOpenedError(
             errno.EINVAL, f"{name.given!r} is a mutex, not a fair mutex: open it as that, or take another name"
         )
-
-
-def _sweep() -> None:
-    """Ends the entries without handles whose owner, a thread of ours, has ended."""
-    with process_lock:
-        for entry in list(_entries.values()):
-            if entry.handles == 0:
-                with contextlib.suppress(OSError):  # damaged: nothing to be done
-                    if entry.core.try_take():
-                        entry.core.give_back(abandoned=True)  # calls _free, which ends it

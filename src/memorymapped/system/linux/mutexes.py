@@ -29,9 +29,7 @@ Fork    the child would share the description, and a use lock that it drops woul
 The folders, and how files are looked at, are in `mutex_places.py`. An open that finds the file in use, and all of it as
 it should be, is one native call (`uses.open_used`); everything else, creation and refusals, goes the long way here.
 
-One entry for each file and process: every handle of a name shares it, and who owns the mutex, and how often. An entry
-whose last handle is closed by the owner gives the mutex back as abandoned. If another thread of ours owns it, the entry
-stays as it is until that thread has released it, or has ended and somebody looks: nothing owned is ever unmapped.
+One entry for each file and process, shared by all handles of a name: `open_mutexes.py`.
 """
 
 from __future__ import annotations
@@ -50,10 +48,13 @@ from . import mutex_places as places
 from .backing import PAGE_SIZE, out_of_space
 from .mutex_places import place_of
 from .objects import at_exit, at_fork, process_lock
+from .open_mutexes import OpenMutex
 from .places import FAIR
 from .places import place_of as place_of_object
 
 if TYPE_CHECKING:
+    from typing import ClassVar
+
     from ..._native.robust import RobustMutex
     from ..._native.uses import LockedFolder, Use
     from .mutex_places import MutexPlace
@@ -66,50 +67,25 @@ USED = DATA + robust.LOCK_SIZE
 LIMIT = 60.0  # seconds to wait for the directory lock
 
 
-class NamedMutex:
+class NamedMutex(OpenMutex):
     """A named mutex as this process has it open: shared by all handles of its name."""
 
-    __slots__ = ("core", "device", "handles", "inode", "name", "place", "use")
+    __slots__ = ("place", "use")
+
+    kept: ClassVar[set[OpenMutex]] = set()
 
     def __init__(self, name: Name, place: MutexPlace, core: RobustMutex, use: Use) -> None:
-        self.name = name
+        super().__init__(name, core, use.device, use.inode)
         self.place = place
-        self.core = core
         self.use = use
-        self.device, self.inode = use.device, use.inode
-        self.handles = 1
 
     @property
     def path(self) -> str:
         """Its file."""
         return self.place.path
 
-    def close(self) -> None:
-        """Closes one handle; with the last one, what the module's head says."""
-        with process_lock:
-            self.handles -= 1
-            if self.handles > 0:
-                return
-            with contextlib.suppress(OSError):  # damaged: it stays as it is, and mapped
-                self.core.abandon()
-            if self.core.owned_by_us:
-                self.core.when_free = self._free
-                _kept.add(self)
-                _sweep()
-            else:
-                self._end()
-
-    def _free(self) -> None:
-        with process_lock:
-            if self.handles == 0 and self.use.fd >= 0:
-                self._end()
-
-    def _end(self) -> None:
-        """The last handle has gone, and no thread of ours owns it."""
+    def _let_go(self) -> None:
         _entries.pop(self.place.path, None)
-        _kept.discard(self)
-        self.core.when_free = None
-        del self.core  # unmapped, also if somebody still refers to a closed handle
         self.end_use()
 
     def end_use(self) -> None:
@@ -127,7 +103,6 @@ class NamedMutex:
 
 
 _entries: dict[str, NamedMutex] = {}
-_kept: set[NamedMutex] = set()  # those without handles, which a thread of ours owns
 
 
 def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedMutex | None, bool]:
@@ -148,14 +123,11 @@ def _open(name: Name, place: MutexPlace, create: bool, initially_owned: bool) ->
     deadline = pause = 0.0
     while True:
         with process_lock:
-            if _kept:
-                _sweep()
+            if NamedMutex.kept:
+                NamedMutex.sweep()
             entry = _entries.get(place.path)
             if entry is not None:
-                entry.handles += 1
-                entry.core.when_free = None
-                _kept.discard(entry)
-                return entry, False
+                return entry.open_again(), False
             shm = places.folder_of(place, create=create)
             if shm is None:
                 return None, False
@@ -254,14 +226,6 @@ def _check(name: Name, place: MutexPlace, fd: int, size: int) -> RobustMutex:
             place.path,
         )
     return core
-
-
-def _sweep() -> None:
-    """Ends the entries without handles whose owner, a thread of ours, has ended."""
-    for entry in list(_kept):
-        with contextlib.suppress(OSError):  # damaged: nothing to be done
-            if entry.core.try_take():
-                entry.core.give_back(abandoned=True)  # calls _free, which ends it
 
 
 # -- the trap of the bare name
