@@ -15,7 +15,8 @@ from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .directories import root
 from .files import FileMap, from_descriptor, map_descriptor, map_path, open_entry
 from .maps import NamedMemory, create_memory, open_memory
-from .objects import CREATE, EITHER, sweep
+from .objects import CREATE, EITHER
+from .space import sweep
 
 __all__ = [
     "CREATE",

@@ -7,16 +7,13 @@ import errno
 import io
 import os
 
-from ..._native.files import available_memory, grow, identity, is_memory, size_of
+from ..._native.files import grow, identity, size_of
 from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
-from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
+from .space import out_of_space, take_space
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-__all__ = ["NO_SPACE", "PAGE_SIZE", "Backing", "Descriptor", "out_of_space", "take_space", "unnamed_memory"]
+__all__ = ["PAGE_SIZE", "Backing", "Descriptor", "unnamed_memory"]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 
@@ -133,59 +130,6 @@ class Descriptor(Backing):
         self.device, self.inode, self.last_size, _ = identity(fd)
         if inheritable:
             os.set_inheritable(fd, True)
-
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM)
-
-
-def take_space(take: Callable[..., object], *arguments: object) -> None:
-    """Takes space. If there is too little, what nobody holds any more is removed, and it is tried once more."""
-    try:
-        take(*arguments)
-    except OSError as error:
-        from .objects import sweep  # which needs this module
-
-        if error.errno not in NO_SPACE or not sweep():
-            raise
-        take(*arguments)
-
-
-def out_of_space(error: OSError, fd: int, size: int, path: str | None) -> OSError:
-    """The same error with the path, and with what was missing: ENOSPC with the space that there is."""
-    number = error.errno
-    if number == errno.EINVAL:  # some file systems say so of what is larger than any file
-        number = errno.EFBIG
-    if number == errno.EFBIG:
-        missing = _largest_file(size)
-    elif number == errno.EDQUOT:
-        missing = "more than what is left of this user's quota"
-    elif number in NO_SPACE:
-        missing = _free_space(fd, size, of_the_machine=number == errno.ENOMEM)
-        number = errno.ENOSPC
-    else:
-        return OSError(number, error.strerror, path)
-    return OSError(number, f"{os.strerror(number)}: {size} bytes were asked for, {missing}", path)
-
-
-def _free_space(fd: int, size: int, *, of_the_machine: bool) -> str:
-    space = os.fstatvfs(fd)
-    if of_the_machine or not space.f_blocks:
-        free = available_memory()
-        return "more memory than is free" if free is None else f"{free} of the machine's memory are free"
-    free = space.f_bavail * space.f_frsize
-    if free >= size and space.f_files and not space.f_favail:
-        return "and the file system has no room for another file (inode)"
-    hint = " (in a container: its shared-memory size, --shm-size)" if is_memory(fd) else ""
-    return f"{free} of {space.f_blocks * space.f_frsize} are free{hint}"
-
-
-def _largest_file(size: int) -> str:
-    import resource
-
-    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-    if 0 <= limit < size:
-        return f"and this process may make no file larger than {limit} (ulimit -f)"
-    return "more than a file of this file system can have"
 
 
 def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:

@@ -20,9 +20,10 @@ from ...enums import MemoryMappedFileAccess as Access
 from ...errors import OutOfRangeError
 from ..names import Name
 from . import maps
-from .backing import Backing, Descriptor, out_of_space, take_space
+from .backing import Backing, Descriptor
 from .objects import leads_to, release
 from .places import Place
+from .space import out_of_space, take_space
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -45,12 +45,13 @@ from ..._typing import TYPE_CHECKING
 from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from . import mutex_places as places
-from .backing import PAGE_SIZE, out_of_space
+from .backing import PAGE_SIZE
 from .mutex_places import place_of
 from .objects import at_exit, at_fork, process_lock
 from .open_mutexes import OpenMutex
 from .places import FAIR
 from .places import place_of as place_of_object
+from .space import out_of_space
 
 if TYPE_CHECKING:
     from typing import ClassVar

@@ -29,15 +29,14 @@ from ..._typing import TYPE_CHECKING
 from ...errors import NameInUseError
 from ..names import Name, Scope
 from . import directories, global_scope
-from .backing import NO_SPACE, out_of_space
 from .holders import describe
-from .places import KINDS, SIDE, Place, folder_is_dead, place_of
+from .places import Place, folder_is_dead, place_of
+from .space import NO_SPACE, out_of_space, sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from ..._native.lifetime import Directory
     from .backing import Backing
 
     Prepare = Callable[[int], None]
@@ -52,7 +51,6 @@ __all__ = [
     "close_all",
     "process_lock",
     "release",
-    "sweep",
 ]
 
 EITHER = OPEN | CREATE
@@ -169,35 +167,6 @@ def _release_global(held: Held, backing: Backing | None) -> None:
         finally:
             if gate is not None:
                 gate.close()
-
-
-# -- giving back what the dead left
-
-
-def _objects(directory: Directory) -> list[bytes]:
-    return [os.fsencode(file) for file in os.listdir(directory.fd) if file.endswith(KINDS)]
-
-
-def _remove_if_stale(directory: Directory, file: bytes, owner: int) -> bool:
-    side = file + SIDE.encode() if b"~" in file else None
-    return lifetime.remove_if_stale(directory, file, side, owner)
-
-
-def sweep() -> int:
-    """Removes every object of this user that nobody holds. Returns how many there were."""
-    return locked(_sweep)
-
-
-def _sweep() -> int:
-    removed = 0
-    for directory in (
-        directories.user_directory(create=False),
-        directories.global_directory(create=False),
-    ):
-        if directory is not None:
-            for file in _objects(directory):
-                removed += _remove_if_stale(directory, file, os.geteuid())
-    return removed
 
 
 # -- fork, exit
