@@ -14,7 +14,8 @@ The mutex's name begins with Global\\: in C# on Linux a bare name is the session
 """
 
 import argparse
-from contextlib import closing
+import sys
+from contextlib import closing, suppress
 
 from memorymapped import FileMode, MemoryMappedFile, Mutex
 
@@ -26,14 +27,17 @@ parser.add_argument("name", help="of the map")
 parser.add_argument("--file", action="store_true", help="the name is the path of a file")
 arguments = parser.parse_args()
 
-with closing(Mutex(name=MUTEX_NAME)) as mutex:
-    with mutex:  # before there is a map: who finds it waits until it is written
+with closing(Mutex(initially_owned=True, name=MUTEX_NAME)) as mutex:  # who finds it waits until the map is written
+    with mutex.recovering(lambda _: None):  # another provider has died: nothing to repair, all is written anew
         if arguments.file:
             map = MemoryMappedFile.create_from_file(arguments.name, FileMode.CREATE, None, LENGTH)
         else:
             map = MemoryMappedFile.create_new(arguments.name, LENGTH)
         with map.create_view_accessor(0, LENGTH) as view:
             view.write_array(0, bytes(ord("0") + i for i in range(LENGTH)))
+    if mutex.created_new:
+        mutex.release_mutex()  # what the constructor has taken
     with map:
-        print("written; press Enter to end", flush=True)
-        input()
+        with suppress(KeyboardInterrupt):
+            print("written; press Enter to end", flush=True)
+            sys.stdin.readline()

@@ -3,7 +3,8 @@
 
 From "Programming Memory-Mapped Files with the .NET Framework", Single Instance. The article's program only ends when it
 finds another one running; this one hands over its command line. A C# program takes part that owns the same mutex:
-`new Mutex(true, @"Local\\NetMMFSingle", out created)`.
+`new Mutex(true, @"Global\\NetMMFSingle", out created)`. (Not `Local\\`: that is one for each session, and on Linux each
+terminal is a session.)
 
     python samples/single_instance.py one.txt    # waits for Enter
     python samples/single_instance.py two.txt    # meanwhile, in another terminal: the first one opens it
@@ -11,6 +12,7 @@ finds another one running; this one hands over its command line. A C# program ta
 
 import os
 import sys
+from contextlib import suppress
 
 from memorymapped import AlreadyRunningError, CommandLine, SingleInstance
 
@@ -25,10 +27,11 @@ def started_again(line: CommandLine) -> None:
 
 
 try:
-    with SingleInstance(r"Local\NetMMFSingle", started_again):
+    with SingleInstance(r"Global\NetMMFSingle", started_again):
         open_files(sys.argv[1:], os.getcwd())
-        print("the only instance; press Enter to end", flush=True)
-        input()
+        with suppress(KeyboardInterrupt):
+            print("the only instance; press Enter to end", flush=True)
+            sys.stdin.readline()
 except AlreadyRunningError as error:
     error.send(sys.argv[1:])
     print(error, "- it opens them")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -107,10 +108,11 @@ def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> 
 
 
 def test_the_running_instance_opens_what_later_starts_were_asked_for(tmp_path: Path) -> None:
-    with only_one("NetMMFSingle"), started(*sample("single_instance"), "one.txt", cwd=tmp_path) as first:
+    alone = {"cwd": tmp_path, "start_new_session": True}  # as each terminal is
+    with only_one("NetMMFSingle"), started(*sample("single_instance"), "one.txt", **alone) as first:
         assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
         for file in ("two.txt", "/three.txt"):
-            second = finished(*sample("single_instance"), file, cwd=tmp_path)
+            second = finished(*sample("single_instance"), file, **alone)
             assert (second.returncode, second.stderr) == (0, "")
             assert f"process {first.pid} (" in second.stdout
         assert enter(first) == f"opens {tmp_path}/two.txt\nopens /three.txt\n"
@@ -156,26 +158,51 @@ def test_a_reader_reads_the_shared_memory_file_of_a_writer(tmp_path: Path) -> No
         assert "Traceback" not in missing.stderr
 
 
-def test_a_reader_waits_for_a_writer_and_hears_of_its_death(tmp_path: Path) -> None:
-    """What the mutex is for: the writer is stopped while it writes, and then killed."""
-    data = tmp_path / "demo"
-    code = (
+def stopped_in_the_midst(program: str, method: str) -> str:
+    """Code that runs a sample until it writes, and stops there."""
+    return (
         "import runpy, signal\n"
         "from memorymapped import MemoryMappedViewAccessor as View\n"
-        "View.write_array = lambda *_: (print('writing', flush=True), signal.pause())\n"
-        "runpy.run_path(PROVIDER)"
+        f"View.{method} = lambda *_: (print('writing', flush=True), signal.pause())\n"
+        f"runpy.run_path({str(SAMPLES / program)!r}, run_name='__main__')"
     )
-    code = code.replace("PROVIDER", repr(str(SAMPLES / "provider.py")))
-    with only_one("MMF_IPC"):
-        with started(*PYTHON, "-c", code, "--file", data) as provider:
-            line_with(provider, "writing")
-            with started(*sample("consumer"), "--file", data) as consumer:
-                until(lambda: blocked(path_of("Global\\MMF_IPC")), "the consumer waits")
-                provider.kill()
-                said, errors = consumer.communicate(timeout=30)
-            assert (consumer.returncode, said) == (1, "")
-            assert "the provider has died while it wrote" in errors
-        Mutex(name="Global\\MMF_IPC").close()  # the dying one may have been the last to close it
+
+
+@pytest.mark.parametrize("role", ["provider", "writer"])
+def test_a_reader_waits_for_a_writer_and_hears_of_its_death(role: str, tmp_path: Path) -> None:
+    """What the mutex is for: the writer is stopped while it writes, and then killed. Another writer begins anew."""
+    file = ["--file", tmp_path / "demo"]
+    if role == "provider":
+        name, program, method, write = "MMF_IPC", "provider.py", "write_array", [*sample("provider"), *file]
+        read, first = [*sample("consumer"), *file], "0123"
+    else:
+        name, program, method = "shared_memory_mutex", "shared_memory_writer_reader.py", "write_int32"
+        write, read = ([*sample("shared_memory_writer_reader"), each, *file] for each in ("writer", "reader"))
+        first = "0\n1\n4\n"
+    with only_one(name):
+        killed = [*PYTHON, "-c", stopped_in_the_midst(program, method), *write[len(sample("provider")) :]]
+        with started(*killed, start_new_session=True) as writer:
+            line_with(writer, "writing")
+            with closing(Mutex.open_existing(f"Global\\{name}")):  # somebody has it open, so its state stays
+                with started(*read, start_new_session=True) as reader:
+                    until(lambda: blocked(path_of(f"Global\\{name}")), "the reader waits")
+                    writer.kill()
+                    said, errors = reader.communicate(timeout=30)
+                assert (reader.returncode, said) == (1, "")
+                assert "has died while it wrote" in errors
+                assert "Traceback" not in errors
+                again = finished(*read)
+                assert again.returncode == 1, "nobody has repaired it"
+                assert "has died while it wrote" in again.stderr
+                with started(*write) as repairing:
+                    line_with(repairing, "press Enter")
+                    whole = finished(*read)
+                    assert (whole.returncode, whole.stderr) == (0, "")
+                    assert whole.stdout.startswith(first)
+                    repairing.send_signal(signal.SIGINT)
+                    _, errors = repairing.communicate(timeout=30)
+                    assert (repairing.returncode, errors) == (0, "")
+        Mutex(name=f"Global\\{name}").close()  # the dying one may have been the last to close it
 
 
 def test_the_page_of_samples_has_them_all() -> None:
