@@ -37,7 +37,6 @@ with closing(Mutex(initially_owned=True, name=MUTEX_NAME)) as mutex:  # who find
             view.write_array(0, bytes(ord("0") + i for i in range(LENGTH)))
     if mutex.created_new:
         mutex.release_mutex()  # what the constructor has taken
-    with map:
-        with suppress(KeyboardInterrupt):
-            print("written; press Enter to end", flush=True)
-            sys.stdin.readline()
+    with map, suppress(KeyboardInterrupt):
+        print("written; press Enter to end", flush=True)
+        sys.stdin.readline()
