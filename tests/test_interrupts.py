@@ -10,23 +10,19 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 from root import objects
+from support.interrupting import At, Interrupt
 
-import memorymapped
 from memorymapped import FileMode, HandleInheritability, MemoryMappedFile
 from memorymapped import MemoryMappedFileAccess as Access
 from memorymapped.system.linux import objects as named
 
-HERE = str(Path(memorymapped.__file__).parent)
 Operation = Callable[[str, str], MemoryMappedFile | None]
 
 OPERATIONS: dict[str, Operation] = {
@@ -46,37 +42,6 @@ OPERATIONS: dict[str, Operation] = {
 def _with(name: str) -> None:
     with MemoryMappedFile.create_new(name, 64):
         pass
-
-
-class Interrupt(BaseException):
-    """What the handler raises."""
-
-
-class At:
-    """Raises at the n-th line or return of the library's Python code. `reached`: whether there was one."""
-
-    def __init__(self, n: int) -> None:
-        self.left = n
-
-    @property
-    def reached(self) -> bool:
-        return self.left <= 0
-
-    def __call__(self, frame: FrameType, event: str, _: Any) -> At | None:
-        if not frame.f_code.co_filename.startswith(HERE):
-            return None
-        if event in ("line", "return"):
-            self.left -= 1
-            if self.left == 0:
-                raise Interrupt
-        return self
-
-    def __enter__(self) -> At:
-        sys.settrace(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.settrace(None)
 
 
 def is_free(name: str) -> bool:

@@ -27,6 +27,7 @@ from support.leftovers import files_of
 from memorymapped import (
     AbandonedMutexError,
     ClosedError,
+    DamagedObjectError,
     InvalidNameError,
     Mutex,
     OutOfRangeError,
@@ -301,6 +302,94 @@ def test_a_repair_that_fails_leaves_it_abandoned(mutex: Mutex) -> None:
     mutex.release()
 
 
+def test_a_repair_that_takes_it_once_more_and_fails_leaves_it_abandoned(mutex: Mutex) -> None:
+    def fail(mutex: Mutex) -> None:
+        mutex.acquire()
+        raise KeyError
+
+    abandoned(mutex)
+    with pytest.raises(KeyError), mutex.recovering(fail):
+        pytest.fail("the body must not run")
+    assert not mutex.owned
+    with pytest.raises(AbandonedMutexError):
+        mutex.wait_one(0)
+    mutex.release()
+
+
+def test_a_repair_that_releases_it_and_fails_tells_of_its_failure(mutex: Mutex) -> None:
+    def fail(mutex: Mutex) -> None:
+        mutex.release()
+        raise KeyError
+
+    abandoned(mutex)
+    with pytest.raises(KeyError), mutex.recovering(fail):
+        pytest.fail("the body must not run")
+    assert mutex.wait_one(0)
+    mutex.release()
+
+
+def test_what_cannot_repair_is_refused(mutex: Mutex) -> None:
+    with pytest.raises(TypeError, match="repairs"):
+        Mutex(on_abandoned=5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="repairs"):
+        mutex.recovering("x")  # type: ignore[arg-type]
+
+    async def repair(_: Mutex) -> None:
+        pytest.fail("nobody runs it")
+
+    abandoned(mutex)
+    with pytest.raises(TypeError, match="async with"), pytest.warns(RuntimeWarning, match="never awaited"):  # noqa: SIM117
+        with mutex.recovering(repair):
+            pytest.fail("the body must not run")
+    with pytest.raises(AbandonedMutexError):
+        mutex.wait_one(0)
+    mutex.release()
+
+
+def test_who_was_told_and_released_it_leaves_a_clean_mutex(name: str | None, run: Run, tmp_path: Path) -> None:
+    """The process whose thread abandoned it does not report that again when it closes."""
+    owner = Peer(run)
+    owner(f"m = Mutex(name={name!r})")
+    owner("import threading; t = threading.Thread(target=m.wait_one); t.start(); t.join()")
+    other = Mutex(name=name) if name is not None else None
+    told = owner.fork(tmp_path)
+    if other is None:
+        assert told.refusal("m.wait_one()").is_a(AbandonedMutexError)
+        told("m.release()")
+        owner("del m; import gc; gc.collect()")
+        assert told.ask("m.wait_one()"), "nobody abandoned it since"
+    else:
+        with pytest.raises(AbandonedMutexError):
+            other.wait_one()
+        other.release()
+        owner("m.close()")
+        assert other.wait_one(), "nobody abandoned it since"
+        other.release()
+        told("m.close()")
+        other.close()
+    told.end()
+    owner.end()
+
+
+def test_a_forked_child_does_not_end_what_a_thread_of_its_parent_owns(tag: str, run: Run, tmp_path: Path) -> None:
+    name = f"Global\\{tag}"
+    peer = Peer(run)
+    peer(
+        f"import threading; m = Mutex(name={name!r}); taken, go = threading.Event(), threading.Event()\n"
+        "def own():\n m.wait_one(); taken.set(); go.wait(); m.release()\n"
+        "t = threading.Thread(target=own); t.start(); taken.wait(); m.close()"
+    )
+    mutex = Mutex(name=name)
+    child = peer.fork(tmp_path)
+    peer("go.set(); t.join()")
+    child(f"Mutex(name='User{chr(92)}{chr(92)}{tag}').close()")  # any open looks after what was kept
+    assert mutex.wait_one(LIMIT), "it was released"
+    mutex.release()
+    child.end()
+    peer.end()
+    mutex.close()
+
+
 # -- closing
 
 
@@ -487,10 +576,18 @@ def test_the_trap_of_the_bare_name(tag: str) -> None:
         with pytest.raises(WaitHandleCannotBeOpenedError, match=r"Local.*User"):
             attempt()
     explicit = Mutex(name=f"User\\{tag}")
+    assert explicit.wait_one(0)
+    assert session.wait_one(0), "two mutexes, and meant to be"
+    with pytest.raises(WaitHandleCannotBeOpenedError, match=r"Local.*User"):
+        Mutex(name=tag)
     session.close()
-    with pytest.raises(WaitHandleCannotBeOpenedError, match="User"):
-        Mutex(name=f"Local\\{tag}")
+    bare = Mutex(name=tag)
+    assert not bare.created_new
     explicit.close()
+    for attempt in (lambda: Mutex(name=f"Local\\{tag}"), lambda: Mutex.open_existing(f"Local\\{tag}")):
+        with pytest.raises(WaitHandleCannotBeOpenedError, match="bare name"):
+            attempt()
+    bare.close()
     Mutex(name=f"Local\\{tag}").close()
 
 
@@ -677,6 +774,40 @@ def test_a_forked_child_that_outlives_its_parent_closes_last(tag: str, run: Run,
         child.end()
 
 
+def test_a_forked_child_has_as_many_as_its_parent(tag: str, run: Run, tmp_path: Path) -> None:
+    """Each needs one descriptor more for a moment: beyond the ordinary limit, not beyond what the process may have."""
+    name = f"Global\\{tag}"
+    peer = Peer(run)
+    peer("import resource; hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]")
+    peer("resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))")
+    peer(f"many = [Mutex(name={name!r} + str(i)) for i in range(200)]")
+    child = peer.fork(tmp_path)
+    peer.kill()
+    for i in (0, 199):
+        mutex = Mutex.open_existing(f"{name}{i}")
+        child(f"many[{i}].wait_one()")
+        assert not mutex.wait_one(0)
+        child(f"many[{i}].release()")
+        mutex.close()
+    child("for m in many: m.close()")
+    child.end()
+
+
+def test_a_forked_child_that_cannot_have_it_says_so(tag: str, run: Run, tmp_path: Path) -> None:
+    name = f"Global\\{tag}"
+    peer = Peer(run)
+    peer("import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))")
+    peer(f"many = [Mutex(name={name!r} + str(i)) for i in range(200)]")
+    child = peer.fork(tmp_path)
+    refused = child.refusal("for m in many: m.wait_one(0); m.release()")
+    assert refused.is_a(DamagedObjectError)
+    assert "descriptors" in refused.message
+    peer("for m in many: m.wait_one(0); m.release()")
+    child.end()
+    peer("for m in many: m.close()")
+    peer.end()
+
+
 def test_a_forked_child_that_ends_leaves_its_parents_mutex_alone(tag: str, run: Run, tmp_path: Path) -> None:
     name = f"Global\\{tag}"
     peer = Peer(run)
@@ -712,10 +843,43 @@ def test_it_is_pickled_by_name(tag: str) -> None:
     mutex.close()
     with pytest.raises(WaitHandleNotFoundError):
         pickle.loads(packed)
+    for _ in range(3):  # on some file systems it has the old one's number at once
+        newer = Mutex(name=tag)
+        with pytest.raises(WaitHandleNotFoundError, match="made anew"):
+            pickle.loads(packed)
+        newer.close()
     with pytest.raises(TypeError, match="name"):
         pickle.dumps(Mutex())
     with pytest.raises(TypeError):
         pickle.dumps(mutex)
+
+
+def test_the_report_of_an_abandonment_reaches_another_process(mutex: Mutex) -> None:
+    abandoned(mutex)
+    with pytest.raises(AbandonedMutexError) as told:
+        mutex.wait_one(0)
+    copy: AbandonedMutexError = pickle.loads(pickle.dumps(told.value))
+    assert str(copy) == str(told.value)
+    assert (copy.mutex, copy.owned, copy.mutex_index) == (None, False, -1)
+    assert copy.previous_owner == told.value.previous_owner
+    mutex.release()
+
+
+def test_a_removed_file_is_told_and_its_name_is_another_mutex(tag: str) -> None:
+    mutex = Mutex(name=tag)
+    assert mutex.name_alive
+    files_of(tag)[0].unlink()
+    assert not mutex.name_alive
+    other = Mutex(name=tag)
+    assert other.created_new
+    assert other.name_alive
+    assert mutex.wait_one(0)
+    mutex.close()
+    assert other.name_alive
+    assert other.wait_one(0)
+    other.close()
+    assert not other.name_alive
+    assert not Mutex().name_alive
 
 
 def test_many_at_once(tag: str) -> None:

@@ -147,6 +147,11 @@ class AbandonedMutexError(MemoryMappedFileError):
         self.owned = owned
         self.previous_owner = previous_owner
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """To another process, which owns nothing by it."""
+        state = {"mutex_index": self.mutex_index, "owned": False, "previous_owner": self.previous_owner}
+        return type(self), (str(self),), state
+
 
 class WaitHandleCannotBeOpenedError(MemoryMappedFileError, OSError):
     """A named mutex, event or semaphore cannot be opened: the name belongs to another kind of object."""

@@ -205,9 +205,6 @@ cdef double CLOSE_LIMIT = 2.0
 cdef class ProcessLock:
     """Recursive, for what runs in the midst of it: a signal handler, or a collected object that closes a map. Unlike
     threading's it can be waited for without handling signals, where nobody could be told what a handler raises."""
-    cdef PyThread_type_lock lock
-    cdef unsigned long owner
-    cdef int depth
 
     def __cinit__(self):
         self.lock = PyThread_allocate_lock()
@@ -251,7 +248,7 @@ cdef class ProcessLock:
 
 
 # Held around every create, open and close, and by fork.
-cdef ProcessLock lock = ProcessLock()
+lock = ProcessLock()
 process_lock = lock
 
 # What the steps return beside a file descriptor.
@@ -762,7 +759,7 @@ cdef void call(object hook) noexcept:
 
 
 def before_fork():
-    global forks, forker, limit
+    global forks, forker
     cdef Held held
     lock.take(1e6, False)  # signals are handled when the fork is done
     forks += 1
@@ -770,12 +767,20 @@ def before_fork():
     for hook in hooks:
         call(hook[0])
     for held in all_held():
-        if not held.make_twin() and limit is None:
-            try:
-                limit = limit_descriptors(None)
-            except OSError:
-                continue  # then it does not hold in the child
+        if not held.make_twin() and lift_limit():
             held.make_twin()
+
+
+cdef int lift_limit() except -1:
+    """In `before`: lets this process have more descriptors until the fork is done. 0 if it has that already, or may not."""
+    global limit
+    if limit is not None:
+        return 0
+    try:
+        limit = limit_descriptors(None)
+    except OSError:
+        return 0  # what is left without a descriptor does not hold in the child
+    return 1
 
 
 def after_fork_in_parent():

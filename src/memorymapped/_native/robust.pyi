@@ -2,9 +2,11 @@
 from collections.abc import Callable
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, final
 
 from typing_extensions import disjoint_base
+
+_M = TypeVar("_M")
 
 LOCK_SIZE: int
 works: bool
@@ -44,6 +46,14 @@ def map_mutex(fd: int, size: int, position: int) -> RobustMutex: ...
 def unnamed_mutex() -> RobustMutex: ...
 def initialise(self: RobustMutex) -> None: ...
 def is_mutex(self: RobustMutex) -> bool: ...
+
+@final
+class Recovering(Generic[_M]):
+    def __new__(cls, mutex: _M, repair: Callable[[_M], object]) -> Self: ...
+    def __enter__(self) -> _M: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
 
 @disjoint_base
 class MutexHandle:

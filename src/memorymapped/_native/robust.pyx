@@ -183,6 +183,7 @@ cdef inline void owned_no_more(RobustMutex self) noexcept:
     mmf_count_lock(-1)
 
 
+@cython.no_gc_clear  # its end needs the mapping
 cdef class RobustMutex:
     """One mutex in shared memory, as this process sees it."""
 
@@ -201,8 +202,8 @@ cdef class RobustMutex:
             rc = mmf_trylock(self.lock)  # the owner may have ended
             if rc == EOWNERDEAD:
                 mmf_consistent(self.lock)
-            if rc == 0 or rc == EOWNERDEAD:
-                mmf_record(self.lock, MMF_NOBODY, 1)
+            if rc == 0 or rc == EOWNERDEAD:  # 0: others have had it since, and were told
+                mmf_record(self.lock, MMF_NOBODY, rc == EOWNERDEAD or mmf_was_abandoned(self.lock))
                 mmf_unlock(self.lock)
                 return
         Py_INCREF(self.mapping)  # a thread of ours owns it: the pages stay
@@ -427,15 +428,69 @@ def is_mutex(RobustMutex self not None):
     return bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
 
 
+# What is common is as short as can be; the rest is in functions of its own.
+
 cdef inline bint wait(MutexHandle self, double limit) except -1:
     cdef RobustMutex core = self.core if self.core is not None else self.opened()
+    cdef unsigned long long waits = core.waits
     cdef int got = core.take(limit)
-    if self.core is not core and got:  # closed meanwhile
-        core.give(got == ABANDONED)
+    if got == TAKEN and core.waits == waits and self.core is core:
+        return True
+    return got != BUSY and told(self, core, got)
+
+
+cdef inline int enter(MutexHandle self, object repair) except -1:
+    cdef RobustMutex core = self.core if self.core is not None else self.opened()
+    cdef unsigned long long waits = core.waits
+    cdef int got = core.take(-1.0)
+    if got == TAKEN and core.waits == waits and self.core is core:
+        return 0
+    return repaired(self, core, got, repair)
+
+
+cdef int interrupted(MutexHandle self, RobustMutex core, bint abandoned) except -1:
+    """It was taken after a wait: a signal that has come meanwhile, and a close, come first."""
+    try:
+        PyErr_CheckSignals()
         self.opened()
+    except BaseException:
+        if core.owner == mmf_thread() and core.count > 0:  # no handler has given it back
+            core.give(abandoned)
+        raise
+    return 0
+
+
+cdef bint told(MutexHandle self, RobustMutex core, int got) except -1:
+    interrupted(self, core, got == ABANDONED)
     if got == ABANDONED:
-        raise self._abandoned()
-    return got != 0
+        try:
+            error = self._abandoned()
+        except BaseException:
+            core.abandon()
+            raise
+        raise error
+    return True
+
+
+cdef int repaired(MutexHandle self, RobustMutex core, int got, object repair) except -1:
+    interrupted(self, core, got == ABANDONED)
+    if got == ABANDONED:
+        try:
+            self._entered_abandoned(repair)
+        except BaseException:
+            core.abandon()  # all of it: the repair may have taken it once more
+            raise
+    return 0
+
+
+cdef inline int leave(MutexHandle self) except -1:
+    cdef RobustMutex core = self.core
+    if core is None:
+        self._leave_closed()
+        return 0
+    if core.task is not None:
+        self._check_task()
+    return core.give(False)
 
 
 cdef inline int release(MutexHandle self) except -1:
@@ -497,20 +552,26 @@ cdef class MutexHandle:
         release(self)
 
     def __enter__(self):
-        cdef RobustMutex core = self.core if self.core is not None else self.opened()
-        cdef int got = core.take(-1.0)
-        if got == ABANDONED or self.core is not core:
-            if self.core is not core:
-                core.give(got == ABANDONED)
-                self.opened()
-            self._entered_abandoned(None)
+        enter(self, None)
         return self
 
     def __exit__(self, kind, value, traceback):
-        cdef RobustMutex core = self.core
-        if core is None:
-            self._leave_closed()
-            return
-        if core.task is not None:
-            self._check_task()
-        core.give(False)
+        leave(self)
+
+
+@cython.final
+cdef class Recovering:
+    """`with` of a mutex, with a repair of its own."""
+    cdef MutexHandle mutex
+    cdef object repair
+
+    def __cinit__(self, MutexHandle mutex not None, repair):
+        self.mutex = mutex
+        self.repair = repair
+
+    def __enter__(self):
+        enter(self.mutex, self.repair)
+        return self.mutex
+
+    def __exit__(self, kind, value, traceback):
+        leave(self.mutex)

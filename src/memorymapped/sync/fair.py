@@ -12,8 +12,8 @@ from .owning import MutexStatistics, OwnedLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._native.opened import Lease
     from .._native.robust import RobustMutex
-    from ..system.fair_mutexes import NamedFairMutex
     from ..system.names import Name
 
 __all__ = ["FairMutex", "FairMutexStatistics"]
@@ -56,7 +56,7 @@ class FairMutex(OwnedLock):
     _kind = "fair"
 
     @staticmethod
-    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedFairMutex | None, bool]:
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
         return open_fair_mutex(name, create=create, initially_owned=initially_owned)
 
     @staticmethod

@@ -17,8 +17,8 @@ from .owning import MutexStatistics, OwnedLock, PreviousOwner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from .._native.opened import Lease
     from .._native.robust import RobustMutex
-    from ..system.mutexes import NamedMutex
     from ..system.names import Name
 
 __all__ = ["Mutex", "MutexStatistics", "PreviousOwner"]
@@ -41,14 +41,15 @@ class Mutex(OwnedLock):
     Closing (`close`, or the last reference going) while this thread owns it gives it back marked as abandoned, if no
     other handle of this process has it open; while another thread owns it, that thread goes on owning it.
 
-    Names: `X` and `User\\X` are this user's, `Local\\X` this session's, `Global\\X` all users'; see
-    `docs/synchronization.md`. Raises InvalidNameError, TypeError, ForeignObjectError, WaitHandleCannotBeOpenedError,
-    PermissionError."""
+    Names: `X` and `User\\X` are this user's, `Local\\X` this session's, `Global\\X` all users'; see `docs/mutexes.md`.
+    Raises InvalidNameError, TypeError, ForeignObjectError, WaitHandleCannotBeOpenedError, PermissionError;
+    TimeoutError if another process keeps the folder of all mutexes locked for a minute; OSError (ENOSPC, EMFILE);
+    NotImplementedError where the C library's mutexes are not those of .NET."""
 
     __slots__ = ()
 
     @staticmethod
-    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedMutex | None, bool]:
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
         return open_mutex(name, create=create, initially_owned=initially_owned)
 
     @staticmethod

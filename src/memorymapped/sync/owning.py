@@ -6,30 +6,32 @@ process share it; `_entry` is what a named one holds, and None for one without a
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import sys
 import warnings
 
-from .._native.robust import MutexHandle
+from .._native.robust import MutexHandle, Recovering
 from .._typing import TYPE_CHECKING, Protocol
-from ..errors import AbandonedMutexError, ClosedError, WaitHandleNotFoundError
+from ..errors import AbandonedMutexError, ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..record import Record
 from ..system.names import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import Any, Self
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+    from typing import Any, Self, TypeVar
 
     from .._native.robust import RobustMutex
     from ..system.names import Name
     from ..timeouts import Timeout
 
+    _Repair = TypeVar("_Repair", bound=Callable[..., object] | None)
+
 __all__ = ["MutexStatistics", "OwnedLock", "PreviousOwner"]
 
 
-class Entry(Protocol):
-    """A named mutex as this process has it open."""
+class Lease(Protocol):
+    """A handle's share of a named mutex that this process has open."""
 
     @property
     def name(self) -> Name: ...
@@ -38,11 +40,19 @@ class Entry(Protocol):
     @property
     def handles(self) -> int: ...
     @property
-    def device(self) -> int: ...
+    def place(self) -> tuple[int, int]:
+        """Device and inode."""
+
     @property
-    def inode(self) -> int: ...
+    def name_alive(self) -> bool:
+        """Whether the name still leads to it."""
+
+    @property
+    def generation(self) -> tuple[int, int, int]:
+        """What no other mutex has had."""
+
     def close(self) -> None:
-        """Closes one handle."""
+        """Gives the share back; a second call does nothing."""
 
 
 class PreviousOwner(Record):
@@ -90,7 +100,7 @@ class OwnedLock(MutexHandle):
     on_abandoned: Callable[[Self], object] | None
     """What a `with` calls, owning, when it finds the mutex abandoned."""
 
-    _entry: Entry | None
+    _entry: Lease | None
     _left: RobustMutex | None
     """After close: the mutex, if another thread owned it then, which may be about to release it by this handle."""
 
@@ -98,7 +108,7 @@ class OwnedLock(MutexHandle):
         """What the constructors of named kinds do."""
         self._entry = self._left = None
         self.created_new = True
-        self.on_abandoned = on_abandoned
+        self.on_abandoned = _checked_repair(on_abandoned)
         if not isinstance(initially_owned, (bool, int)):
             raise TypeError(
                 f"initially_owned is True or False, not {type(initially_owned).__name__}: the name comes second"
@@ -112,13 +122,13 @@ class OwnedLock(MutexHandle):
         if initially_owned:
             self._core.try_take()
 
-    def _adopt(self, entry: Entry, created: bool) -> None:
+    def _adopt(self, entry: Lease, created: bool) -> None:
         self._entry = entry
         self._core = entry.core
         self.created_new = created
 
     @staticmethod
-    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Entry | None, bool]:
+    def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
         """The mutex of a name, and whether this call has made it; None if there is none and none is to be made."""
         raise NotImplementedError
 
@@ -131,7 +141,7 @@ class OwnedLock(MutexHandle):
     def open_existing(cls, name: str) -> Self:
         """The mutex that somebody has open under this name. WaitHandleNotFoundError (a FileNotFoundError) if nobody
         has; TypeError, ValueError ("" as a name) and the errors of the constructor."""
-        mutex = cls.try_open_existing(name)
+        mutex = cls._opened_existing(name)
         if mutex is None:
             raise WaitHandleNotFoundError(
                 errno.ENOENT, f"nobody has a mutex named {name!r} open: it ends with the last who has"
@@ -140,7 +150,17 @@ class OwnedLock(MutexHandle):
 
     @classmethod
     def try_open_existing(cls, name: str) -> Self | None:
-        """As `open_existing`, but None if nobody has a mutex of this name open."""
+        """As `open_existing`, but None if nobody has a mutex of this name open, or if the name is that of something
+        else (.NET's TryOpenExisting). A bare name that is ambiguous is refused, as everywhere."""
+        try:
+            return cls._opened_existing(name)
+        except WaitHandleCannotBeOpenedError as error:
+            if error.errno == errno.EEXIST:
+                raise
+            return None
+
+    @classmethod
+    def _opened_existing(cls, name: str) -> Self | None:
         if name is None:
             raise TypeError("a mutex is opened by its name, not None")
         entry, _ = cls._open(parse(name), create=False)
@@ -157,6 +177,12 @@ class OwnedLock(MutexHandle):
     def name(self) -> str | None:
         """The name as it was given; None for one without."""
         return None if self._entry is None else self._entry.name.given
+
+    @property
+    def name_alive(self) -> bool:
+        """Whether the name still leads to this mutex: not after close, and not if somebody removed its file (a cleaner
+        of /tmp, for instance): who opens the name then gets another mutex. False without a name."""
+        return self._entry is not None and self._entry.name_alive
 
     @property
     def closed(self) -> bool:
@@ -192,30 +218,19 @@ class OwnedLock(MutexHandle):
 
     # -- abandoned
 
-    @contextlib.contextmanager
-    def recovering(self, repair: Callable[[Self], object]) -> Iterator[Self]:
+    def recovering(self, repair: Callable[[Self], object]) -> AbstractContextManager[Self, None]:
         """`with mutex.recovering(repair):` is `with mutex:` that calls `repair(mutex)`, owning, if it finds the mutex
-        abandoned. If `repair` raises, the mutex is given back marked as abandoned."""
-        try:
-            self.wait_one()
-        except AbandonedMutexError:
-            self._entered_abandoned(repair)
-        try:
-            yield self
-        finally:
-            self.release_mutex()
+        abandoned. If `repair` raises, the mutex is given back marked as abandoned, however often `repair` took it."""
+        return Recovering(self, _checked_repair(repair))
 
     def _entered_abandoned(self, repair: Callable[[Self], object] | None) -> None:
-        """A `with` owns it and has found it abandoned: the body runs only if it was repaired."""
+        """A `with` owns it and has found it abandoned: the body runs only if it was repaired. The caller gives it back
+        if this raises."""
         repair = repair or self.on_abandoned
         if repair is None:
-            self._give_back(abandoned=True)
             raise self._abandoned(owned=False)
-        try:
-            repair(self)
-        except BaseException:
-            self._give_back(abandoned=True)
-            raise
+        if hasattr(repair(self), "__await__"):
+            raise TypeError(f"{self!r} was abandoned, and its repair is a coroutine, which only `async with` can run")
 
     def _abandoned(self, *, owned: bool = True) -> AbandonedMutexError:
         process = self._opened().last_owner
@@ -248,7 +263,18 @@ class OwnedLock(MutexHandle):
         try:
             await self.wait_one_async()
         except AbandonedMutexError:
-            self._entered_abandoned(None)
+            core = self._opened()
+            try:
+                if self.on_abandoned is None:
+                    raise self._abandoned(owned=False) from None
+                repaired = self.on_abandoned(self)
+                if hasattr(repaired, "__await__"):
+                    await repaired
+            except BaseException:
+                if core.owned:
+                    self._check_task()
+                    core.abandon()
+                raise
         return self
 
     async def __aexit__(self, *exception: object) -> None:
@@ -277,24 +303,18 @@ class OwnedLock(MutexHandle):
     _kind = "mutex"
 
     def _order(self) -> tuple[str, int, int]:
-        return (
-            (self._kind, 0, id(self._core))
-            if self._entry is None
-            else (self._kind, self._entry.device, self._entry.inode)
-        )
+        return (self._kind, 0, id(self._core)) if self._entry is None else (self._kind, *self._entry.place)
 
     # -- the end
 
     def close(self) -> None:
         """Closes this handle; a second call does nothing. See the class for a mutex that is owned."""
         core, self._core = self._core, None
-        if core is None:
-            return
-        if core.owned_by_us and not core.owned:
+        if core is not None and core.owned_by_us and not core.owned:
             self._left = core
         if self._entry is not None:
-            self._entry.close()
-        else:
+            self._entry.close()  # also the second time: an exception may have come in between the first
+        elif core is not None:
             self._drop(core)
 
     def _drop(self, core: RobustMutex) -> None:
@@ -337,17 +357,23 @@ class OwnedLock(MutexHandle):
         entry = self._entry
         if entry is None or self._core is None:
             raise TypeError(f"{self!r} cannot be pickled: only an open mutex with a name can be found elsewhere")
-        return _reopen, (type(self), entry.name.given, entry.device, entry.inode)
+        return _reopen, (type(self), entry.name.given, entry.generation)
 
 
-def _reopen(cls: type[OwnedLock], name: str, device: int, inode: int) -> OwnedLock:
+def _checked_repair(repair: _Repair) -> _Repair:
+    if repair is not None and not callable(repair):
+        raise TypeError(f"what repairs an abandoned mutex is a function of it, not {type(repair).__name__}")
+    return repair
+
+
+def _reopen(cls: type[OwnedLock], name: str, generation: tuple[int, int, int]) -> OwnedLock:
     """Unpickles: opens the name, if it still stands for the same mutex."""
     mutex = cls.open_existing(name)
     entry = mutex._entry
     assert entry is not None
-    if (entry.device, entry.inode) != (device, inode):
+    if entry.generation != generation:
         mutex.close()
-        raise FileNotFoundError(
+        raise WaitHandleNotFoundError(
             errno.ENOENT, f"the mutex {name!r} was closed by all, and made anew since it was pickled"
         )
     return mutex

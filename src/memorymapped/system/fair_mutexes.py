@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.fair_mutexes import NamedFairMutex, open_fair_mutex
+    from .linux.fair_mutexes import open_fair_mutex
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
 
-__all__ = ["NamedFairMutex", "open_fair_mutex"]
+__all__ = ["open_fair_mutex"]

@@ -6,8 +6,8 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.mutexes import NamedMutex, open_mutex
+    from .linux.mutexes import open_mutex
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
 
-__all__ = ["NamedMutex", "open_mutex"]
+__all__ = ["open_mutex"]

@@ -37,12 +37,14 @@ class Scope(enum.Enum):
 
 
 class Name:
-    """A checked name. `given` is what the user wrote, `stem` the encoded text, `is_long` whether it is a hash."""
+    """A checked name. `given` is what the user wrote (`is_bare`: without a prefix), `stem` the encoded text, `is_long`
+    whether it is a hash."""
 
-    __slots__ = ("given", "is_long", "scope", "stem", "text")
+    __slots__ = ("given", "is_bare", "is_long", "scope", "stem", "text")
 
     def __init__(self, given: str, scope: Scope, text: str, stem: str, is_long: bool) -> None:
         self.given = given
+        self.is_bare = "\\" not in given
         self.scope = scope
         self.text = text
         self.stem = stem

@@ -85,6 +85,8 @@ def user_directory(*, create: bool = True) -> Directory | None:
             given_back = True
             continue
         except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP):
+                raise  # nothing is wrong with the folder: no descriptors left, for instance
             raise _refused(path, f"cannot be opened as a folder ({error.strerror})") from error
         directory = Directory(fd)
         status = os.fstat(fd)
@@ -118,6 +120,8 @@ def global_directory(*, create: bool = True) -> Directory | None:
             with contextlib.suppress(FileNotFoundError, FileExistsError):
                 _make_global(path)
         except OSError as error:
+            if error.errno not in (errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+                raise  # nothing is wrong with the folder: no descriptors left, for instance
             raise _refused(path, f"cannot be opened as a folder ({error.strerror})") from error
     else:
         raise TimeoutError(f"{path} is made and removed by others without pause")

@@ -10,54 +10,32 @@ other."""
 from __future__ import annotations
 
 import errno
+import functools
 import os
 
 from ..._native import fair
+from ..._native.lifetime import locked
+from ..._native.opened import HeldMutex, sweep
 from ..._typing import TYPE_CHECKING
 from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from .mutexes import is_in_use
-from .objects import EITHER, OPEN, acquire, process_lock, release
-from .open_mutexes import OpenMutex
-from .places import FAIR, Place
+from .objects import EITHER, OPEN, acquire, release
+from .places import FAIR
 from .signals import refuse_other_kind
 
 if TYPE_CHECKING:
-    from typing import ClassVar
-
     from ..._native.fair import FairCore
     from ..._native.lifetime import Held
+    from ..._native.opened import Lease
+    from .places import Place
 
-__all__ = ["NamedFairMutex", "open_fair_mutex"]
+__all__ = ["open_fair_mutex"]
 
-
-class NamedFairMutex(OpenMutex):
-    """A named fair mutex as this process has it open: shared by all handles of its name."""
-
-    __slots__ = ("held", "place")
-
-    kept: ClassVar[set[OpenMutex]] = set()
-
-    def __init__(self, name: Name, held: Held, place: Place, core: FairCore) -> None:
-        super().__init__(name, core, held.device, held.inode)
-        self.held = held
-        self.place = place
-
-    @property
-    def path(self) -> str:
-        """Its file."""
-        return self.place.path
-
-    def _let_go(self) -> None:
-        if _entries.get((self.device, self.inode)) is self:
-            del _entries[self.device, self.inode]
-        release(self.held, self.place)
+_entries: dict[tuple[int, int], HeldMutex] = {}
 
 
-_entries: dict[tuple[int, int], NamedFairMutex] = {}
-
-
-def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedFairMutex | None, bool]:
+def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
     """The fair mutex of a name, and whether this call has made it. None: nobody has one, and `create` is not asked for.
 
     `initially_owned` counts only for one that is made. WaitHandleCannotBeOpenedError: the name stands for another kind;
@@ -71,31 +49,34 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
             made[0].try_take()
         os.fchmod(fd, 0o666 if name.scope is Scope.GLOBAL else 0o600)
 
-    with process_lock:
-        NamedFairMutex.sweep()
+    sweep()
     try:
         held, place = acquire(name, FAIR, EITHER if create else OPEN, os.O_RDWR, fair.SIZE, True, prepare)
     except FileNotFoundError:
         _refuse_other_kind(name)
         return None, False
-    entry = None
     try:
         if held.created:
             # After it can be seen: of two that create the name at once as two kinds, one sees the other.
             _refuse_other_kind(name)
-        with process_lock:
-            entry = _entries.get((held.device, held.inode))
-            if entry is None or entry.held.fd < 0:
-                core = made[0] if held.created else _map(held, name)
-                entry = _entries[held.device, held.inode] = NamedFairMutex(name, held, place, core)
-            else:
-                entry.open_again()
+        return locked(_enter, name, held, place, made[0] if held.created else None), held.created
     except BaseException:
         release(held, place)
         raise
-    if entry.held is not held:
-        release(held, place)  # one hold is enough for this process
-    return entry, held.created
+
+
+def _enter(name: Name, held: Held, place: Place, core: FairCore | None) -> Lease:
+    """Under the process lock: one hold is enough for this process."""
+    entry = _entries.get((held.device, held.inode))
+    if entry is not None and entry.held.fd >= 0:
+        release(held, place)
+        return entry.lease(name)
+    entry = HeldMutex(name, place.path, core or _map(held, name), held, functools.partial(_release, place))
+    return entry.enter(_entries, (held.device, held.inode))
+
+
+def _release(place: Place, held: Held) -> None:
+    release(held, place)
 
 
 def _map(held: Held, name: Name) -> FairCore:

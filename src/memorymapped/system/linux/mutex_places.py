@@ -7,34 +7,30 @@ of folders that have been looked at, and follows no links: other users may write
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import os
 import stat
-import time
 
 from ..._native.files import rename_new
-from ..._native.uses import LockedFolder, Use
+from ..._native.opened import LockedFolder, Use
 from ...errors import ForeignObjectError, InvalidNameError
 from ..names import Name, Scope
 
 __all__ = [
     "MutexPlace",
     "folder_of",
-    "forget_folders",
     "is_used",
-    "lock_for_close",
+    "locker",
     "nobody_uses",
     "open_file",
     "place_of",
-    "remove",
+    "renew_folders",
     "scope_folder",
 ]
 
 TEMPORARY = "/tmp"  # .NET's, whatever TMPDIR says
 LONGEST = 255  # bytes of a name
-CLOSE_LIMIT = 2.0
 
 
 class MutexPlace:
@@ -56,7 +52,7 @@ class MutexPlace:
         self.folder = f"session{os.getsid(0)}" if name.scope is Scope.LOCAL else "global"
         self.file = raw  # UTF-8, as .NET writes it, whatever the locale is
         self.path = f"{self.root}/shm/{self.folder}/{name.text}"
-        self.below = self.folder.encode() + b"/" + raw
+        self.below = os.fsencode(self.folder) + b"/" + raw
         self.mode = 0o600 if self.private else 0o666
 
 
@@ -194,45 +190,33 @@ def nobody_uses(fd: int) -> bool:
     return True
 
 
-def remove(shm: LockedFolder, place: MutexPlace, inode: int) -> None:
-    """Under the directory lock: the file, if it still is this one, and its folder if that is empty then."""
-    with contextlib.suppress(OSError):  # another user's in a sticky folder: a leftover, as for .NET
-        folder = os.open(place.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=shm.fd)
-        try:
-            if os.stat(place.file, dir_fd=folder, follow_symlinks=False).st_ino == inode:
-                os.unlink(place.file, dir_fd=folder)
-        finally:
-            os.close(folder)
-        os.rmdir(place.folder, dir_fd=shm.fd)
-
-
-def lock_for_close(place: MutexPlace) -> LockedFolder | None:
-    """The locked folder; None if somebody keeps it locked, or it has gone: a leftover stays then. (Whether it is still
-    the folder of that name does not matter: the file is removed by its inode.)"""
-    deadline = 0.0
-    while True:
-        try:
-            shm = _folders.get(place.shm) or folder_of(place, create=False)
-            if shm is None or shm.try_lock():
-                return shm
-        except OSError:
-            return None
-        deadline = deadline or time.monotonic() + CLOSE_LIMIT
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(0.0005)
-
-
 def is_used(device: int, inode: int) -> bool:
     """Whether anybody has a use lock on this file: asked of /proc, so that nobody is disturbed."""
+    return bool(_lockers(device, inode))
+
+
+def locker(place: MutexPlace) -> str:
+    """Who has the directory lock, for messages."""
+    try:
+        status = os.stat(place.shm)
+    except OSError:
+        return "somebody"
+    found = [process for process in _lockers(status.st_dev, status.st_ino) if process > 0]
+    return f"process {found[0]}" if found else "somebody"
+
+
+def _lockers(device: int, inode: int) -> list[int]:
+    """The process ids of those who have a file locked by flock(2); 0 or -1 for one that cannot be seen from here."""
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
     try:
         with open("/proc/locks") as locks:
-            return any("FLOCK" in line and wanted in line.split() for line in locks)
+            lines = [line.split() for line in locks if "FLOCK" in line]
     except OSError:
-        return False
+        return []
+    return [int(line[4]) for line in lines if wanted in line and "->" not in line]
 
 
-def forget_folders() -> None:
+def renew_folders() -> None:
     """In a forked child: the descriptors are the parent's, and its directory lock may be on them."""
-    _folders.clear()
+    for folder in _folders.values():
+        folder.after_fork_in_child()

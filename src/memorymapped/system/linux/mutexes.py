@@ -23,13 +23,14 @@ Close   1  directory lock (2 s at most: then a leftover stays).
         2  drop the use lock, take it for writing: nobody else uses it: unlink it, and its folder if that is empty.
         3  unmap, close, drop the directory lock.
 Fork    the child would share the description, and a use lock that it drops would be the parent's. So `before` opens
-        each file anew with a use lock, which the child puts in the place of the shared one (and maps: uses.pyx); the
-        shared folder is forgotten by the child, as its lock is the same description's too.
+        each file anew with a use lock, which the child puts in the place of the shared one (and maps); it opens the
+        shared folder anew too.
 
 The folders, and how files are looked at, are in `mutex_places.py`. An open that finds the file in use, and all of it as
-it should be, is one native call (`uses.open_used`); everything else, creation and refusals, goes the long way here.
+it should be, is one native call (`open_used`); everything else, creation and refusals, goes the long way here.
 
-One entry for each file and process, shared by all handles of a name: `open_mutexes.py`.
+One `FileMutex` for each file and process, shared by all handles of a name (`_native/opened.pyx`). Who opens a name
+without a prefix leaves word of that in the header.
 """
 
 from __future__ import annotations
@@ -39,28 +40,29 @@ import errno
 import os
 import time
 
-from ..._native import robust, uses
+from ..._native import robust
 from ..._native.files import grow
+from ..._native.lifetime import locked
+from ..._native.opened import BUSY_FOLDER, SAID_BARE, FileMutex, Use, forget_kept, open_used, sweep
 from ..._typing import TYPE_CHECKING
 from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from . import mutex_places as places
 from .backing import PAGE_SIZE
 from .mutex_places import place_of
-from .objects import at_exit, at_fork, process_lock
-from .open_mutexes import OpenMutex
+from .objects import at_exit, at_fork
 from .places import FAIR
 from .places import place_of as place_of_object
 from .space import out_of_space
 
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import Any
 
+    from ..._native.opened import Lease, LockedFolder
     from ..._native.robust import RobustMutex
-    from ..._native.uses import LockedFolder, Use
     from .mutex_places import MutexPlace
 
-__all__ = ["NamedMutex", "is_in_use", "open_mutex"]
+__all__ = ["is_in_use", "open_mutex"]
 
 HEADER = bytes((0, 1))
 DATA = 8
@@ -68,45 +70,10 @@ USED = DATA + robust.LOCK_SIZE
 LIMIT = 60.0  # seconds to wait for the directory lock
 
 
-class NamedMutex(OpenMutex):
-    """A named mutex as this process has it open: shared by all handles of its name."""
-
-    __slots__ = ("place", "use")
-
-    kept: ClassVar[set[OpenMutex]] = set()
-
-    def __init__(self, name: Name, place: MutexPlace, core: RobustMutex, use: Use) -> None:
-        super().__init__(name, core, use.device, use.inode)
-        self.place = place
-        self.use = use
-
-    @property
-    def path(self) -> str:
-        """Its file."""
-        return self.place.path
-
-    def _let_go(self) -> None:
-        _entries.pop(self.place.path, None)
-        self.end_use()
-
-    def end_use(self) -> None:
-        """Close, steps 1 and 2: drops the use lock, and removes the file if nobody else has one."""
-        if self.use.fd < 0:
-            return
-        shm = places.lock_for_close(self.place)
-        try:
-            if shm is not None and self.use.is_last():
-                places.remove(shm, self.place, self.inode)
-        finally:
-            self.use.close()
-            if shm is not None:
-                shm.unlock()
+_entries: dict[str, FileMutex] = {}
 
 
-_entries: dict[str, NamedMutex] = {}
-
-
-def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[NamedMutex | None, bool]:
+def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
     """The mutex of a name, and whether this call has made it. None: nobody has one, and `create` is not asked for.
 
     `initially_owned` counts only for one that is made. InvalidNameError; ForeignObjectError (a link, another user's);
@@ -114,47 +81,61 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
     PermissionError; OSError(ENOSPC); TimeoutError if the directory lock is not to be had."""
     if not robust.works:
         raise NotImplementedError("named mutexes need a C library whose mutexes are glibc's: .NET's are")
-    entry, created = _open(name, place_of(name), create, initially_owned)
-    if entry is None:
-        _check_fair(name)
-    return entry, created
-
-
-def _open(name: Name, place: MutexPlace, create: bool, initially_owned: bool) -> tuple[NamedMutex | None, bool]:
+    place = place_of(name)
     deadline = pause = 0.0
     while True:
-        with process_lock:
-            if NamedMutex.kept:
-                NamedMutex.sweep()
-            entry = _entries.get(place.path)
-            if entry is not None:
-                return entry.open_again(), False
-            shm = places.folder_of(place, create=create)
-            if shm is None:
-                return None, False
-            if shm.try_lock():
-                try:
-                    _check_twin(name, place)
-                    found = uses.open_used(shm, place.below, place.user, place.private, DATA)
-                    if found is None:
-                        return _open_locked(name, place, shm, create, initially_owned)
-                    entry = _entries[place.path] = NamedMutex(name, place, *found)
-                    return entry, False
-                finally:
-                    shm.unlock()
+        lease, created = locked(_attempt, name, place, create, initially_owned)
+        if lease is not BUSY_FOLDER:
+            if lease is None:
+                _check_fair(name)
+            return lease, created
         deadline = deadline or time.monotonic() + LIMIT
         if time.monotonic() > deadline:
             raise TimeoutError(
-                errno.ETIMEDOUT, f"somebody has kept the folder of all mutexes locked for {LIMIT:.0f} s", place.root
+                errno.ETIMEDOUT,
+                f"{places.locker(place)} has kept the folder of all mutexes locked for {LIMIT:.0f} s",
+                place.root,
             )
         pause = min(pause * 1.5 or 0.0001, 0.002)
         time.sleep(pause)  # signals are handled here; nothing of ours is locked
 
 
+def _attempt(name: Name, place: MutexPlace, create: bool, initially_owned: bool) -> tuple[Any, bool]:
+    """Under the process lock. BUSY_FOLDER instead of a lease if the directory lock is not to be had."""
+    sweep()
+    entry = _entries.get(place.path)
+    if entry is not None and entry.name_alive:  # if somebody has removed its file, the name is that of another one
+        if name.is_bare and not entry.name.is_bare:
+            _check_twin(name, place)
+            entry.say_bare()
+        return entry.lease(name), False
+    shm = places.folder_of(place, create=create)
+    if shm is None:
+        return None, False
+    got = shm.locked(_open_locked, name, place, shm, create, initially_owned)
+    return (got, False) if got is BUSY_FOLDER else got
+
+
 def _open_locked(
     name: Name, place: MutexPlace, shm: LockedFolder, create: bool, initially_owned: bool
-) -> tuple[NamedMutex | None, bool]:
-    """Steps 2 to 5, under the directory lock, with all that may be wrong."""
+) -> tuple[Lease | None, bool]:
+    """Steps 2 to 5, under the directory lock."""
+    _check_twin(name, place)
+    found, created = open_used(shm, place.below, place.user, place.private, DATA), False
+    if found is None:
+        found, created = _open_with_care(name, place, shm, create, initially_owned)
+        if found is None:
+            return None, False
+    entry = FileMutex(name, place.path, *found, shm, place.folder.encode(), place.file)
+    if name.is_bare:
+        entry.say_bare()
+    return entry.enter(_entries, place.path), created
+
+
+def _open_with_care(
+    name: Name, place: MutexPlace, shm: LockedFolder, create: bool, initially_owned: bool
+) -> tuple[tuple[RobustMutex, Use] | None, bool]:
+    """With all that may be wrong."""
     folder = places.scope_folder(shm, place, create=create)
     if folder is None:
         return None, False
@@ -164,7 +145,7 @@ def _open_locked(
         if use is not None and places.nobody_uses(use.fd):
             if not create:
                 assert status is not None
-                places.remove(shm, place, status.st_ino)
+                shm.remove(place.folder.encode(), place.file, status.st_ino)
                 return None, False
             created = True
             with contextlib.suppress(PermissionError):  # another user's, in a sticky folder: wiped instead
@@ -174,7 +155,7 @@ def _open_locked(
             if not create:
                 return None, False
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            use = uses.Use(os.open(place.file, flags, place.mode, dir_fd=folder))
+            use = Use(os.open(place.file, flags, place.mode, dir_fd=folder))
             created = True
         try:
             if created or status is None:
@@ -183,14 +164,21 @@ def _open_locked(
                 core = _fill(place, use.fd, initially_owned)
             else:
                 core = _check(name, place, use.fd, status.st_size)
-            use.begin()
+            try:
+                use.begin()
+            except BlockingIOError:
+                raise WaitHandleCannotBeOpenedError(
+                    errno.EWOULDBLOCK,
+                    f"{name.given!r} is in use, but not by a mutex: a program keeps its file locked for itself "
+                    "(flock; /proc/locks tells which), which none that shares mutexes does",
+                    place.path,
+                ) from None
         except BaseException:
             if created:
                 with contextlib.suppress(OSError):
                     os.unlink(place.file, dir_fd=folder)
             raise
-        entry = _entries[place.path] = NamedMutex(name, place, core, use)
-        return entry, created
+        return (core, use), created
     finally:
         os.close(folder)
 
@@ -234,26 +222,34 @@ def _check(name: Name, place: MutexPlace, fd: int, size: int) -> RobustMutex:
 
 def _check_twin(name: Name, place: MutexPlace) -> None:
     """The bare name X means the user here and the session in .NET (`Local\\X`). If the other one is in use, two
-    programs that mean the same mutex would be about to have two."""
+    programs that mean the same mutex would be about to have two. `User\\X` beside `Local\\X` is meant."""
     if name.scope is Scope.LOCAL:
         other = f"{places.TEMPORARY}/.dotnet-uid{place.user}/shm/global/"
-    elif "\\" not in name.given:
+    elif name.is_bare:
         other = f"{places.TEMPORARY}/.dotnet/shm/session{os.getsid(0)}/"
     else:
         return
+    path = other.encode() + place.file
     try:
-        status = os.stat(other.encode() + place.file, follow_symlinks=False)
+        status = os.stat(path, follow_symlinks=False)
+        if not places.is_used(status.st_dev, status.st_ino):
+            return
+        if name.scope is Scope.LOCAL:
+            with open(path, "rb") as file:
+                if file.read(8)[2:] != SAID_BARE:
+                    return
     except OSError:
         return
-    if not places.is_used(status.st_dev, status.st_ino):
-        return
     used = ("User\\" if name.scope is Scope.LOCAL else "Local\\") + name.text
-    own = "" if name.scope is Scope.LOCAL else f", or {f'User{chr(92)}{name.text}'!r} for one of its own"
+    own = (
+        f": it was opened by the bare name {name.text!r}, which may have meant this one. Write {used!r} for that one "
+        f"here, or with the prefix there: then both can be"
+        if name.scope is Scope.LOCAL
+        else f". (A bare name means User\\ here, and Local\\ for .NET on Linux.) Write {used!r} for that one, or "
+        f"{f'User{chr(92)}{name.text}'!r} for one of its own"
+    )
     raise WaitHandleCannotBeOpenedError(
-        errno.EEXIST,
-        f"{name.given!r} is not the mutex {used!r}, which is in use. (A bare name means User\\ here, and Local\\ for "
-        f".NET on Linux.) Write {used!r} for that one{own}",
-        other + name.text,
+        errno.EEXIST, f"{name.given!r} is not the mutex {used!r}, which is in use{own}", other + name.text
     )
 
 
@@ -284,30 +280,33 @@ def is_in_use(name: Name) -> bool:
 
 def _before_fork() -> None:
     for entry in list(_entries.values()):
-        entry.use.before_fork()
+        entry.before_fork()
 
 
 def _after_fork_in_parent() -> None:
     for entry in list(_entries.values()):
-        entry.use.after_fork_in_parent()
+        entry.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
-    places.forget_folders()
+    places.renew_folders()
     for entry in list(_entries.values()):
-        entry.use.after_fork_in_child(entry.core)
+        entry.after_fork_in_child()
+    forget_kept()
 
 
 at_fork(_before_fork, _after_fork_in_parent, _after_fork_in_child)
 
 
 def _close_all() -> None:
-    """At exit: what nobody else uses is removed. What a thread of ours owns stays mapped: the kernel tells the next."""
-    with process_lock:
-        for entry in list(_entries.values()):
-            with contextlib.suppress(OSError):
-                entry.end_use()
-        _entries.clear()
+    """At exit. What a thread of ours owns stays mapped: the kernel tells the next."""
+    locked(_leave_all)
+
+
+def _leave_all() -> None:
+    for entry in list(_entries.values()):
+        entry.leave()
+    _entries.clear()
 
 
 at_exit.append(_close_all)
