@@ -3,6 +3,8 @@ from memorymapped._native.memory cimport Mapping, View, mmf_region
 
 
 cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alignment, char **address)
+cdef int claim(char *address, Py_ssize_t size, int kind, object position) except -1
+cdef int refuse_fault(object what) except -1
 
 
 cdef class Atomic:

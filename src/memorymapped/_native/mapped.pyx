@@ -7,22 +7,26 @@
 Each has a reference to the mapping, as a buffer has: the view and the map may be closed. Zeroed memory is a free object
 of each kind, and nothing has to be made before it is used:
 
-- a lock becomes one by the store of its kind word, whoever is first (`mmf_claim_zeros`);
+- the word at 12 is set first of all, and says what it is (places.h), so that nobody takes it for something else;
+- a lock becomes one by the store of glibc's kind word, whoever is first (`mmf_claim_zeros`);
 - an event is [word, mode + 1] and a semaphore [count, maximum], each followed by the number of waiters: the first two
   are set by one compare-and-swap of 8 bytes from zero. Whoever comes second finds the mode or the maximum, and takes
   it;
-- an atomic integer is an integer.
+- an atomic integer is an integer, and nothing else.
+
+Who dies between the first of these steps and the last leaves a place of which the next one makes the same kind.
 
 A fault in the mapping (its file was truncated, its disk failed) ends all locks in it: every operation raises. Events,
 semaphores and numbers end if it is their own page that is lost.
 """
 import io
 
-from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultError, ValueOutOfRangeError, shown
+from memorymapped.errors import (
+    ClosedError, DamagedObjectError, MemoryFaultError, ValueOutOfRangeError, WaitHandleCannotBeOpenedError, shown)
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EBADMSG, EFAULT
+from libc.errno cimport EBADMSG, EFAULT, EINVAL
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
@@ -36,7 +40,12 @@ from memorymapped._native.robust cimport RobustMutex, mmf_lock, need_robust_mute
 cdef extern from "robust.h" nogil:
     int MMF_LOCK_SIZE
     bint mmf_is_kind(const mmf_lock *lock)
-    bint mmf_claim_zeros(mmf_lock *lock)
+    int mmf_claim_zeros(mmf_lock *lock)
+
+cdef extern from "places.h" nogil:
+    int MMF_OTHER, MMF_NOTHING, MMF_LOCK, MMF_EVENT, MMF_SEMAPHORE
+    int mmf_kind_at(const char *place)
+    int mmf_place_claim(char *place, int kind)
 
 cdef extern from "atomics.h" nogil:
     int MMF_ADD, MMF_SUB, MMF_AND, MMF_OR, MMF_XOR
@@ -84,6 +93,30 @@ cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alig
     return view.mapping
 
 
+cdef tuple KINDS = ("nothing", "a lock", "a reader-writer lock", "an event", "a semaphore", "a condition")
+
+
+cdef int claim(char *address, Py_ssize_t size, int kind, object position) except -1:
+    """Makes zeros a place of this kind, if it is none. Otherwise it raises what is there."""
+    cdef Py_ssize_t i
+    cdef int found = mmf_kind_at(address)
+    if found == MMF_NOTHING:
+        for i in range(size):
+            if address[i] != 0 and mmf_kind_at(address) == MMF_NOTHING:  # nobody has made it one meanwhile
+                refuse_bytes(kind, position)
+        found = mmf_place_claim(address, kind)
+    if found != kind:
+        if not 0 < found < len(KINDS):
+            refuse_bytes(kind, position)
+        raise WaitHandleCannotBeOpenedError(EINVAL, f"at {position} there is {KINDS[found]}, not {KINDS[kind]}: take "
+                                            "another place, or zero this one when nobody uses it")
+    return 0
+
+
+cdef int refuse_bytes(int kind, object position) except -1:
+    raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not {KINDS[kind]}: zeros make a free one")
+
+
 cdef int refuse_fault(object what) except -1:
     raise MemoryFaultError(EFAULT, f"the memory of {what} is gone: its file was truncated, or its disk failed")
 
@@ -97,53 +130,48 @@ def key_of(View view not None, position):
 
 
 def lock_at(View view not None, position):
-    """The mutex at `position`, and whether it was zeros before."""
+    """The mutex at `position`, and whether this call has made it of zeros."""
     need_robust_mutexes()
     cdef char *address
     cdef Mapping mapping = locate(view, position, MMF_LOCK_SIZE, _ALIGNMENT, &address)
     cdef mmf_lock *lock = <mmf_lock *>address
-    cdef bint fresh = not mmf_is_kind(lock)
-    cdef RobustMutex core
-    if fresh:
-        claim(lock, address, MMF_LOCK_SIZE, position)
+    cdef int found = mmf_kind_at(address)
+    cdef int made = 0
+    if found != MMF_LOCK and (found > MMF_NOTHING or not mmf_is_kind(lock)):  # what a C program has made has no kind
+        claim(address, MMF_LOCK_SIZE, MMF_LOCK, position)
+    if not mmf_is_kind(lock):
+        made = mmf_claim_zeros(lock)
+        if made < 0:
+            refuse_bytes(MMF_LOCK, position)
     if mmf_marked(mapping.region):
         refuse_fault("the lock")
-    core = new_mutex(mapping, lock)
-    return core, fresh
-
-
-cdef int claim(mmf_lock *lock, const char *address, Py_ssize_t size, object position) except -1:
-    """Makes zeros a free mutex. DamagedObjectError for other bytes, if nobody has made them one meanwhile."""
-    cdef Py_ssize_t i
-    for i in range(size):
-        if address[i] != 0 and not mmf_is_kind(lock):
-            raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no lock: zeros make a free one")
-    if not mmf_claim_zeros(lock):
-        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are no lock: zeros make a free one")
-    return 0
+    return new_mutex(mapping, lock), made == 1
 
 
 # ------------------------------------------------------------------------------------------- events and semaphores
 
 
-cdef object settle(Waitable self, View view, object position, uint32_t value, uint32_t parameter, uint32_t least,
+cdef object settle(Waitable self, View view, object position, int kind, uint32_t value, uint32_t parameter,
                    uint32_t most):
-    """Puts a signal to its place. `parameter`, from `least` to `most`, counts if this is the first. Returns what it is,
-    and whether this was the first."""
+    """Puts a signal to its place. `parameter`, from 1 to `most`, counts if this is the first. Returns what it is, and
+    whether this was the first."""
     cdef char *address
     cdef Mapping mapping = locate(view, position, _SIGNAL_SIZE, _ALIGNMENT, &address)
+    claim(address, _SIGNAL_SIZE, kind, position)
     cdef uint32_t pair[2]
     cdef uint64_t both
     pair[0] = value
     pair[1] = parameter
     memcpy(&both, pair, 8)
     cdef bint created = mmf_atomic_compare_exchange(address, 8, 0, both)
-    cdef uint32_t found = mmf_word_load(<uint32_t *>(address + 4))
+    both = mmf_atomic_load(address, 8)
+    memcpy(pair, &both, 8)
+    cdef uint32_t found = pair[1]
     if mmf_marked(mapping.region):
         refuse_fault("the signal")
-    if not least <= found <= most:
-        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not what they should be (there is a {found} "
-                                 f"where {least} to {most} is allowed): zeros make a new one")
+    if not 1 <= found <= most or (kind == MMF_SEMAPHORE and pair[0] > found):
+        raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not what {KINDS[kind]} has (there are the numbers "
+                                 f"{pair[0]} and {found}): zeros make a new one")
     self.place(mapping, address, address + 8)
     return found, bool(created)
 
@@ -152,7 +180,7 @@ cdef class PlacedEvent(Event):
     """The compiled half of MappedEvent."""
 
     def _settle(self, View view not None, position, bint initial_state, uint32_t mode):
-        found, created = settle(self, view, position, initial_state, mode + 1, 1, 2)
+        found, created = settle(self, view, position, MMF_EVENT, initial_state, mode + 1, 2)
         self.parameter = found - 1
         return created
 
@@ -161,7 +189,7 @@ cdef class PlacedSemaphore(Semaphore):
     """The compiled half of MappedSemaphore."""
 
     def _settle(self, View view not None, position, uint32_t initial_count, uint32_t maximum_count):
-        found, created = settle(self, view, position, initial_count, maximum_count, 1, INT_MAX)
+        found, created = settle(self, view, position, MMF_SEMAPHORE, initial_count, maximum_count, INT_MAX)
         self.parameter = found
         return created
 

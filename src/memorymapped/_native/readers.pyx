@@ -31,7 +31,7 @@ cimport cython
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EBADMSG, EBUSY, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
-from memorymapped._native.mapped cimport locate
+from memorymapped._native.mapped cimport claim, locate
 from memorymapped._native.memory cimport Mapping, View, mmf_marked
 from memorymapped._native.robust cimport (
     ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, need_robust_mutexes, this_process, this_thread)
@@ -55,7 +55,7 @@ cdef extern from "readers.h" nogil:
     bint mmf_is_kind(const mmf_lock *lock)
     bint mmf_is_live(mmf_lock *lock)
     bint mmf_in_list(const mmf_lock *lock)
-    bint mmf_claim_zeros(mmf_lock *lock)
+    int mmf_claim_zeros(mmf_lock *lock)
     double mmf_now()
     int mmf_trylock(mmf_lock *lock)
     int mmf_unlock(mmf_lock *lock)
@@ -68,6 +68,10 @@ cdef extern from "readers.h" nogil:
     void mmf_write_begins(mmf_readers *readers, uint32_t process)
     void mmf_write_ends(mmf_readers *readers)
     bint mmf_was_writing(mmf_readers *readers)
+
+cdef extern from "places.h" nogil:
+    int MMF_READERS
+    int mmf_place_claim(char *place, int kind)
 
 SIZE = MMF_READERS_SIZE
 SLOTS = MMF_SLOTS
@@ -389,24 +393,20 @@ cdef int refuse_bytes(object position) except -1:
 
 
 def readers_at(View view not None, position):
-    """The reader-writer lock at `position`: its two sides, and whether it was zeros before."""
+    """The reader-writer lock at `position`: its two sides, and whether this call has made it of zeros."""
     need_robust_mutexes()
     cdef char *address
     cdef Mapping mapping = locate(view, position, MMF_READERS_SIZE, 8, &address)
     cdef mmf_readers *readers = <mmf_readers *>address
-    cdef bint fresh = not mmf_is_kind(mmf_gate_lock(readers))
-    cdef Py_ssize_t i
-    cdef int slot
-    for i in range(MMF_READERS_SIZE if fresh else 0):
-        if address[i] != 0 and not mmf_is_kind(mmf_gate_lock(readers)):
-            # Slots first, the gate last: where there is a slot, its maker may have died before the gate.
-            if not mmf_is_kind(mmf_slot_lock(readers, 0)):
-                refuse_bytes(position)
-            break
+    cdef int slot, made
+    # Slots first, the gate last: where it is not yet one, its maker may have died in between.
+    claim(address, MMF_READERS_SIZE, MMF_READERS, position)
     for slot in range(MMF_SLOTS):
-        if not mmf_claim_zeros(mmf_slot_lock(readers, slot)):
+        mmf_place_claim(<char *>mmf_slot_lock(readers, slot), MMF_READERS)
+        if mmf_claim_zeros(mmf_slot_lock(readers, slot)) < 0:
             refuse_bytes(position)
-    if not mmf_claim_zeros(mmf_gate_lock(readers)):
+    made = mmf_claim_zeros(mmf_gate_lock(readers))
+    if made < 0:
         refuse_bytes(position)
     cdef Places places = Places.__new__(Places)
     places.mapping = mapping
@@ -422,4 +422,4 @@ def readers_at(View view not None, position):
     writing.places = places
     if mmf_marked(mapping.region):
         reading.refuse_state()
-    return reading, writing, fresh
+    return reading, writing, made == 1

@@ -114,12 +114,12 @@ static inline int mmf_is_kind(const mmf_lock *lock)
     return __atomic_load_n(&MMF_INSIDE((mmf_lock *)lock)->kind, __ATOMIC_RELAXED) == MMF_KIND;
 }
 
-/* Zeroed memory becomes a free mutex by one store, whoever is first. */
+/* Zeroed memory becomes a free mutex by one store, whoever is first. 1: by this call; 0: it was one; -1: it is none. */
 static inline int mmf_claim_zeros(mmf_lock *lock)
 {
     uint32_t kind = 0;
     return __atomic_compare_exchange_n(&MMF_INSIDE(lock)->kind, &kind, MMF_KIND, 0, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST) || kind == MMF_KIND;
+                                       __ATOMIC_SEQ_CST) ? 1 : kind == MMF_KIND ? 0 : -1;
 }
 
 static inline int mmf_trylock(mmf_lock *lock) { return pthread_mutex_trylock(&lock->mutex); }

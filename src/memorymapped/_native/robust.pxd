@@ -14,10 +14,17 @@ cdef enum:
     TAKEN = 1
     ABANDONED = 2
 
+# A time-out of `take`: until it is owned. What signal handlers raise meanwhile is put off: the caller asks for it.
+cdef enum:
+    UNTIL_OWNED = -2
+cdef list put_off
+cdef list put_off_since(Py_ssize_t count)
+
 cdef int need_robust_mutexes() except -1
 cdef uint64_t this_thread() noexcept nogil
 cdef uint32_t this_process() noexcept nogil
 cdef void count_locks(int more) noexcept nogil
+cdef bint owner_died(RobustMutex self) noexcept
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock)
 

@@ -58,7 +58,6 @@ cdef extern from "robust.h" nogil:
     void mmf_record(mmf_lock *lock, uint32_t process, int abandoned)
     int mmf_was_abandoned(const mmf_lock *lock)
     int mmf_is_kind(const mmf_lock *lock)
-    int mmf_claim_zeros(mmf_lock *lock)
     double mmf_now()
     int mmf_lock_spin(mmf_lock *lock, int turns)
     int mmf_lock_wait(mmf_lock *lock, double seconds)
@@ -110,6 +109,33 @@ cdef uint32_t this_process() noexcept nogil:
 
 cdef void count_locks(int more) noexcept nogil:
     mmf_count_lock(more)
+
+
+# Signal handlers run on the main thread only, so this is that thread's own. A handler's own waits are within the wait
+# that it interrupts, and have asked for theirs before they end.
+cdef list put_off = []
+
+
+cdef list put_off_since(Py_ssize_t count):
+    """What was put off since there were `count` of them."""
+    if len(put_off) == count or not mmf_is_main_thread():
+        return []
+    cdef list errors = put_off[count:]
+    del put_off[count:]
+    return errors
+
+
+cdef int put_off_signals() except -1:
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        put_off.append(error)
+    return 0
+
+
+cdef bint owner_died(RobustMutex self) noexcept:
+    """Whether the owner has died and nobody has taken it since, as the memory says."""
+    return (MMF_INSIDE(self.lock).word & 0x40000000) != 0
 
 
 # What a free mutex costs is what these cost, so they are functions that the compiler can put in their place. The methods
@@ -346,7 +372,10 @@ cdef class RobustMutex:
                 rc = mmf_lock_wait(lock, slice)
             if rc != ETIMEDOUT:
                 break
-            PyErr_CheckSignals()
+            if timeout == UNTIL_OWNED:
+                put_off_signals()
+            else:
+                PyErr_CheckSignals()
             if lock == self.lock and self.owner == mmf_thread() and self.count > 0:
                 return EALREADY
             if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
@@ -364,6 +393,8 @@ cdef class RobustMutex:
 
     cdef int give(self, bint abandoned) except -1:
         if self.owner != mmf_thread() or self.count == 0:
+            if self.damage is not None or mmf_marked(self.region):
+                self.refuse_state()  # this thread may have owned it
             raise RuntimeError("this thread does not own the mutex: only who has taken it can release it")
         if self.count > 1:
             self.count -= 1
@@ -424,8 +455,8 @@ def initialise(RobustMutex self not None):
 
 
 def is_mutex(RobustMutex self not None):
-    """Whether the memory has the mark of a mutex of this format."""
-    return bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
+    """Whether the memory has the mark of a mutex of this format, and was not found damaged."""
+    return self.damage is None and bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
 
 
 # What is common is as short as can be; the rest is in functions of its own.

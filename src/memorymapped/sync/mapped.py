@@ -64,10 +64,16 @@ class MappedLock(OwnedLock):
     ) -> None:
         self._entry = self._left = None
         self.on_abandoned = on_abandoned
-        core, self.created_new = lock_at(view, position)
+        core, created = lock_at(view, position)
+        self.created_new = created
+
+        def is_this_one(there: RobustMutex) -> bool:
+            """Who owns what was zeros a moment ago, and is free, owned what was there before."""
+            return is_mutex(there) and not (created and there.owned_by_us and there.state[1] is None)
+
         self._key = key_of(view, position)
         self.position = index(position)
-        self._core = shared(_locks, self._key, core, is_mutex)
+        self._core = shared(_locks, self._key, core, is_this_one)
 
     def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
