@@ -39,7 +39,7 @@ from .viewing import GuardStatus, Residency, guard_status
 if TYPE_CHECKING:
     from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
     from .sync.atomics import AtomicInt32, AtomicInt64, AtomicUInt32, AtomicUInt64
-    from .sync.conditions import MappedCondition
+    from .sync.conditions import ConditionStatistics, MappedCondition
     from .sync.events import AutoResetEvent, EventResetMode, EventStatistics, EventWaitHandle, ManualResetEvent
     from .sync.fair import FairMutex, FairMutexStatistics
     from .sync.mapped import MappedEvent, MappedLock, MappedSemaphore
@@ -63,7 +63,10 @@ _LATER = {
         "AtomicUInt32",
         "AtomicUInt64",
     ),
-    "sync.conditions": ("MappedCondition",),
+    "sync.conditions": (
+        "ConditionStatistics",
+        "MappedCondition",
+    ),
     "sync.events": (
         "AutoResetEvent",
         "EventResetMode",
@@ -118,6 +121,7 @@ __all__ = [
     "BinaryWriter",
     "ClosedError",
     "CommandLine",
+    "ConditionStatistics",
     "DamagedObjectError",
     "DamagedSegmentError",
     "ElementView",
