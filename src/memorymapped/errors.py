@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
+    from .shared.single_instance import InstanceHolder, SingleInstance
+
 __all__ = [
     "AbandonedMutexError",
     "AlreadyRunningError",
@@ -154,7 +156,8 @@ class AbandonedMutexError(MemoryMappedFileError):
 
 
 class WaitHandleCannotBeOpenedError(MemoryMappedFileError, OSError):
-    """A named mutex, event or semaphore cannot be opened: the name belongs to another kind of object."""
+    """A mutex, event, semaphore or the like cannot be opened: its name, or its place in a map, belongs to another kind
+    of object."""
 
 
 class WaitHandleNotFoundError(WaitHandleCannotBeOpenedError, FileNotFoundError):
@@ -169,7 +172,10 @@ class AlreadyRunningError(MemoryMappedFileError, RuntimeError):
     """Another process is the single instance of this name: `holder` tells its process id, command line, and since when
     it runs. `send(arguments)` hands a command line over to it."""
 
-    def __init__(self, name: str, holder: Any = None, instance: Any = None) -> None:
+    name: str
+    holder: InstanceHolder
+
+    def __init__(self, name: str, holder: InstanceHolder, instance: SingleInstance | None = None) -> None:
         super().__init__(f"{name!r} is running already: {holder}")
         self.name = name
         self.holder = holder

@@ -29,7 +29,10 @@ def seconds(timeout: Timeout) -> float:
         timeout = total_seconds()
     elif isinstance(timeout, (str, bytes)) or not hasattr(timeout, "__float__"):
         raise TypeError(f"a time-out is a number of seconds, a timedelta or None, not {type(timeout).__name__}")
-    limit = float(timeout)  # type: ignore[arg-type]
+    try:
+        limit = float(timeout)  # type: ignore[arg-type]
+    except OverflowError:  # an integer
+        limit = LONGEST * 2 if timeout > 0 else -LONGEST  # type: ignore[operator]
     if limit == FOREVER:
         return FOREVER
     if not limit >= 0:

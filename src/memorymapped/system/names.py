@@ -60,7 +60,7 @@ def parse(given: str) -> Name:
     if not isinstance(given, str):
         raise TypeError(f"a name is a str, not {type(given).__name__}")
     if not given:
-        raise ValueError("a name must not be empty; None makes an unnamed object")
+        raise ValueError("a name must not be empty (where there may be none, None says so)")
     prefix, backslash, text = given.partition("\\")
     scope = Scope.USER
     if backslash:
