@@ -39,6 +39,11 @@ __all__ = ["MappedEvent", "MappedLock", "MappedSemaphore"]
 _locks: dict[Key, ref[RobustMutex]] = {}
 
 
+def _is_still_it(core: RobustMutex) -> bool:
+    """Of a lock that was zeros a moment ago: who owns it, and it is free, owned what was there before."""
+    return is_mutex(core) and not (core.owned_by_us and core.state[1] is None)
+
+
 @adopt_methods
 class MappedLock(OwnedLock):
     """A mutex of `SIZE` bytes at `position` of a view: one thread at a time owns it, of all who map these bytes.
@@ -64,16 +69,10 @@ class MappedLock(OwnedLock):
     ) -> None:
         self._entry = self._left = None
         self.on_abandoned = on_abandoned
-        core, created = lock_at(view, position)
-        self.created_new = created
-
-        def is_this_one(there: RobustMutex) -> bool:
-            """Who owns what was zeros a moment ago, and is free, owned what was there before."""
-            return is_mutex(there) and not (created and there.owned_by_us and there.state[1] is None)
-
+        core, self.created_new = lock_at(view, position)
         self._key = key_of(view, position)
         self.position = index(position)
-        self._core = shared(_locks, self._key, core, is_this_one)
+        self._core = shared(_locks, self._key, core, _is_still_it if self.created_new else is_mutex)
 
     def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
