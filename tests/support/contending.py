@@ -4,10 +4,12 @@
 What the lock guards is two numbers, of which an owner raises first the one, then the other, and which therefore differ
 only while somebody writes, or after he died. Whoever sees them differ must have been told of a death. Of a fair mutex
 also: who gets it came after who had it before, as the numbers say that they drew when they came. And it goes on: a
-number that every owner raises never stands still."""
+number that every owner raises never stands still. Some wait as tasks of an event loop, two at a time, of which one may
+be cancelled."""
 
 from __future__ import annotations
 
+import asyncio
 import collections
 import contextlib
 import os
@@ -16,7 +18,7 @@ import select
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from memorymapped import AbandonedMutexError, MemoryMappedFile
@@ -30,6 +32,7 @@ __all__ = ["Result", "contend"]
 
 STILL = 5.0  # seconds without progress that are a hang: every wait is bounded by 0.25 s, on an idle machine
 AT_ONCE = 1.0
+TIMES = (None, None, None, 0.001, 0)
 
 
 class Wrong(Exception):
@@ -85,11 +88,49 @@ def taken(lock: Any, timeout: float | None) -> bool | None:
         return True
 
 
+async def taken_by_task(lock: Any, timeout: float | None) -> bool | None:
+    try:
+        return False if await lock.wait_one_async(timeout) else None
+    except AbandonedMutexError:
+        return True
+
+
+class Loop:
+    """An event loop that runs now and then."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.chance = chance
+
+    def run(self, turn: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Two tasks take a turn; at times one is cancelled."""
+
+        async def both() -> None:
+            tasks = [asyncio.ensure_future(turn()) for _ in range(2)]
+            if self.chance.random() < 0.3:
+                await asyncio.sleep(self.chance.choice((0, 0.001)))
+                tasks[0].cancel()
+            for result in await asyncio.gather(*tasks, return_exceptions=True):
+                if isinstance(result, Exception):
+                    raise result
+
+        self.loop.run_until_complete(both())
+
+
 def be_fair(ground: Ground, chance: random.Random) -> Callable[[], None]:
     mutex = FairMutex(name="contended")
+    loop = Loop(chance)
 
     def turn() -> None:
-        told = taken(mutex, chance.choice((None, None, None, 0.001, 0)))
+        if chance.random() < 0.02:
+            loop.run(by_task)
+        else:
+            own(taken(mutex, chance.choice(TIMES)))
+
+    async def by_task() -> None:
+        own(await taken_by_task(mutex, chance.choice(TIMES)))
+
+    def own(told: bool | None) -> None:
         if told is None:
             return
         ticket, last = mutex._core.ticket, ground.ticket.load()  # type: ignore[union-attr]
@@ -116,16 +157,25 @@ def be_mapped(ground: Ground, chance: random.Random) -> Callable[[], None]:
 
 def be_reader_or_writer(ground: Ground, chance: random.Random) -> Callable[[], None]:
     lock = MappedReaderWriterLock(ground.view, 4096)
+    loop = Loop(chance)
 
     def turn() -> None:
-        timeout = chance.choice((None, None, None, 0.001, 0))
-        if chance.random() < 0.3:
-            told = taken(lock.writer, timeout)
+        if chance.random() < 0.02:
+            loop.run(by_task)
+            return
+        side = lock.writer if chance.random() < 0.3 else lock.reader
+        have(side, taken(side, chance.choice(TIMES)))
+
+    async def by_task() -> None:
+        side = lock.writer if chance.random() < 0.3 else lock.reader
+        have(side, await taken_by_task(side, chance.choice(TIMES)))
+
+    def have(side: Any, told: bool | None) -> None:
+        if side is lock.writer:
             if told is not None:
                 ground.write(told, chance)
                 lock.writer.release()
             return
-        told = taken(lock.reader, timeout)
         if told is not None:
             ground.check(told)
             before = ground.second.load()

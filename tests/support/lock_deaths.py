@@ -53,7 +53,12 @@ def locks(kind: str) -> tuple[Any, Any]:
         lock = MappedLock(_view, 64)
         return lock, lock
     both = MappedReaderWriterLock(_view, 4096)
-    return (both.writer if kind == "writer" else both.reader), both.writer
+    return (both.reader if kind == "reader" else both.writer), both.writer
+
+
+def _in_the_way(kind: str, lock: Any) -> Any:
+    """What this process takes, so that nobody gets `lock`."""
+    return MappedReaderWriterLock(_view, 4096).reader if kind == "writer in line" else lock
 
 
 def take(lock: Any) -> str:
@@ -115,11 +120,14 @@ def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = Fal
     interpreter, no memory of the lock changes. Counts what the next owner met.
 
     Kinds: "fair", "lock", "writer", "reader": of a free lock. "fair after deaths": behind an owner and two waiters who
-    are all dead. "fair giving up": this process owns it, and the victim's time is over after a moment."""
+    are all dead. "fair giving up": this process owns it, and the victim's time is over after a moment. "fair in line",
+    "writer in line": this process owns it, or reads, and the victim takes a place as tasks do, looks, and leaves."""
     gc.disable()  # it would come at another instruction each time
     lock, other = locks(kind)
     core = lock._core
     gives_up = kind == "fair giving up"
+    in_line = kind.endswith("in line")
+    owned = _in_the_way(kind, lock) if gives_up or in_line else None
     writes = (first.fetch_add, second.fetch_add) if kind != "reader" else ()
     calls = (core.take_again, *writes, core.give_back)
 
@@ -131,6 +139,10 @@ def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = Fal
     def act() -> None:
         if gives_up:
             lock.wait_one(0.001)
+        elif in_line:
+            core.try_as_task(None, True)
+            core.try_as_task(None, True)
+            core.leave_line(robust.thread_number())
         else:
             collections.deque(map(operator.call, calls), 0)
 
@@ -138,13 +150,13 @@ def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = Fal
     steps = Steps(prepare, act)
     counts: dict[str, int] = {"other ways": 0}
     try:
-        if gives_up:
-            lock.acquire()
+        if owned is not None:
+            owned.acquire()
         steps.record(first.load)
         points = ours(steps)
         counts["points"] = len(points)
         for number in points[start % step :: step]:
-            one_death(number, steps, other, waiter, counts, lock if gives_up else None)
+            one_death(number, steps, other, waiter, counts, owned)
     finally:
         if waiter is not None:
             waiter.close()

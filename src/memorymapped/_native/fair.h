@@ -166,6 +166,17 @@ static inline int mmf_fair_advance(mmf_fair *fair, uint32_t number)
     return result;
 }
 
+/* Goes past a node before that has left, and whose thread has not unlocked it. 1: done. */
+static inline int mmf_fair_skip(mmf_fair *fair, uint32_t number)
+{
+    mmf_fair_node *node = mmf_fair_at(fair, number);
+    mmf_fair_node *before = mmf_fair_at(fair, node->before);
+    if (mmf_fair_get(&before->state) != MMF_LEFT || !mmf_fair_valid(before->before))
+        return 0;
+    mmf_fair_set(&node->before, before->before);
+    return 1;
+}
+
 /* ---- with the gate, or without it if somebody else has it */
 
 /* Step 4: leaves the queue. */

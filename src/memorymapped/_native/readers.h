@@ -14,7 +14,7 @@
 typedef struct {
     pthread_mutex_t lock;
     uint32_t writing; /* the gate's only: not 0 from when a writer has everything until it gives back */
-    uint32_t process; /* the gate's only: of that writer */
+    uint32_t process; /* the gate's: of that writer; a slot's: of who reads by it, 0 while a writer has it */
     char padding[64 - sizeof(pthread_mutex_t) - 8];
 } mmf_slot;
 
@@ -75,6 +75,37 @@ static inline void mmf_write_ends(mmf_readers *readers)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     __atomic_store_n(&readers->gate.writing, 0, __ATOMIC_SEQ_CST);
+}
+
+/* ---- what the memory says, for who only looks */
+
+static inline uint32_t mmf_owner_of(mmf_lock *lock) /* the thread; 0: nobody who lives */
+{
+    return mmf_is_live(lock) ? __atomic_load_n(&MMF_INSIDE(lock)->word, __ATOMIC_RELAXED) & 0x3FFFFFFF : 0;
+}
+
+static inline int mmf_is_read(mmf_readers *readers, int slot)
+{
+    return __atomic_load_n(&readers->slot[slot].process, __ATOMIC_RELAXED) != 0
+        && mmf_is_live(mmf_slot_lock(readers, slot));
+}
+
+/* The thread that has the gate and all slots, and not only waits for the last readers to go. */
+static inline uint32_t mmf_writer_of(mmf_readers *readers)
+{
+    uint32_t gate = mmf_owner_of(mmf_gate_lock(readers));
+    int last = MMF_SLOTS - 1;
+    return gate != 0 && __atomic_load_n(&readers->gate.writing, __ATOMIC_RELAXED) != 0 && !mmf_is_read(readers, last)
+        && mmf_owner_of(mmf_slot_lock(readers, last)) == gate ? gate : 0;
+}
+
+/* Does somebody sleep until it can read or write, or have the gate and wait for readers? */
+static inline int mmf_is_waited_for(mmf_readers *readers)
+{
+    uint32_t words = MMF_INSIDE(mmf_gate_lock(readers))->word;
+    for (int slot = 0; slot < MMF_SLOTS; slot++)
+        words |= MMF_INSIDE(mmf_slot_lock(readers, slot))->word;
+    return words >> 31 || (mmf_owner_of(mmf_gate_lock(readers)) != 0 && mmf_writer_of(readers) == 0);
 }
 
 static inline int mmf_was_writing(mmf_readers *readers)

@@ -10,7 +10,8 @@ Reader  1  the gate is free: lock a free slot: it reads. (A writer that comes be
            waits for it; or it has it already, and then it is not free.)
         2  lock the gate; lock a free slot; unlock the gate: it reads. So readers that come while a writer waits or
            writes wait at the gate, as other writers do, and a writer that waits does not starve.
-        3  all slots taken: wait for one of them without the gate. Somebody has the gate by then: unlock it, 2.
+        3  all slots taken: wait for one of them without the gate, and after a moment look at all again: another may be
+           free by then. Somebody has the gate when it is had: unlock it, 2.
         4  `writing` is not 0: the last writer died, or gave up, in the midst of its work: this reader is told. So is
            everybody, until a writer has been told, has repaired, and has given back.
         A slot of a dead thread is taken as it is: a reader leaves nothing undone.
@@ -24,12 +25,20 @@ Release (reader)  unlock the slot.
 
 A thread may take again what it has. It cannot write while it reads (two such readers would wait for each other for
 ever) nor read while it writes (which includes reading): RuntimeError.
+
+Tasks of an event loop that read share the slot of the loop's thread: each comes in only while the gate is free, so they
+do not keep a writer out for ever. A task that waits to write has the gate meanwhile (for its thread: however many wait),
+and the slots that it has got; each look at it is step 1 without waiting. A blocking wait of that thread goes on with
+what it has, to write, or gives it up, to read: it would wait for itself.
+
+A signal handler may come in between wherever this thread waits. If it takes one of the sides and keeps it, the wait is
+over: what it waited for is had, or cannot be. While this thread has the gate a handler cannot take anything.
 """
 from memorymapped.errors import DamagedObjectError
 
 cimport cython
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EBADMSG, EBUSY, ETIMEDOUT
+from libc.errno cimport EALREADY, EBADMSG, EBUSY, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
 from memorymapped._native.mapped cimport claim, locate
 from memorymapped._native.memory cimport Mapping, View, mmf_marked
@@ -47,6 +56,7 @@ cdef extern from "readers.h" nogil:
         uint32_t process
     ctypedef struct mmf_readers:
         mmf_slot gate
+        mmf_slot *slot
     enum:
         MMF_SLOTS
         MMF_READERS_SIZE
@@ -68,6 +78,9 @@ cdef extern from "readers.h" nogil:
     void mmf_write_begins(mmf_readers *readers, uint32_t process)
     void mmf_write_ends(mmf_readers *readers)
     bint mmf_was_writing(mmf_readers *readers)
+    bint mmf_is_read(mmf_readers *readers, int slot)
+    uint32_t mmf_writer_of(mmf_readers *readers)
+    bint mmf_is_waited_for(mmf_readers *readers)
 
 cdef extern from "places.h" nogil:
     int MMF_READERS
@@ -78,6 +91,10 @@ SLOTS = MMF_SLOTS
 """Readers that can be inside at the same time; more wait."""
 
 cdef int SPINS = 200
+cdef double SLOT_SLICE = 0.01  # seconds of a wait for one slot until all are looked at
+
+cdef enum:
+    DIFFERENT = 2  # what `lock_within` says if a signal handler of this thread has taken a side meanwhile
 
 
 cdef struct Locked:
@@ -89,12 +106,21 @@ cdef struct Locked:
 
 @cython.final
 @cython.internal
+@cython.no_gc_clear
 cdef class Places:
     """The mutexes of one lock, and which thread of this process has which. Both sides share it."""
     cdef Mapping mapping
     cdef mmf_readers *readers
     cdef Locked slots[MMF_SLOTS]  # those of readers
+    cdef int reading              # how many of them are somebody's
+    cdef Locked parts[MMF_SLOTS + 1]  # the slots and the gate, of who writes or waits for it
     cdef uint64_t writer
+    cdef uint64_t gated           # who has the gate and waits for readers to go
+    cdef int held                 # the slots that it has
+    cdef bint draining            # it is at that in this moment: what comes in between is a signal handler
+    cdef bint stays               # its tasks wait to write: what it has stays when a wait is over
+    cdef list tasks               # None, or (thread, task) of each task that reads
+    cdef object writing_task
     cdef uint32_t process         # this process, unless the object was copied by a fork since
 
     def __dealloc__(self):
@@ -103,12 +129,17 @@ cdef class Places:
         cdef mmf_lock *lock
         if self.process != this_process():
             return
+        if self.gated == this_thread():
+            self.leave()
+        elif self.gated != 0 and mmf_is_live(mmf_gate_lock(self.readers)):
+            Py_INCREF(self.mapping)
         for slot in range(MMF_SLOTS):
             if self.slots[slot].thread == 0:
                 continue
             lock = mmf_slot_lock(self.readers, slot)
             if self.slots[slot].thread == this_thread() and self.is_sound(lock, &self.slots[slot]):
                 count_locks(-1)
+                self.readers.slot[slot].process = 0
                 mmf_unlock(lock)
             elif mmf_is_live(lock):
                 Py_INCREF(self.mapping)
@@ -120,12 +151,40 @@ cdef class Places:
                 and ((MMF_INSIDE(lock).before == locked.before and MMF_INSIDE(lock).after == locked.after)
                      or mmf_in_list(lock)))
 
+    cdef bint unlock(self, int held) noexcept:
+        """Of a writer's: the first `held` slots, the last one first, so that each is the first in this thread's list;
+        then the gate. False: the memory is not what it was, and the rest stays locked."""
+        cdef int slot
+        cdef mmf_lock *lock
+        for slot in range(held - 1, -1, -1):
+            lock = mmf_slot_lock(self.readers, slot)
+            if not self.is_sound(lock, &self.parts[slot]):
+                return False
+            mmf_unlock(lock)
+        lock = mmf_gate_lock(self.readers)
+        if not self.is_sound(lock, &self.parts[MMF_SLOTS]):
+            return False
+        mmf_unlock(lock)
+        return True
+
+    cdef bint leave(self) noexcept:
+        """This thread waits to write no longer. False: as `unlock`."""
+        cdef bint sound = self.unlock(self.held)
+        self.gated = 0
+        self.stays = False
+        count_locks(-MMF_SLOTS - 1)
+        if not sound:
+            Py_INCREF(self.mapping)
+        return sound
+
     cdef int slot_of(self, uint64_t thread) noexcept:
-        """The slot with which a thread of this process reads; -1: it does not."""
+        """The slot with which a thread of this process reads; -1: it does not. (No thread of a forked child has the
+        number of one of its parent's.)"""
         cdef int turn, slot
-        cdef int preferred = <int>(thread % MMF_SLOTS)
-        if self.process != this_process():
+        cdef int preferred
+        if self.reading == 0:
             return -1
+        preferred = <int>(thread % MMF_SLOTS)
         for turn in range(MMF_SLOTS):
             slot = preferred + turn
             if slot >= MMF_SLOTS:
@@ -134,13 +193,24 @@ cdef class Places:
                 return slot
         return -1
 
+    cdef tuple tasks_of(self, uint64_t thread):
+        """The tasks by which a thread reads."""
+        if self.tasks is None or self.slot_of(thread) < 0:
+            return ()
+        return tuple([task for number, task in self.tasks if number == thread])
+
     cdef void renew(self) noexcept:
         """After a fork: what the parent's threads have is not ours."""
         cdef int slot
         if self.process != this_process():
             for slot in range(MMF_SLOTS):
                 self.slots[slot].thread = 0
+            self.reading = 0
             self.writer = 0
+            self.gated = 0
+            self.stays = False
+            self.tasks = None
+            self.writing_task = None
             self.process = this_process()
 
 
@@ -150,8 +220,9 @@ cdef void note(Locked *locked, mmf_lock *lock) noexcept:
 
 
 @cython.final
+@cython.no_gc_clear
 cdef class ReadingSide(RobustMutex):
-    """The lock as readers take it. `lock`, of the base, is the gate."""
+    """The lock as readers take it. `lock`, of the base, is the gate; `task` is None if no task reads."""
     cdef Places places
 
     @property
@@ -176,12 +247,68 @@ cdef class ReadingSide(RobustMutex):
         return self.places.slots[slot].depth if slot >= 0 else 0
 
     @property
+    def state(self):
+        """(None, None, whether somebody waits): those who read are many."""
+        return None, None, mmf_is_waited_for(self.places.readers)
+
+    @property
     def readers(self):
         """How many threads of all processes read, as the memory says right now."""
         cdef int slot, readers = 0
         for slot in range(MMF_SLOTS):
-            readers += mmf_is_live(mmf_slot_lock(self.places.readers, slot))
+            readers += mmf_is_read(self.places.readers, slot)
         return readers
+
+    @property
+    def owners(self):
+        """The tasks by which the calling thread reads."""
+        return self.places.tasks_of(this_thread())
+
+    def add_owner(self, task):
+        """What the calling thread has just taken belongs to a task of it."""
+        self.places.renew()
+        # Without those whose thread has ended.
+        self.places.tasks = [each for each in self.places.tasks or () if self.places.slot_of(each[0]) >= 0]
+        self.places.tasks.append((this_thread(), task))
+        self.task = self.places.tasks
+
+    def remove_owner(self, task):
+        """Before the calling thread gives back what belongs to a task."""
+        self.places.tasks = [each for each in self.places.tasks or () if each[1] is not task] or None
+        self.task = self.places.tasks
+
+    def try_as_task(self, task, bint in_line):
+        cdef uint64_t me = this_thread()
+        cdef Places places = self.places
+        cdef int slot
+        places.renew()
+        if places.writer == me:
+            if places.writing_task is None:
+                raise RuntimeError(f"this thread owns {self.called()} for writing by a blocking wait, so no task of it "
+                                   "can wait for reading")
+            if places.writing_task.task is task:
+                raise RuntimeError(f"the task {places.writing_task!r} owns {self.called()} for writing, and cannot take "
+                                   "it for reading besides")
+            return BUSY
+        if places.gated == me:
+            return BUSY  # a task that came before waits to write
+        slot = places.slot_of(me)
+        if slot < 0:
+            return self.take(0)
+        if not places.tasks_of(me):
+            return BUSY
+        # Other tasks of this thread read. Who waits to write comes before this one.
+        self.look()
+        if not mmf_gate_is_open(places.readers):
+            if lock_within(self, self.lock, 0) != 1:
+                return BUSY
+            mmf_unlock(self.lock)
+        places.slots[slot].depth += 1
+        self.acquisitions += 1
+        return self.told()
+
+    cdef bint taken_meanwhile(self) noexcept:
+        return self.places.slot_of(this_thread()) >= 0 or self.places.writer == this_thread()
 
     cdef int take(self, double timeout) except -1:
         cdef uint64_t me = this_thread()
@@ -189,85 +316,129 @@ cdef class ReadingSide(RobustMutex):
         cdef int slot = places.slot_of(me)
         cdef Locked *locked
         if slot >= 0:
+            if places.tasks is not None and places.tasks_of(me):
+                self.refuse_beside_task()
             places.slots[slot].depth += 1
             return TAKEN
         places.renew()
-        if places.writer == me:
-            raise RuntimeError("this thread owns the lock for writing, and cannot take it for reading besides")
+        if places.writer == me or places.gated == me:
+            if not self.may_wait(timeout):
+                return BUSY
         self.look()
         slot = mmf_reader_try(places.readers, <int>(me % MMF_SLOTS), False)
         if slot < 0:
             slot = self.enter(slot, <int>(me % MMF_SLOTS), timeout)
             if slot < 0:
-                return BUSY
+                return self.take(timeout) if slot == -DIFFERENT else BUSY
         if mmf_marked(self.region):
             self.refuse_state()
+        places.readers.slot[slot].process = places.process
         locked = &places.slots[slot]
         note(locked, mmf_slot_lock(places.readers, slot))
+        places.reading += locked.thread == 0  # or else a thread has ended that read by it
         locked.thread = me
         locked.depth = 1
         self.acquisitions += 1
         count_locks(1)
         if mmf_was_writing(places.readers):
-            self.previous = places.readers.gate.process
-            self.abandonments += 1
-            return ABANDONED
+            return self.told()
         return TAKEN
 
-    cdef int enter(self, int found, int preferred, double timeout) except -2:
-        """The slow way in: a slot, or -1 if the time is over. `found`: what the quick one met."""
+    cdef bint may_wait(self, double timeout) except -1:
+        """This thread writes, or waits for that."""
+        cdef Places places = self.places
+        if places.writer == this_thread():
+            raise RuntimeError(f"this thread owns {self.called()} for writing, and cannot take it for reading besides")
+        if timeout == 0:
+            return False
+        if places.draining:
+            raise RuntimeError(f"a signal handler waits for {self.called()}, for which the thread that it interrupted "
+                               "waits already, to write: that would never end")
+        if not places.leave():  # its tasks that wait to write come again
+            self.damage = "somebody has written into its memory while a task waited for it"
+            self.refuse_state()
+        return True
+
+    cdef int refuse_beside_task(self) except -1:
+        raise RuntimeError(f"a task of this thread's event loop reads by {self.called()}: a blocking wait here might "
+                           "never end; await wait_one_async")
+
+    cdef int refuse_stranger(self) except -1:
+        raise RuntimeError(f"this thread does not read by {self.called()}: only who has taken it can release it")
+
+    cdef int told(self) noexcept:
+        """TAKEN, or ABANDONED if the last writer has not finished."""
         cdef mmf_readers *readers = self.places.readers
-        cdef mmf_lock *lock
+        if not mmf_was_writing(readers):
+            return TAKEN
+        self.previous = readers.gate.process
+        self.abandonments += 1
+        return ABANDONED
+
+    cdef int enter(self, int found, int preferred, double timeout) except -3:
+        """The slow way in: a slot; -1 if the time is over; -DIFFERENT if a signal handler has taken the lock for this
+        thread meanwhile. `found`: what the quick one met."""
+        cdef mmf_readers *readers = self.places.readers
+        cdef mmf_lock *lock = mmf_slot_lock(readers, preferred)
         cdef double until = mmf_now() + timeout
-        cdef double left = timeout
-        cdef int rc, slot
-        self.waits += timeout != 0
-        while True:
+        cdef double left
+        cdef int got
+        cdef bint waited = False
+        while found < 0:
+            left = timeout if timeout <= 0 else max(until - mmf_now(), 0)
             if found == -1:
-                if not self.lock_one(self.lock, left):
-                    return -1
-                slot = mmf_reader_try(readers, preferred, True)
+                got = lock_within(self, self.lock, 0)
+                if got == 0 and left != 0:
+                    self.waits += not waited
+                    waited = True
+                    got = lock_within(self, self.lock, left)
+                if got != 1:
+                    return -got if got else -1
+                found = mmf_reader_try(readers, preferred, True)
                 mmf_unlock(self.lock)
-                if slot >= 0:
-                    return slot
-                found = slot
-            if found == -3:
+            elif found == -2:
+                if left == 0:
+                    return -1
+                self.waits += not waited
+                waited = True
+                got = lock_within(self, lock, SLOT_SLICE if left < 0 else min(left, SLOT_SLICE))
+                if got == DIFFERENT:
+                    return -DIFFERENT
+                if got == 0:
+                    found = mmf_reader_try(readers, preferred, False)
+                elif mmf_gate_is_open(readers):
+                    found = preferred
+                else:
+                    mmf_unlock(lock)
+                    found = -1
+            else:
                 self.damage = "one of its slots is not what it should be"
                 self.refuse_state()
-            lock = mmf_slot_lock(readers, preferred)
-            if not self.lock_one(lock, left):
-                return -1
-            if mmf_gate_is_open(readers):
-                return preferred
-            mmf_unlock(lock)
-            found = -1
-            if timeout >= 0:
-                left = max(until - mmf_now(), 0)
-
-    cdef int lock_one(self, mmf_lock *lock, double timeout) except -1:
-        return lock_within(self, lock, timeout)
+        return found
 
     cdef int give(self, bint abandoned) except -1:
         cdef Places places = self.places
         cdef int slot = places.slot_of(this_thread())
         cdef mmf_lock *lock
         if slot < 0:
-            raise RuntimeError("this thread does not read: only who has taken the lock can release it")
+            self.refuse_stranger()
         if places.slots[slot].depth > 1:
             places.slots[slot].depth -= 1
             return 0
         lock = mmf_slot_lock(places.readers, slot)
         places.slots[slot].thread = 0
+        places.reading -= 1
         count_locks(-1)
         if not places.is_sound(lock, &places.slots[slot]):
             self.damage = "somebody has written into its memory while it was read"
             self.refuse_state()
+        places.readers.slot[slot].process = 0
         mmf_unlock(lock)
         return 0
 
 
 cdef int lock_within(RobustMutex self, mmf_lock *lock, double timeout) except -1:
-    """Locks one of the mutexes: 1; 0 if the time is over."""
+    """Locks one of the mutexes: 1; 0 if the time is over; DIFFERENT."""
     cdef int rc = mmf_trylock(lock)
     if rc == EBUSY:
         rc = mmf_lock_spin(lock, SPINS) if timeout == 0 else self.wait(lock, timeout)
@@ -275,6 +446,8 @@ cdef int lock_within(RobustMutex self, mmf_lock *lock, double timeout) except -1
         rc = mmf_consistent(lock)
     if rc == EBUSY or rc == ETIMEDOUT:
         return 0
+    if rc == EALREADY:
+        return DIFFERENT
     if rc or mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
         if self.damage is None:
             self.damage = f"one of its parts cannot be locked (error {rc})"  # not unlocked: nothing is known of it
@@ -283,10 +456,10 @@ cdef int lock_within(RobustMutex self, mmf_lock *lock, double timeout) except -1
 
 
 @cython.final
+@cython.no_gc_clear
 cdef class WritingSide(RobustMutex):
     """The lock as a writer takes it. `lock`, of the base, is the gate."""
     cdef Places places
-    cdef Locked parts[MMF_SLOTS + 1]  # the slots, and the gate
 
     def __dealloc__(self):
         # As RobustMutex does, which comes after this, and does nothing if there is no owner.
@@ -295,85 +468,170 @@ cdef class WritingSide(RobustMutex):
         if self.owner == this_thread() and self.damage is None:
             self.owned_no_more()
             count_locks(-MMF_SLOTS)
-            self.unlock(MMF_SLOTS)
+            self.places.unlock(MMF_SLOTS)
         elif mmf_is_live(self.lock):
             Py_INCREF(self.mapping)
         self.owner = 0
 
     @property
     def state(self):
-        """(process id of the writer or None, thread id of the writer or None, whether somebody waits at the gate)."""
-        cdef uint32_t word = MMF_INSIDE(self.lock).word
-        cdef bint writes = mmf_is_live(self.lock) and mmf_was_writing(self.places.readers)
-        if not writes:
-            return None, None, bool(word & 0x80000000)
-        return self.places.readers.gate.process or None, word & 0x3FFFFFFF, bool(word & 0x80000000)
+        """(process id of the writer or None, thread id of the writer or None, whether somebody waits)."""
+        cdef mmf_readers *readers = self.places.readers
+        cdef uint32_t writer = mmf_writer_of(readers)
+        return readers.gate.process or None if writer else None, writer or None, mmf_is_waited_for(readers)
+
+    def add_owner(self, task):
+        """What the calling thread has just taken belongs to a task of it."""
+        self.task = self.places.writing_task = task
+
+    def remove_owner(self, task):
+        """Before the calling thread gives back what belongs to a task."""
+        self.task = self.places.writing_task = None
+
+    @property
+    def has_line(self):
+        return True
+
+    def try_as_task(self, task, bint in_line):
+        cdef Places places = self.places
+        cdef uint64_t me = this_thread()
+        cdef tuple readers = ()
+        if self.owner == me and self.count > 0:
+            return BUSY
+        places.renew()
+        if places.slot_of(me) >= 0:
+            readers = places.tasks_of(me)
+            if not readers:
+                raise RuntimeError(f"this thread reads by {self.called()}, by a blocking wait, so no task of it can wait "
+                                   "for writing")
+            for reader in readers:
+                if reader.task is task:
+                    raise RuntimeError(f"the task {reader!r} reads by {self.called()}, and cannot write before it has "
+                                       "released that")
+        if not in_line:
+            return BUSY if readers else self.obtain(0)
+        if places.gated != me:
+            self.look()
+            if lock_within(self, self.lock, 0) != 1:
+                return BUSY
+            self.waits += 1
+            self.gate_taken()
+        elif places.draining:
+            return BUSY
+        places.stays = True
+        return self.drain(0, True)
+
+    def leave_line(self, uint64_t thread):
+        cdef Places places = self.places
+        if places.process != this_process() or places.gated != thread or not places.stays:
+            return
+        places.stays = False
+        # A blocking wait that uses it leaves by itself. So does another thread, when it comes to this lock again: only
+        # the one that has locked a mutex can unlock it.
+        if not places.draining and thread == this_thread() and not places.leave():
+            self.damage = "somebody has written into its memory while a task waited for it"
+
+    cdef bint taken_meanwhile(self) noexcept:
+        return (self.owner == this_thread() and self.count > 0) or self.places.slot_of(this_thread()) >= 0
 
     cdef int obtain(self, double timeout) except -1:
         cdef Places places = self.places
+        cdef uint64_t me = this_thread()
+        cdef double until
+        cdef int got
+        cdef bint waited = False
+        places.renew()
+        if places.slot_of(me) >= 0:
+            self.refuse_reader(me)
+        if places.gated == me:
+            if places.draining:
+                if timeout == 0:
+                    return BUSY
+                raise RuntimeError(f"a signal handler waits for {self.called()}, for which the thread that it "
+                                   "interrupted waits already: that would never end")
+            return self.drain(mmf_now() + timeout if timeout > 0 else timeout, True)
+        self.look()
+        until = mmf_now() + timeout if timeout > 0 else timeout
+        got = lock_within(self, self.lock, 0)
+        if got == 0 and timeout != 0:
+            self.waits += 1
+            waited = True
+            got = lock_within(self, self.lock, timeout)
+        if got != 1:
+            return self.take(timeout) if got == DIFFERENT else BUSY
+        self.gate_taken()
+        return self.drain(until, waited)
+
+    cdef int refuse_reader(self, uint64_t me) except -1:
+        if self.places.tasks_of(me):
+            raise RuntimeError(f"a task of this thread's event loop reads by {self.called()}: a blocking wait here to "
+                               "write would never end; await wait_one_async")
+        raise RuntimeError(f"this thread reads by {self.called()}, and cannot write before it has released that: two "
+                           "readers who want to write would wait for each other for ever")
+
+    cdef int refuse_stranger(self) except -1:
+        raise RuntimeError(f"this thread does not own {self.called()} for writing: only who has taken it can release it")
+
+    cdef void gate_taken(self) noexcept:
+        note(&self.places.parts[MMF_SLOTS], self.lock)
+        self.places.gated = this_thread()
+        self.places.held = 0
+        self.places.stays = False
+        count_locks(MMF_SLOTS + 1)
+
+    cdef int drain(self, double until, bint waited) except -1:
+        """Step 1, with the gate: takes the slots that are not had yet. If the time is over, gives up, unless what is had
+        stays. `waited`: that was counted already."""
+        cdef Places places = self.places
         cdef mmf_readers *readers = places.readers
         cdef mmf_lock *lock
-        cdef double until = 0
-        cdef double left = timeout
-        cdef int slot, got = TAKEN
-        cdef int held = -1  # slots; -1: not even the gate
-        places.renew()
-        if places.slot_of(this_thread()) >= 0:
-            raise RuntimeError("this thread reads, and cannot write before it has released that: two readers who want "
-                               "to write would wait for each other for ever")
-        self.look()
-        if timeout > 0:
-            until = mmf_now() + timeout
+        cdef int slot, got = 1
+        cdef int own = places.slot_of(this_thread()) if places.tasks is not None else -1  # tasks read
+        places.draining = True
         try:
-            if not lock_within(self, self.lock, left):
-                return BUSY
-            note(&self.parts[MMF_SLOTS], self.lock)
-            held = 0
-            for slot in range(MMF_SLOTS):
+            for slot in range(places.held, MMF_SLOTS):
+                if slot == own:
+                    got = 0
+                    break
                 lock = mmf_slot_lock(readers, slot)
-                if timeout > 0:
-                    if mmf_is_live(lock):
-                        left = max(until - mmf_now(), 0)
-                if not lock_within(self, lock, left):
-                    self.unlock(held)
-                    return BUSY
-                note(&self.parts[slot], lock)
-                held += 1
+                got = lock_within(self, lock, 0)
+                if got == 0 and until != 0:
+                    self.waits += not waited
+                    waited = True
+                    got = lock_within(self, lock, max(until - mmf_now(), 0) if until > 0 else until)
+                if got != 1:
+                    break
+                readers.slot[slot].process = 0
+                note(&places.parts[slot], lock)
+                places.held += 1
         except BaseException:
-            if held >= 0:
-                self.unlock(held)
+            places.draining = False
+            if not places.stays or self.damage is not None or mmf_marked(self.region):
+                places.leave()
             raise
+        places.draining = False
+        if got != 1:
+            if not places.stays and not places.leave():
+                self.damage = "somebody has written into its memory while it was waited for"
+                self.refuse_state()
+            return BUSY
+        places.gated = 0
+        places.stays = False
         if mmf_marked(self.region):
             self.owner = this_thread()  # nothing is unlocked any more, nor unmapped
             self.process = this_process()
             self.damage = "its memory went while it was taken"
             self.refuse_state()
+        got = TAKEN
         if mmf_was_writing(readers):
             self.previous = readers.gate.process
             self.abandonments += 1
             got = ABANDONED
         mmf_write_begins(readers, this_process())
         self.owned_through(self.lock)
-        count_locks(MMF_SLOTS)
+        count_locks(-1)
         places.writer = this_thread()
         return got
-
-    cdef int unlock(self, int held) except -1:
-        """The last `held` slots that were locked, the last one first, so that each is the first in this thread's list;
-        then the gate."""
-        cdef mmf_readers *readers = self.places.readers
-        cdef int slot
-        for slot in range(held - 1, -1, -1):
-            self.unlock_one(mmf_slot_lock(readers, slot), &self.parts[slot])
-        self.unlock_one(self.lock, &self.parts[MMF_SLOTS])
-        return 0
-
-    cdef int unlock_one(self, mmf_lock *lock, Locked *locked) except -1:
-        if not self.places.is_sound(lock, locked):
-            self.damage = "somebody has written into its memory while it was owned"
-            self.refuse_state()
-        mmf_unlock(lock)
-        return 0
 
     cdef int let_go(self, bint abandoned) except -1:
         if mmf_marked(self.region):
@@ -384,7 +642,10 @@ cdef class WritingSide(RobustMutex):
         self.owned_no_more()
         count_locks(-MMF_SLOTS)
         self.places.writer = 0
-        self.unlock(MMF_SLOTS)
+        self.places.writing_task = None
+        if not self.places.unlock(MMF_SLOTS):
+            self.damage = "somebody has written into its memory while it was owned"
+            self.refuse_state()
         return 0
 
 

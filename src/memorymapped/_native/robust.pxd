@@ -45,6 +45,8 @@ cdef class RobustMutex:
     cdef readonly unsigned long long acquisitions
     cdef readonly unsigned long long waits
     cdef readonly unsigned long long abandonments
+    cdef public str label
+    cdef public Py_ssize_t handles
     cdef object __weakref__
 
     cdef bint is_owned_by_us(self)
@@ -59,6 +61,11 @@ cdef class RobustMutex:
     cdef int check_before_unlock(self, mmf_lock *lock) except -1
     cdef void owned_no_more(self) noexcept
     cdef int refuse_state(self) except -1
+    cdef int refuse_own_number(self) except -1
+    cdef int refuse_beside_task(self) except -1
+    cdef int refuse_stranger(self) except -1
+    cdef str called(self)
+    cdef bint taken_meanwhile(self) noexcept
 
 
 cdef class MutexHandle:

@@ -145,10 +145,7 @@ cdef inline int look(RobustMutex self) except -1:
     if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(self.lock):
         self.refuse_state()
     if mmf_names_us(self.lock):
-        # The C library would only count. Not kept as damage: a thread of the same number may let it go.
-        raise DamagedObjectError(EBADMSG, "the mutex is damaged: it says that this thread owns it, which does not (or "
-                                 "that one of the same number in another pid namespace does, which the format of this "
-                                 "mutex cannot serve)")
+        self.refuse_own_number()
     if mmf_own_locks >= MMF_MOST:
         self.check_limit()
     return 0
@@ -209,9 +206,10 @@ cdef inline void owned_no_more(RobustMutex self) noexcept:
     mmf_count_lock(-1)
 
 
-@cython.no_gc_clear  # its end needs the mapping
+@cython.no_gc_clear  # what is dropped in a cycle while it is owned needs its mapping
 cdef class RobustMutex:
-    """One mutex in shared memory, as this process sees it."""
+    """One mutex in shared memory, as this process sees it. `label` is what messages call it, `handles` how many objects
+    for it are open, where somebody counts that."""
 
     def __dealloc__(self):
         cdef int rc
@@ -266,9 +264,34 @@ cdef class RobustMutex:
         """The task that owns it, if it was taken by an asynchronous wait."""
         return self.task
 
-    @owner_task.setter
-    def owner_task(self, task):
+    @property
+    def owners(self):
+        """The tasks by which the calling thread owns it. None if it does not, or has it by a blocking wait."""
+        return (self.task,) if self.task is not None and self.owner == mmf_thread() and self.count > 0 else ()
+
+    def add_owner(self, task):
+        """What the calling thread has just taken belongs to a task of it."""
         self.task = task
+
+    def remove_owner(self, task):
+        """Before the calling thread gives back what belongs to a task."""
+        self.task = None
+
+    def try_as_task(self, task, bint in_line):
+        """As `try_take`, for `task` of the calling thread's event loop. 0 also if another task of that has it.
+        `in_line`: the thread gets a place among those who wait, where there is such, and keeps it until it has the lock
+        or somebody calls `leave_line`."""
+        if self.owner == mmf_thread() and self.count > 0:
+            return BUSY
+        return self.take(0)
+
+    def leave_line(self, uint64_t thread):
+        """Ends the place that tasks of a thread have among those who wait, if it has one."""
+
+    @property
+    def has_line(self):
+        """Whether those who wait have places."""
+        return False
 
     @property
     def last_owner(self):
@@ -305,8 +328,7 @@ cdef class RobustMutex:
     cdef int take(self, double timeout) except -1:
         if self.owner == mmf_thread() and self.count > 0:
             if self.task is not None:
-                raise RuntimeError("a task of this thread's event loop owns the mutex: a blocking wait here would never "
-                                   "end, and the same task cannot take it twice; await wait_one_async")
+                self.refuse_beside_task()
             self.count += 1
             return TAKEN
         return self.obtain(timeout)
@@ -340,9 +362,26 @@ cdef class RobustMutex:
 
     cdef int refuse_state(self) except -1:
         if mmf_marked(self.region):
-            raise MemoryFaultError(EFAULT, "the memory of the mutex is gone: its file was truncated, or its disk failed")
-        raise DamagedObjectError(EBADMSG, "the mutex is damaged: "
+            raise MemoryFaultError(EFAULT, f"the memory of {self.called()} is gone: its file was truncated, or its disk "
+                                   "failed")
+        raise DamagedObjectError(EBADMSG, f"{self.called()} is damaged: "
                                  + (self.damage or "somebody has written into its memory") + "; close all its handles")
+
+    cdef int refuse_own_number(self) except -1:
+        # The C library would only count. Not kept as damage: a thread of the same number may let it go.
+        raise DamagedObjectError(EBADMSG, f"{self.called()} is damaged: it says that this thread owns it, which does "
+                                 "not (or that one of the same number in another pid namespace does, which the format "
+                                 "of this mutex cannot serve)")
+
+    cdef int refuse_beside_task(self) except -1:
+        raise RuntimeError(f"a task of this thread's event loop owns {self.called()}: a blocking wait here would never "
+                           "end, and the same task cannot take it twice; await wait_one_async")
+
+    cdef int refuse_stranger(self) except -1:
+        raise RuntimeError(f"this thread does not own {self.called()}: only who has taken it can release it")
+
+    cdef str called(self):
+        return self.label or "the mutex"
 
     cdef void owned_through(self, mmf_lock *lock) noexcept:
         """From here on this thread owns it, while it has this mutex locked."""
@@ -376,7 +415,7 @@ cdef class RobustMutex:
                 put_off_signals()
             else:
                 PyErr_CheckSignals()
-            if lock == self.lock and self.owner == mmf_thread() and self.count > 0:
+            if self.taken_meanwhile():
                 return EALREADY
             if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
                 self.refuse_state()
@@ -384,18 +423,22 @@ cdef class RobustMutex:
                 word = MMF_INSIDE(lock).word
                 # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death.
                 if word == seen and not word & 0x40000000 and not mmf_thread_exists(word & 0x3FFFFFFF):
-                    raise DamagedObjectError(EBADMSG, f"the mutex is damaged: it says that thread {word & 0x3FFFFFFF} "
-                                             "owns it, which does not exist here (or lives in another pid namespace, "
-                                             "which the format of this mutex cannot serve)")
+                    raise DamagedObjectError(EBADMSG, f"{self.called()} is damaged: it says that thread "
+                                             f"{word & 0x3FFFFFFF} owns it, which does not exist here (or lives in "
+                                             "another pid namespace, which the format of this mutex cannot serve)")
                 seen = word
                 next_look = mmf_now() + SLICE
         return rc
+
+    cdef bint taken_meanwhile(self) noexcept:
+        """Has a signal handler, which the wait of this thread was interrupted by, taken what is waited for?"""
+        return self.owner == mmf_thread() and self.count > 0
 
     cdef int give(self, bint abandoned) except -1:
         if self.owner != mmf_thread() or self.count == 0:
             if self.damage is not None or mmf_marked(self.region):
                 self.refuse_state()  # this thread may have owned it
-            raise RuntimeError("this thread does not own the mutex: only who has taken it can release it")
+            self.refuse_stranger()
         if self.count > 1:
             self.count -= 1
             return 0
@@ -419,6 +462,11 @@ cdef class RobustMutex:
 
     cdef void owned_no_more(self) noexcept:
         owned_no_more(self)
+
+
+def thread_number():
+    """The number that tells the calling thread from all others that this process ever has."""
+    return mmf_thread()
 
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):

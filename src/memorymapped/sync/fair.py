@@ -45,7 +45,8 @@ class FairMutex(OwnedLock):
     opened as a Mutex, and the other way round (WaitHandleCannotBeOpenedError). A waiter that ends, or gives up, leaves
     the queue, and the others move up; one that is stopped (SIGSTOP) keeps its place, and those behind it wait. In a
     wait for several objects (`wait_any`, `wait_all`) it has no place in the queue: it is taken when nobody owns it or
-    waits.
+    waits. Tasks of an event loop that wait (`wait_one_async`) have one place together, in the order in which they came;
+    who is behind waits also for a loop that does not run.
 
     254 threads at most own it or wait for it at the same time; RuntimeError for one more. A name is `X` or `User\\X`
     for this user, `Local\\X` for this session, `Global\\X` for all users. Raises InvalidNameError, TypeError,
@@ -54,6 +55,7 @@ class FairMutex(OwnedLock):
     __slots__ = ()
 
     _kind = "fair"
+    _noun = "fair mutex"
 
     @staticmethod
     def _open(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
@@ -76,4 +78,4 @@ class FairMutex(OwnedLock):
         """Who owns it, how many wait, and this process's counts. ClosedError."""
         core = self._opened()
         assert isinstance(core, FairCore)
-        return FairMutexStatistics(core, 1 if self._entry is None else self._entry.handles)
+        return FairMutexStatistics(core, self._handles())

@@ -22,7 +22,7 @@ from ..enums import EventResetMode
 from .awaiting import AsyncAcquire, AsyncWait
 from .events import EventStatistics
 from .owning import OwnedLock
-from .places import Key, not_pickled, shared
+from .places import Key, not_pickled, place, shared
 from .semaphores import SemaphoreStatistics, checked_counts
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class MappedLock(OwnedLock):
     SIZE = mapped.LOCK_SIZE
     ALIGNMENT = mapped.ALIGNMENT
     _kind = "lock"
+    _noun = "lock"
 
     position: int
     """Where it is, in the view that it was made with."""
@@ -72,7 +73,9 @@ class MappedLock(OwnedLock):
         core, self.created_new = lock_at(view, position)
         self._key = key_of(view, position)
         self.position = index(position)
+        core.label = f"the lock {place(view, self.position)}"
         self._core = shared(_locks, self._key, core, _is_still_it if self.created_new else is_mutex)
+        self._core.handles += 1
 
     def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
@@ -80,8 +83,12 @@ class MappedLock(OwnedLock):
     def _what(self) -> str:
         return f"at {self.position}"
 
+    def _handles(self) -> int:
+        return self._opened().handles
+
     def _drop(self, core: RobustMutex) -> None:
-        """Nothing: the last reference to the core gives back what this thread owns."""
+        """No more: the last reference to the core gives back what this thread owns."""
+        core.handles -= 1
 
     __reduce__ = not_pickled
 

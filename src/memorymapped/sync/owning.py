@@ -119,12 +119,14 @@ class OwnedLock(MutexHandle):
             self._adopt(entry, created)
             return
         self._core = self._unnamed()
+        self._core.label = f"the {self._noun}"
         if initially_owned:
             self._core.try_take()
 
     def _adopt(self, entry: Lease, created: bool) -> None:
         self._entry = entry
         self._core = entry.core
+        self._core.label = f"the {self._noun} {entry.name.given!r}"
         self.created_new = created
 
     @staticmethod
@@ -200,7 +202,11 @@ class OwnedLock(MutexHandle):
 
     def statistics(self) -> MutexStatistics:
         """Who owns it, whether somebody waits, and this process's counts. ClosedError."""
-        return MutexStatistics(self._opened(), 1 if self._entry is None else self._entry.handles)
+        return MutexStatistics(self._opened(), self._handles())
+
+    def _handles(self) -> int:
+        """How many objects of this process for it are open."""
+        return 1 if self._entry is None else self._entry.handles
 
     def __repr__(self) -> str:
         what = self._what()
@@ -233,17 +239,22 @@ class OwnedLock(MutexHandle):
             raise TypeError(f"{self!r} was abandoned, and its repair is a coroutine, which only `async with` can run")
 
     def _abandoned(self, *, owned: bool = True) -> AbandonedMutexError:
-        process = self._opened().last_owner
+        core = self._opened()
+        process = core.last_owner
         who = f"process {process}" if process is not None else "its previous owner"
-        what = "mutex" if self.name is None else f"mutex {self.name!r}"
-        how = (
-            "it is owned by this thread now: look at what it guards, and release it"
-            if owned
-            else "it was given back, marked as abandoned: on_abandoned= or recovering() repair"
-        )
+        what = core.label or f"the {self._noun}"
         return AbandonedMutexError(
-            f"the {what} was abandoned by {who}; {how}", mutex=self, owned=owned, previous_owner=PreviousOwner(process)
+            f"{what} was abandoned by {who}; {self._advice(owned)}",
+            mutex=self,
+            owned=owned,
+            previous_owner=PreviousOwner(process),
         )
+
+    def _advice(self, owned: bool) -> str:
+        """To who meets an abandoned one."""
+        if owned:
+            return "it is owned by this thread now: look at what it guards, and release it"
+        return "it was given back, marked as abandoned: on_abandoned= or recovering() repair"
 
     # -- asyncio
 
@@ -254,7 +265,9 @@ class OwnedLock(MutexHandle):
         RuntimeError if this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves
         nothing owned.
 
-        Another thread or process that releases it is noticed within 10 ms."""
+        Another thread or process that releases it is noticed within 10 ms. Who waits for a FairMutex, or to write, has
+        a place among all who do, and so has the loop while its tasks wait: who is behind waits for a loop that does
+        not run. See `docs/synchronization-in-maps.md`."""
         from .aio import wait_one
 
         return await wait_one(self, timeout)
@@ -301,6 +314,8 @@ class OwnedLock(MutexHandle):
         core.give_back(abandoned)
 
     _kind = "mutex"
+    _noun = "mutex"
+    """What messages call it."""
 
     def _order(self) -> tuple[str, int, int]:
         return (self._kind, 0, id(self._core)) if self._entry is None else (self._kind, *self._entry.place)

@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import NoReturn, TypeVar
 
+    from .._native.memory import View
+
     T = TypeVar("T")
 
-__all__ = ["Key", "not_pickled", "shared"]
+__all__ = ["Key", "not_pickled", "place", "shared"]
 
 Key = tuple[int, int, int]
 """Device, inode, position in the file."""
@@ -39,6 +41,13 @@ def shared(table: dict[Key, ref[T]], key: Key, new: T, usable: Callable[[T], boo
             return there
         table[key] = ref(new, forget)
         return new
+
+
+def place(view: View, position: int) -> str:
+    """Where something is, for messages."""
+    name = getattr(view.source, "name", None)
+    within = f" of the view at {view.offset}" if view.offset else ""
+    return f"at {position}{within}" + (f" of the map {name!r}" if name else "")
 
 
 def not_pickled(self: object) -> NoReturn:

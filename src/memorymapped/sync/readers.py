@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 from operator import index
 
 from .._native import mapped, readers
@@ -13,12 +14,12 @@ from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
 from ..record import Record
 from .owning import OwnedLock
-from .places import Key, not_pickled, shared
+from .places import Key, not_pickled, place, shared
 
 if TYPE_CHECKING:
     from _weakref import ref
     from collections.abc import Callable
-    from typing import Self, SupportsIndex
+    from typing import NoReturn, Self, SupportsIndex
 
     from .._native.memory import View
     from .._native.robust import RobustMutex
@@ -28,13 +29,27 @@ __all__ = ["MappedReader", "MappedReaderWriterLock", "MappedWriter", "ReaderWrit
 
 class ReaderWriterStatistics(Record):
     """A reader-writer lock as it was a moment ago: `readers`, how many threads read; `writer_process` and
-    `writer_thread`, who writes (None: nobody); `has_waiters`, whether a thread sleeps until a writer has finished."""
+    `writer_thread`, who writes (None: nobody); `has_waiters`, whether a thread waits to read or to write. This
+    process's own share, of both sides: `acquisitions`, `waits` (acquisitions that could not be had at once),
+    `abandonments` (those that were told of a writer that had not finished)."""
 
-    __slots__ = ("has_waiters", "readers", "writer_process", "writer_thread")
+    __slots__ = (
+        "abandonments",
+        "acquisitions",
+        "has_waiters",
+        "readers",
+        "waits",
+        "writer_process",
+        "writer_thread",
+    )
 
     def __init__(self, sides: _Sides) -> None:
-        self.writer_process, self.writer_thread, self.has_waiters = sides.writing.state
-        self.readers = 0 if self.writer_thread is not None else sides.reading.readers
+        reading, writing = sides.reading, sides.writing
+        self.writer_process, self.writer_thread, self.has_waiters = writing.state
+        self.readers = reading.readers
+        self.acquisitions = reading.acquisitions + writing.acquisitions
+        self.waits = reading.waits + writing.waits
+        self.abandonments = reading.abandonments + writing.abandonments
 
 
 class _Sides:
@@ -57,33 +72,66 @@ class _Side(OwnedLock):
     """One side of the MappedReaderWriterLock at `position`: a lock with the methods of MappedLock."""
 
     __slots__ = ("_key", "_sides", "position")
+    _noun = "reader-writer lock"
 
-    def __init__(
-        self, sides: _Sides, core: RobustMutex, key: Key, position: int, on_abandoned: Callable[[Self], object] | None
-    ) -> None:
+    def __init__(self, sides: _Sides, core: RobustMutex, key: Key, position: int) -> None:
         self._entry = self._left = None
         self.created_new = False
-        self.on_abandoned = on_abandoned
         self._sides = sides
         self._core = core
         self._key = key
         self.position = position
+        core.handles += 1
 
     def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
 
+    def _handles(self) -> int:
+        return self._opened().handles
+
     def _drop(self, core: RobustMutex) -> None:
-        """Nothing: the last reference to the core gives back what this thread owns."""
+        """No more: the last reference to the core gives back what this thread owns."""
+        core.handles -= 1
 
     __reduce__ = not_pickled
 
 
 @adopt_methods
 class MappedReader(_Side):
-    """The lock as readers take it."""
+    """The lock as readers take it. They are many, so its `statistics()` name no owner.
+
+    A reader that is told of a writer that did not finish (AbandonedMutexError) cannot repair: only `writer` can."""
 
     __slots__ = ()
     _kind = "reading"
+
+    @property
+    def on_abandoned(self) -> None:
+        """None: a reader cannot repair. What sets it raises io.UnsupportedOperation."""
+        return
+
+    @on_abandoned.setter
+    def on_abandoned(self, repair: object) -> None:
+        if repair is not None:
+            self._refuse_repair()
+
+    def recovering(self, repair: Callable[[Self], object]) -> NoReturn:
+        """Raises io.UnsupportedOperation: a reader cannot repair, the writer's `recovering` does."""
+        self._refuse_repair()
+
+    def _refuse_repair(self) -> NoReturn:
+        raise io.UnsupportedOperation(
+            f"{self!r} cannot repair: others read at the same time. Take the writer, by on_abandoned= of the lock or "
+            "`with lock.writer.recovering(repair):`"
+        )
+
+    def _advice(self, owned: bool) -> str:
+        if owned:
+            return (
+                "what it guards may be half done: this thread reads now, and must release it; a writer repairs, by "
+                "on_abandoned= of the lock or writer.recovering()"
+            )
+        return "it was released again; a writer repairs, by on_abandoned= of the lock or writer.recovering()"
 
     def __repr__(self) -> str:
         if self._core is None:
@@ -139,9 +187,11 @@ class MappedReaderWriterLock:
         reading, writing, self.created_new = readers_at(view, position)
         key = key_of(view, position)
         self.position = index(position)
+        reading.label = writing.label = f"the reader-writer lock {place(view, self.position)}"
         sides = shared(_pairs, key, _Sides(reading, writing), _Sides.is_usable)
-        self.reader = MappedReader(sides, sides.reading, key, self.position, None)
-        self.writer = MappedWriter(sides, sides.writing, key, self.position, on_abandoned)
+        self.reader = MappedReader(sides, sides.reading, key, self.position)
+        self.writer = MappedWriter(sides, sides.writing, key, self.position)
+        self.writer.on_abandoned = on_abandoned
 
     @property
     def closed(self) -> bool:
