@@ -607,6 +607,35 @@ def test_a_task_writes_after_the_tasks_of_its_loop_that_read(both: MappedReaderW
     assert took == ["first", "writer", "later"]
 
 
+def test_a_task_that_is_told_of_a_dead_writer_leaves_the_others_reading(
+    both: MappedReaderWriterLock, actors: Callable[[str], Actor]
+) -> None:
+    writer = actors("both")
+    writer.do("both.writer.acquire()")
+    writer.kill()
+
+    async def told() -> None:
+        with pytest.raises(AbandonedMutexError) as caught:
+            async with both.reader:
+                pytest.fail("the body ran")
+        assert not caught.value.owned
+
+    async def main() -> None:
+        await asyncio.create_task(told())
+        assert not both.reader.owned
+        with pytest.raises(AbandonedMutexError):
+            await both.reader.wait_one_async()
+        await asyncio.create_task(told())
+        assert both.reader._core is not None
+        assert both.reader._core.depth == 1
+        both.reader.release()
+
+    run(main())
+    with pytest.raises(AbandonedMutexError), both.reader:
+        pytest.fail("the body ran")
+    assert not both.reader.owned
+
+
 def test_a_cancelled_wait_to_read_leaves_the_other_tasks_reading(both: MappedReaderWriterLock) -> None:
     async def read(taken: asyncio.Event, go: asyncio.Event) -> None:
         async with both.reader:

@@ -308,7 +308,19 @@ cdef class ReadingSide(RobustMutex):
         return self.told()
 
     cdef bint taken_meanwhile(self) noexcept:
-        return self.places.slot_of(this_thread()) >= 0 or self.places.writer == this_thread()
+        return self.is_ours() or self.places.writer == this_thread()
+
+    cdef bint is_ours(self) noexcept:
+        return self.places.slot_of(this_thread()) >= 0
+
+    def abandon(self):
+        """Gives back all that this thread has taken, if it has; of what its tasks have, one."""
+        cdef int slot = self.places.slot_of(this_thread())
+        if slot < 0:
+            return
+        if not self.places.tasks_of(this_thread()):
+            self.places.slots[slot].depth = 1
+        self.give(True)
 
     cdef int take(self, double timeout) except -1:
         cdef uint64_t me = this_thread()
@@ -532,7 +544,7 @@ cdef class WritingSide(RobustMutex):
             self.damage = "somebody has written into its memory while a task waited for it"
 
     cdef bint taken_meanwhile(self) noexcept:
-        return (self.owner == this_thread() and self.count > 0) or self.places.slot_of(this_thread()) >= 0
+        return self.is_ours() or self.places.slot_of(this_thread()) >= 0
 
     cdef int obtain(self, double timeout) except -1:
         cdef Places places = self.places

@@ -66,6 +66,7 @@ cdef class RobustMutex:
     cdef int refuse_stranger(self) except -1
     cdef str called(self)
     cdef bint taken_meanwhile(self) noexcept
+    cdef bint is_ours(self) noexcept
 
 
 cdef class MutexHandle:

@@ -432,6 +432,10 @@ cdef class RobustMutex:
 
     cdef bint taken_meanwhile(self) noexcept:
         """Has a signal handler, which the wait of this thread was interrupted by, taken what is waited for?"""
+        return self.is_ours()
+
+    cdef bint is_ours(self) noexcept:
+        """Does this thread own it?"""
         return self.owner == mmf_thread() and self.count > 0
 
     cdef int give(self, bint abandoned) except -1:
@@ -533,7 +537,7 @@ cdef int interrupted(MutexHandle self, RobustMutex core, bint abandoned) except 
         PyErr_CheckSignals()
         self.opened()
     except BaseException:
-        if core.owner == mmf_thread() and core.count > 0:  # no handler has given it back
+        if core.is_ours():  # no handler has given it back
             core.give(abandoned)
         raise
     return 0
