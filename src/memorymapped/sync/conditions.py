@@ -36,7 +36,13 @@ class MappedCondition:
     stranded by a waiter that is killed after it was chosen, nor by a notifier that is killed before its call: every
     waiter compares the number after a quarter of a second at the latest."""
 
-    __slots__ = ("__weakref__", "_sequence", "_waiters", "lock", "position")
+    __slots__ = {
+        "__weakref__": "",
+        "_sequence": "",
+        "_waiters": "",
+        "lock": "The lock that guards what is waited for.",
+        "position": "Where it is, in the view that it was made with.",
+    }
 
     SIZE = ALIGNMENT = 8
 

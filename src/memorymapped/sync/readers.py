@@ -30,7 +30,12 @@ class ReaderWriterStatistics(Record):
     """A reader-writer lock as it was a moment ago: `readers`, how many threads read; `writer_process` and
     `writer_thread`, who writes (None: nobody); `has_waiters`, whether a thread sleeps until a writer has finished."""
 
-    __slots__ = ("has_waiters", "readers", "writer_process", "writer_thread")
+    __slots__ = {
+        "has_waiters": "Whether a thread sleeps until a writer has finished.",
+        "readers": "How many threads read.",
+        "writer_process": "The process id of who writes; None: nobody.",
+        "writer_thread": "The thread id of who writes; None: nobody.",
+    }
 
     def __init__(self, sides: _Sides) -> None:
         self.writer_process, self.writer_thread, self.has_waiters = sides.writing.state
@@ -56,7 +61,7 @@ _pairs: dict[Key, ref[_Sides]] = {}
 class _Side(OwnedLock):
     """One side of the MappedReaderWriterLock at `position`: a lock with the methods of MappedLock."""
 
-    __slots__ = ("_key", "_sides", "position")
+    __slots__ = {"_key": "", "_sides": "", "position": "Where the lock is, in the view that it was made with."}
 
     def __init__(
         self, sides: _Sides, core: RobustMutex, key: Key, position: int, on_abandoned: Callable[[Self], object] | None
@@ -121,14 +126,18 @@ class MappedReaderWriterLock:
 
     `on_abandoned` is for `with lock.writer:`; a reader cannot repair. The errors are those of MappedLock."""
 
-    __slots__ = ("__weakref__", "created_new", "position", "reader", "writer")
+    __slots__ = {
+        "__weakref__": "",
+        "created_new": "Whether the memory was zeros before.",
+        "position": "Where it is, in the view that it was made with.",
+        "reader": "The lock as readers take it.",
+        "writer": "The lock as a writer takes it.",
+    }
 
     SIZE = readers.SIZE
     ALIGNMENT = mapped.ALIGNMENT
 
     created_new: bool
-    """Whether the memory was zeros before."""
-
     position: int
     reader: MappedReader
     writer: MappedWriter
