@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What events and semaphores have in common: names, their end, pickling. (.NET's WaitHandle.)
+"""What events and semaphores have in common: names, their end, pickling.
 
 Named ones are opened by whoever knows the name, and the name lives as long as somebody has one open, as a map's does.
 Unnamed ones are shared with forked children, and with nobody else.
@@ -13,6 +13,7 @@ import warnings
 
 from .._typing import TYPE_CHECKING
 from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from ..handover import is_same
 from ..system.names import parse
 from ..system.signals import EITHER, OPEN, NamedSignal, open_signal
 from .awaiting import AsyncWait
@@ -20,11 +21,12 @@ from .awaiting import AsyncWait
 if TYPE_CHECKING:
     from typing import Any, Self
 
-__all__ = ["WaitHandle"]
+__all__ = ["NamedHandle"]
 
 
-class WaitHandle(AsyncWait):
-    """Base of the events and semaphores: made from a name, or without; closed; pickled by the name."""
+class NamedHandle(AsyncWait):
+    """Base of the events and semaphores that are no part of a map: made from a name, or without; closed; pickled by the
+    name."""
 
     __slots__ = ()
 
@@ -99,7 +101,7 @@ class WaitHandle(AsyncWait):
     def _order(self) -> tuple[str, int, int]:
         """The same for all objects of one event or semaphore; its place in the order in which wait_all takes."""
         backing = self._backing
-        return (self._kind, 0, self._address) if backing is None else (self._kind, *backing.generation)
+        return (self._kind, 0, self._address) if backing is None else (self._kind, *backing.generation[:2])
 
     def _shown(self) -> str:
         """What is shown of it beside its name."""
@@ -137,9 +139,9 @@ class WaitHandle(AsyncWait):
         return _reopened, (type(self), self._backing.name, self._backing.generation)
 
 
-def _reopened(cls: type[WaitHandle], name: str, generation: tuple[int, int]) -> WaitHandle:
+def _reopened(cls: type[NamedHandle], name: str, generation: tuple[int, int, int]) -> NamedHandle:
     opened = cls.open_existing(name)
-    if opened._backing is None or opened._backing.generation != generation:
+    if opened._backing is None or not is_same(opened._backing.generation, generation):
         opened.close()
         raise WaitHandleNotFoundError(
             errno.ENOENT, f"{name!r} that was pickled has ended; the name stands for a newer one now"

@@ -12,7 +12,7 @@ from ..errors import OutOfRangeError, shown
 from ..record import Record
 from ..system.signals import SEMAPHORE
 from .awaiting import AsyncAcquire
-from .handles import WaitHandle
+from .handles import NamedHandle
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
@@ -24,7 +24,11 @@ class SemaphoreStatistics(Record):
     """The state of a semaphore: its `count`, its `maximum`, and how many `waiters` there are. Waiters that were killed
     are still counted: there are that many at most."""
 
-    __slots__ = ("count", "maximum", "waiters")
+    __slots__ = {
+        "count": "How many can be had.",
+        "maximum": "How high the count can be.",
+        "waiters": "How many wait, at most.",
+    }
 
     def __init__(self, count: int, maximum: int, waiters: int) -> None:
         self.count = count
@@ -45,7 +49,7 @@ def checked_counts(initial_count: SupportsIndex, maximum_count: SupportsIndex) -
 
 
 @adopt_methods
-class Semaphore(AsyncAcquire, WaitHandle, futex.Semaphore):
+class Semaphore(AsyncAcquire, NamedHandle, futex.Semaphore):
     """A count from 0 to `maximum_count`. `acquire` (or `wait_one`) takes one, and waits while there is none; `release`
     gives back. `with` does both. Nobody owns what he took: anybody may release, and what a killed process had is gone.
 
