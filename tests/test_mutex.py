@@ -329,7 +329,7 @@ def test_a_repair_that_releases_it_and_fails_tells_of_its_failure(mutex: Mutex) 
 
 
 def test_what_cannot_repair_is_refused(mutex: Mutex) -> None:
-    with pytest.raises(TypeError, match="repairs"):
+    with pytest.raises(TypeError, match="on_abandoned"):
         Mutex(on_abandoned=5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="repairs"):
         mutex.recovering("x")  # type: ignore[arg-type]

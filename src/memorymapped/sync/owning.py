@@ -20,13 +20,12 @@ from .awaiting import WaitHandle
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
-    from typing import Any, Self, TypeVar
+    from typing import Any, Self
 
     from .._native.robust import RobustMutex
     from ..system.names import Name
     from ..timeouts import Timeout
 
-    _Repair = TypeVar("_Repair", bound=Callable[..., object] | None)
 
 __all__ = ["MutexStatistics", "OwnedLock", "PreviousOwner"]
 
@@ -120,7 +119,7 @@ class OwnedLock(WaitHandle, MutexHandle):
         """What the constructors of named kinds do."""
         self._entry = self._left = None
         self.created_new = True
-        self.on_abandoned = _checked_repair(on_abandoned)
+        self.on_abandoned = on_abandoned
         if not isinstance(initially_owned, (bool, int)):
             raise TypeError(
                 f"initially_owned is True or False, not {type(initially_owned).__name__}: the name comes second"
@@ -239,7 +238,9 @@ class OwnedLock(WaitHandle, MutexHandle):
     def recovering(self, repair: Callable[[Self], object]) -> AbstractContextManager[Self, None]:
         """`with mutex.recovering(repair):` is `with mutex:` that calls `repair(mutex)`, owning, if it finds the mutex
         abandoned. If `repair` raises, the mutex is given back marked as abandoned, however often `repair` took it."""
-        return Recovering(self, _checked_repair(repair))
+        if not callable(repair):
+            raise TypeError(f"what repairs an abandoned mutex is a function of it, not {type(repair).__name__}")
+        return Recovering(self, repair)
 
     def _entered_abandoned(self, repair: Callable[[Self], object] | None) -> None:
         """A `with` owns it and has found it abandoned: the body runs only if it was repaired. The caller gives it back
@@ -379,12 +380,6 @@ class OwnedLock(WaitHandle, MutexHandle):
         if entry is None or self._core is None:
             raise TypeError(f"{self!r} cannot be pickled: only an open mutex with a name can be found elsewhere")
         return _reopen, (type(self), entry.name.given, entry.generation)
-
-
-def _checked_repair(repair: _Repair) -> _Repair:
-    if repair is not None and not callable(repair):
-        raise TypeError(f"what repairs an abandoned mutex is a function of it, not {type(repair).__name__}")
-    return repair
 
 
 def _reopen(cls: type[OwnedLock], name: str, generation: tuple[int, int, int]) -> OwnedLock:
