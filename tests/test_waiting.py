@@ -10,6 +10,7 @@ import signal as signals
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -19,7 +20,16 @@ from programs import until
 from support.actors import PRELUDE, Actor
 from support.waits import AT_ONCE, BEFORE, KINDS, MAKERS, SLACK, file_of, in_thread, made, put_word, signal, waiting
 
-from memorymapped import AbandonedMutexError, ClosedError, Mutex, OutOfRangeError, SemaphoreFullError
+from memorymapped import (
+    AbandonedMutexError,
+    ClosedError,
+    MappedReaderWriterLock,
+    MappedWriter,
+    MemoryMappedFile,
+    Mutex,
+    OutOfRangeError,
+    SemaphoreFullError,
+)
 from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
 from memorymapped.sync.waiting import signal_and_wait, wait_all, wait_any
@@ -123,6 +133,15 @@ def test_a_closed_one_is_refused(wait: Any) -> None:
         with pytest.raises(ClosedError):
             wait([event, closed])
         assert event.is_set()
+
+
+def test_closed_ones_are_not_taken_for_one_another() -> None:
+    for kind in (AutoResetEvent, Mutex, lambda: Semaphore(1, 1)):
+        one, other = kind(), kind()
+        one.close()
+        other.close()
+        with pytest.raises(ClosedError):
+            wait_all([one, other])
 
 
 @each_wait
@@ -338,6 +357,34 @@ def test_the_one_that_is_missing_ends_the_wait(last: int) -> None:
     assert [taken(handle) for handle in handles] == [True, False, True, False]
 
 
+def test_a_manual_event_that_is_set_and_reset_at_once_counts_if_the_others_can_be_had() -> None:
+    event, mutex, other = ManualResetEvent(), Mutex(), AutoResetEvent(True)
+    for _ in range(20):
+        thread = in_thread(lambda: (wait_all([other, mutex, event]), mutex.release_mutex()))
+        waiting(event)
+        event.set()
+        event.reset()
+        assert thread.result(5) == (True, None)
+        assert not other.is_set()
+        other.set()
+
+
+def test_and_otherwise_not() -> None:
+    event, other = ManualResetEvent(), AutoResetEvent(True)
+    thread = in_thread(lambda: wait_all([other, event]))
+    waiting(event)
+    other.reset()
+    event.set()
+    event.reset()
+    waiting(other)  # it has looked: all or nothing
+    other.set()
+    waiting(event)
+    assert other.is_set()
+    event.set()
+    assert thread.result(5) is True
+    assert not other.is_set()
+
+
 def test_another_process_gives_the_last(peer: MakePeer) -> None:
     other = peer()
     event, semaphore = AutoResetEvent(name="e"), Semaphore(0, 1, "s")
@@ -380,35 +427,47 @@ def test_an_abandoned_mutex_is_told_of_when_all_are_taken() -> None:
     handles[1].release_mutex()
 
 
-class Missing:
-    """Never to be had; behind the mutexes and before all events in the order in which wait_all takes."""
-
-    closed = False
-
-    def _try_wait(self) -> bool:
-        return False
-
-    def _order(self) -> tuple[str]:
-        return ("zzz",)
-
-
-class Failing(Missing):
-    def _try_wait(self) -> bool:
-        raise KeyboardInterrupt
+@pytest.fixture
+def last() -> Iterator[MappedReaderWriterLock]:
+    """Its sides come behind all mutexes, and before all events, in the order in which wait_all takes."""
+    with (
+        MemoryMappedFile.create_new(None, 4096) as map_,
+        map_.create_view_accessor() as view,
+        closing(MappedReaderWriterLock(view)) as lock,
+    ):
+        yield lock
 
 
-def test_what_was_taken_before_one_was_missing_is_given_back() -> None:
+@pytest.fixture
+def missing(last: MappedReaderWriterLock) -> Iterator[MappedWriter]:
+    """Never to be had."""
+    end, taken = AutoResetEvent(), AutoResetEvent()
+
+    def own() -> None:
+        with last.writer:
+            taken.set()
+            end.wait_one()
+
+    thread = in_thread(own)
+    taken.wait_one()
+    yield last.writer
+    end.set()
+    thread.result()
+
+
+def test_what_was_taken_before_one_was_missing_is_given_back(missing: MappedWriter) -> None:
     mutexes = [Mutex() for _ in range(3)]
-    assert wait_all([*mutexes, Missing()], 0.05) is False  # type: ignore[list-item]
+    assert wait_all([*mutexes, missing], 0.05) is False
     assert not any(mutex.locked() for mutex in mutexes)
+    assert all(mutex.statistics().acquisitions for mutex in mutexes)
     with mutexes[0]:
-        assert wait_all([*mutexes, Missing()], 0) is False  # type: ignore[list-item]
+        assert wait_all([*mutexes, missing], 0) is False
         assert mutexes[0].owned
 
 
-def test_an_abandoned_mutex_that_is_given_back_is_told_of_again() -> None:
+def test_an_abandoned_mutex_that_is_given_back_is_told_of_again(missing: MappedWriter) -> None:
     mutex, event = abandoned(), AutoResetEvent(True)
-    assert wait_all([mutex, event, Missing()], 0.05) is False  # type: ignore[list-item]
+    assert wait_all([mutex, event, missing], 0.05) is False
     assert not mutex.owned
     assert event.is_set()
     with pytest.raises(AbandonedMutexError):
@@ -416,11 +475,12 @@ def test_an_abandoned_mutex_that_is_given_back_is_told_of_again() -> None:
     mutex.release_mutex()
 
 
-def test_a_failure_gives_back_what_was_taken() -> None:
+def test_a_failure_gives_back_what_was_taken(last: MappedReaderWriterLock) -> None:
     mutex = Mutex()
     event = AutoResetEvent(True)
-    with pytest.raises(KeyboardInterrupt):
-        wait_all([event, Failing(), mutex])  # type: ignore[list-item]
+    with last.reader, pytest.raises(RuntimeError, match="reads"):
+        wait_all([event, last.writer, mutex])
+    assert mutex.statistics().acquisitions == 1
     assert not mutex.locked()
     assert event.is_set()
 

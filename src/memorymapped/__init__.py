@@ -39,6 +39,7 @@ from .viewing import GuardStatus, Residency, guard_status
 if TYPE_CHECKING:
     from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
     from .sync.atomics import AtomicInt32, AtomicInt64, AtomicUInt32, AtomicUInt64
+    from .sync.awaiting import WaitHandle
     from .sync.conditions import ConditionStatistics, MappedCondition
     from .sync.events import AutoResetEvent, EventResetMode, EventStatistics, EventWaitHandle, ManualResetEvent
     from .sync.fair import FairMutex, FairMutexStatistics
@@ -63,6 +64,7 @@ _LATER = {
         "AtomicUInt32",
         "AtomicUInt64",
     ),
+    "sync.awaiting": ("WaitHandle",),
     "sync.conditions": (
         "ConditionStatistics",
         "MappedCondition",
@@ -166,6 +168,7 @@ __all__ = [
     "SemaphoreStatistics",
     "SingleInstance",
     "ValueOutOfRangeError",
+    "WaitHandle",
     "WaitHandleCannotBeOpenedError",
     "WaitHandleNotFoundError",
     "guard_status",

@@ -39,6 +39,7 @@ cdef class Waitable:
     cdef int take(self) except -1
     cdef int take_since(self, uint32_t value) except -1
     cdef int put_back(self) except -1
+    cdef void undo(self, uint32_t *word, uint32_t *waiters) noexcept
     cdef int take_within(self, double limit) except -1
 
 

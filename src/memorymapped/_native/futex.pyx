@@ -171,7 +171,15 @@ cdef class Waitable:
 
     cdef int put_back(self) except -1:
         """Undoes a `take`."""
-        raise NotImplementedError
+        if self.word == NULL:
+            self.raise_closed()
+        self.undo(self.word, self.waiters)
+        if mmf_marked(self.region):
+            self.check_fault()
+        return 0
+
+    cdef void undo(self, uint32_t *word, uint32_t *waiters) noexcept:
+        """Undoes a `take` of these words, which the caller keeps mapped: the object may be closed."""
 
     cdef int take_within(self, double limit) except -1:
         """Takes it: 1; 0 after `limit` seconds (negative: never). The caller has converted its arguments."""
@@ -187,6 +195,11 @@ cdef class Waitable:
             while not self.take_since(sleep.values[0]):
                 if not sleep.once():
                     return 0
+            try:
+                PyErr_CheckSignals()  # a handler that raises later finds it taken, and nobody knows
+            except BaseException:
+                self.undo(sleep.words[0], sleep.counters[0])
+                raise
             sleep.taken = 0
             return 1
         finally:
@@ -244,10 +257,11 @@ cdef class Event(Waitable):
             self.check_fault()
         return changed
 
-    cdef int put_back(self) except -1:
+    cdef void undo(self, uint32_t *word, uint32_t *waiters) noexcept:
         if not self.parameter:
-            self.signal()
-        return 0
+            mmf_word_store(word, 1)
+            if mmf_word_load(waiters) != 0:
+                mmf_futex_wake(word, 1)
 
     cdef int signal(self) except -1:
         if self.word == NULL:
@@ -274,8 +288,9 @@ cdef class Event(Waitable):
         self.signal()
 
     def reset(self):
-        """Takes the signal away: who begins to wait from now on, waits. Who waited when it was set by hand goes on; the
-        signal of an event that resets itself may be gone before its waiter had it. True, as in .NET.
+        """Takes the signal away: who begins to wait from now on, waits. Who waited when it was set by hand goes on (see
+        wait_all for waits for all of several); the signal of an event that resets itself may be gone before its waiter
+        had it. True, as in .NET.
 
         ClosedError; MemoryFaultError."""
         if self.word == NULL:
@@ -308,10 +323,11 @@ cdef class Semaphore(Waitable):
             self.check_fault()
         return taken
 
-    cdef int put_back(self) except -1:
+    cdef void undo(self, uint32_t *word, uint32_t *waiters) noexcept:
         # If another has released what we had for a moment, the count is at its maximum without ours.
-        self.add(1)
-        return 0
+        cdef uint32_t before
+        if mmf_word_increase(word, 1, self.parameter, &before) and mmf_word_load(waiters) != 0:
+            mmf_futex_wake(word, 1)
 
     cdef long add(self, long count) except -1:
         """The previous count; LARGEST + 1 if it would be above its maximum."""

@@ -74,3 +74,5 @@ cdef class MutexHandle:
     cdef object __weakref__
 
     cdef RobustMutex opened(self)
+    cdef int try_now(self) except -1
+    cdef object abandonment(self)

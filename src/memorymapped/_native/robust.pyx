@@ -603,6 +603,34 @@ cdef class MutexHandle:
     def _core(self, core):
         self.core = core
 
+    cdef int try_now(self) except -1:
+        """Takes it if it can be had now: BUSY, TAKEN, or ABANDONED."""
+        cdef RobustMutex core = self.core if self.core is not None else self.opened()
+        cdef int got = core.take(0)
+        if self.core is not core and got:  # closed meanwhile
+            core.give(got == ABANDONED)
+            self.opened()
+        return got
+
+    cdef object abandonment(self):
+        """What to raise for one that was found abandoned, and is owned. If that cannot be made, as a signal handler
+        raises, it is given back, marked as abandoned."""
+        cdef RobustMutex core = self.core
+        try:
+            return self._abandoned()
+        except BaseException:
+            if core.owned:
+                core.give(True)
+            raise
+
+    def _try_wait(self):
+        """Takes it if it can be had now. AbandonedMutexError: it was taken. In one call: between two of Python's lines a
+        signal handler may raise, and what was taken would be lost."""
+        cdef int got = self.try_now()
+        if got == ABANDONED:
+            raise self.abandonment()
+        return got != 0
+
     def wait_one(self, timeout=None):
         """Waits until this thread owns the mutex, `timeout` seconds at most (a number or a timedelta; None: for ever;
         0: only looks). True, or False if the time is over. A thread that owns it already owns it once more, and must

@@ -1,15 +1,50 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Waits for several objects at once: any of them, or all.
+"""Waits for several objects at once: any of them, or all. .NET's WaitAny, WaitAll, SignalAndWait.
 
-A `Waitable` (futex.pyx) is slept on, together with the others in one call of the system. Anything else, which means
-mutexes, is asked by its `_try_wait` every 1 to 10 ms: who slept on the word of a pthread mutex, and then went away, could
-take with it the one wake-up that another program waits for.
+A `Waitable` (futex.pyx: events, semaphores) is slept on, together with the others in one call of the system. A mutex is
+asked every 1 to 10 ms: who slept on the word of a pthread mutex, and then went away, could take with it the one wake-up
+that another program waits for.
+
+What was taken is never in the hands of Python code: a signal handler may raise between any two of its lines. So all of a
+wait is one compiled call, from the first look to the return. The Python code that it runs meanwhile (handlers, the
+making of an error) is followed by a give-back if it raises; and no object is trusted to be still open after it: what is
+given back is found by its core, or by its words, which `Sleep` keeps mapped.
 """
+from operator import itemgetter
+
 from memorymapped.errors import AbandonedMutexError
 
-from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_load
+from cpython.exc cimport PyErr_CheckSignals
+from memorymapped._native.futex cimport MMF_WAITV_MOST, Event, Sleep, Waitable, limit_of, mmf_word_load
+from memorymapped._native.robust cimport ABANDONED, BUSY, MutexHandle, RobustMutex
+
+cdef object index_of = itemgetter(-1)
+
+
+# ---------------------------------------------------------------------------------------------------------- arguments
+
+
+cdef list checked(object handles):
+    """The handles, so many that one call can wait for them."""
+    if handles is None or isinstance(handles, (str, bytes)) or not hasattr(handles, "__iter__"):
+        raise TypeError(f"handles are a list of mutexes, events and semaphores, not {type(handles).__name__}")
+    cdef list given = list(handles)
+    if not given:
+        raise ValueError("there is nothing to wait for: handles is empty")
+    if len(given) > MMF_WAITV_MOST:
+        raise ValueError(f"{len(given)} handles are more than the {MMF_WAITV_MOST} that one call can wait for")
+    return given
+
+
+cdef int check_kinds(list handles) except -1:
+    cdef int i
+    for i in range(len(handles)):
+        if not isinstance(handles[i], (Waitable, MutexHandle)):
+            raise TypeError(f"handle {i} is no mutex, event or semaphore, but of type {type(handles[i]).__name__}")
+    return 0
 
 
 cdef int check_open(list handles) except -1:
@@ -18,9 +53,28 @@ cdef int check_open(list handles) except -1:
         if isinstance(handle, Waitable):
             if (<Waitable>handle).word == NULL:
                 (<Waitable>handle).raise_closed()
-        elif handle.closed:
-            handle._try_wait()  # says so
+        elif (<MutexHandle>handle).core is None:
+            (<MutexHandle>handle).opened()  # says so
     return 0
+
+
+cdef list in_order(list handles):
+    """In the order in which all take: mutexes first, then by kind and place. ValueError if one object is there twice.
+
+    `_order()` is the same for all handles of one object, and puts those of a kind in the same order in all processes."""
+    cdef list keys = []
+    cdef int i
+    for i in range(len(handles)):
+        keys.append((isinstance(handles[i], Waitable), *handles[i]._order(), i))
+    keys.sort()
+    for i in range(1, len(keys)):
+        if keys[i - 1][:-1] == keys[i][:-1]:
+            one, other = index_of(keys[i - 1]), index_of(keys[i])
+            raise ValueError(f"handles {one} and {other} are the same object, {handles[one]!r}")
+    return [handles[index_of(key)] for key in keys]
+
+
+# ------------------------------------------------------------------------------------------------------------ any of them
 
 
 def sleep_on(list waitables, list values, double limit):
@@ -43,38 +97,59 @@ def sleep_on(list waitables, list values, double limit):
         sleep.end()
 
 
-cdef int try_one(object handle) except -1:
-    if isinstance(handle, Waitable):
-        return (<Waitable>handle).take()
-    return bool(handle._try_wait())
-
-
 cdef int try_any(list handles, Sleep sleep) except -2:
     """The index of the first that could be taken, or -1. `sleep`, if there is one, sleeps on their words, in order."""
-    cdef int i, slot = 0
+    cdef int i, got, slot = 0
     for i in range(len(handles)):
         handle = handles[i]
-        try:
-            if sleep is not None and isinstance(handle, Waitable):
-                if (<Waitable>handle).take_since(sleep.values[slot]):
-                    sleep.taken = slot
+        if isinstance(handle, Waitable):
+            if sleep is None:
+                if (<Waitable>handle).take():
                     return i
-                slot += 1
-            elif try_one(handle):
+            elif (<Waitable>handle).take_since(sleep.values[slot]):
+                sleep.taken = slot
                 return i
-        except AbandonedMutexError as error:
-            error.mutex, error.mutex_index = handle, i
-            raise
+            slot += 1
+        else:
+            got = (<MutexHandle>handle).try_now()
+            if got == ABANDONED:
+                error = (<MutexHandle>handle).abandonment()
+                error.mutex_index = i
+                raise error
+            if got != BUSY:
+                return i
     return -1
 
 
-def wait_any(list handles, double limit):
-    """Takes the first of `handles` that can be had: its index; None after `limit` seconds (negative: never).
+cdef int keep_unless_interrupted(object handle, Sleep sleep) except -1:
+    """After a sleep that ended with a take. A handler that waits for its turn comes now: if it raises, what was taken is
+    given back."""
+    cdef RobustMutex core = None if isinstance(handle, Waitable) else (<MutexHandle>handle).core
+    try:
+        PyErr_CheckSignals()
+    except BaseException:
+        if core is None:
+            (<Waitable>handle).undo(sleep.words[sleep.taken], sleep.counters[sleep.taken])
+            sleep.taken = -1
+        elif core.owned:
+            core.give(False)
+        raise
+    return 0
 
-    A Waitable is slept on; anything else (mutexes) is asked by its `_try_wait` every 1 to 10 ms."""
+
+def wait_any(handles, timeout=None):
+    """Waits until one of the handles can be had, takes only that one, and returns its index: of several the lowest.
+    None after `timeout` (seconds or a timedelta; None: for ever; 0: a look); .NET returns 258, WaitHandle.WaitTimeout.
+
+    AbandonedMutexError if what was taken is a mutex that its previous owner abandoned: `mutex_index` and `mutex` tell
+    which. The same handle may be there twice. TypeError for None or what is no handle; ValueError for none at all or
+    more than 128; OutOfRangeError for a negative time-out; ClosedError."""
+    cdef list given = checked(handles)
+    cdef double limit = limit_of(timeout)
     cdef Sleep sleep
-    check_open(handles)
-    cdef int found = try_any(handles, None)
+    check_kinds(given)
+    check_open(given)
+    cdef int found = try_any(given, None)
     if found >= 0:
         return found
     if limit == 0:
@@ -82,14 +157,15 @@ def wait_any(list handles, double limit):
     sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
     try:
-        for handle in handles:
+        for handle in given:
             if isinstance(handle, Waitable):
                 sleep.add(<Waitable>handle)
             else:
                 sleep.poll()
         while True:
-            found = try_any(handles, sleep)
+            found = try_any(given, sleep)
             if found >= 0:
+                keep_unless_interrupted(given[found], sleep)
                 return found
             if not sleep.once():
                 return None
@@ -97,83 +173,182 @@ def wait_any(list handles, double limit):
         sleep.end()
 
 
-cdef object take_all(list handles, list abandoned):
-    """Takes all of them, or none: None, or the one that could not be had. `abandoned` gets the errors of mutexes that
-    were found abandoned."""
-    cdef int i, taken = 0
-    cdef list flags = []
-    missing = None
-    check_open(handles)
-    for handle in handles:
-        if isinstance(handle, Waitable) and not (<Waitable>handle).ready() and missing is None:
-            missing = handle
+# ------------------------------------------------------------------------------------------------------------ all of them
+
+
+# What a wait for all has of them: so many of each list, the first ones.
+cdef struct Taken:
+    int mutexes
+    int waitables
+    bint abandoned[MMF_WAITV_MOST]  # which of the mutexes
+
+
+cdef object take_all(list mutexes, list waitables, Waitable passed):
+    """Takes all of them, or none: None, or the one that could not be had. AbandonedMutexError: all are taken.
+
+    `passed`: an event for which a signal has come, and may have gone again: it counts as had."""
+    cdef Taken taken
+    cdef int i
+    missing = error = None
+    taken.mutexes = taken.waitables = 0
+    check_open(mutexes)
+    for waitable in waitables:
+        if not (<Waitable>waitable).ready() and waitable is not passed and missing is None:
+            missing = waitable
     if missing is not None:
         return missing  # so that in most cases nothing is taken in vain
+    cdef list cores = [(<MutexHandle>mutex).core for mutex in mutexes]
     try:
-        for handle in handles:
-            try:
-                if not try_one(handle):
-                    missing = handle
-                    break
-                flags.append(False)
-            except AbandonedMutexError as error:
-                flags.append(True)
-                abandoned.append(error)
-            taken += 1
-        else:
-            return None
+        missing = take_mutexes(mutexes, &taken)
+        if missing is None:
+            error = abandonment(mutexes, &taken)
+            # From here on no Python code runs, so these need no record of where their words are.
+            missing = take_waitables(waitables, passed, &taken)
     except BaseException:
-        give_back(handles, flags)
+        give_back(cores, waitables, passed, &taken)
         raise
-    give_back(handles, flags)
-    del abandoned[:]
+    if missing is not None:
+        give_back(cores, waitables, passed, &taken)
+    elif error is not None:
+        raise error
     return missing
 
 
-cdef int give_back(list handles, list flags) except -1:
-    """Gives back the first len(flags), the last first; all of them, also if one cannot be."""
+cdef object take_mutexes(list mutexes, Taken *taken):
+    cdef int got
+    for mutex in mutexes:
+        got = (<MutexHandle>mutex).try_now()
+        if got == BUSY:
+            return mutex
+        taken.abandoned[taken.mutexes] = got == ABANDONED
+        taken.mutexes += 1
+    # They may have been waited for: a handler that waits for its turn comes now, and what it raises gives them back.
+    PyErr_CheckSignals()
+    return None
+
+
+cdef object take_waitables(list waitables, Waitable passed, Taken *taken):
+    for waitable in waitables:
+        if waitable is not passed and not (<Waitable>waitable).take():
+            return waitable
+        taken.waitables += 1
+    return None
+
+
+cdef object abandonment(list mutexes, Taken *taken):
+    """What to raise when all are taken."""
+    cdef int i
+    for i in range(taken.mutexes):
+        if taken.abandoned[i]:
+            told = mutexes[i]._abandoned()
+            return AbandonedMutexError(
+                f"all were taken, and a mutex among them was abandoned by its previous owner: {told}",
+                previous_owner=told.previous_owner)
+    return None
+
+
+cdef int give_back(list cores, list waitables, Waitable passed, Taken *taken) except -1:
+    """Gives back what was taken, the last first; all of it, also if something cannot be."""
     cdef int i
     failure = None
-    for i in range(len(flags) - 1, -1, -1):
+    for i in range(taken.waitables - 1, -1, -1):
         try:
-            handle = handles[i]
-            if isinstance(handle, Waitable):
-                (<Waitable>handle).put_back()
-            else:
-                handle._give_back(flags[i])
-        except Exception as error:
+            if waitables[i] is not passed:
+                (<Waitable>waitables[i]).put_back()
+        except BaseException as error:
+            failure = failure or error
+    for i in range(taken.mutexes - 1, -1, -1):
+        try:
+            if cores[i].owned:  # closed by a handler: given back by that
+                (<RobustMutex>cores[i]).give(taken.abandoned[i])
+        except BaseException as error:
             failure = failure or error
     if failure is not None:
         raise failure
     return 0
 
 
-def wait_all(list handles, double limit):
-    """Takes all of `handles`, in this order, or none of them: True; False after `limit` seconds (negative: never).
+def wait_all(handles, timeout=None):
+    """Waits until all of the handles can be had, and takes them all: True. False after `timeout` (as in wait_any), and
+    none of them is taken then.
 
-    While one cannot be had, none is kept. AbandonedMutexError if all are taken, and a mutex was abandoned."""
-    cdef Sleep sleep = Sleep.__new__(Sleep)
-    cdef list abandoned = []
-    cdef int going_on
+    All or nothing is the result; while it waits it may have some of them for a moment, give them back and try again,
+    and others can see that (an event that was reset meanwhile may come back as set). Mutexes are taken first, in an
+    order that is the same in all processes, so two calls never block each other.
+
+    It sleeps for one that is missing, then looks at all. If that one is an event that was set by hand and reset again
+    meanwhile, it counts as set, once, if all others can be had at that look; such a signal of an event for which it
+    does not sleep goes unseen.
+
+    AbandonedMutexError if a mutex among them was abandoned by its previous owner: all are taken (`mutex_index` is -1).
+    The same object must not be there twice (ValueError); otherwise it raises as wait_any does."""
+    cdef list given = checked(handles)
+    cdef double limit = limit_of(timeout)
+    cdef list mutexes = [], waitables = []
+    cdef Sleep sleep
+    cdef Waitable passed = None
+    check_kinds(given)
+    check_open(given)
+    if len(given) > 1:
+        given = in_order(given)
+    for handle in given:
+        if isinstance(handle, Waitable):
+            waitables.append(handle)
+        else:
+            mutexes.append(handle)
+    missing = take_all(mutexes, waitables, None)
+    if missing is None:
+        return True
+    if limit == 0:
+        return False
+    sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
-    while True:
-        missing = take_all(handles, abandoned)
-        if missing is None:
-            if abandoned:
-                raise AbandonedMutexError(
-                    "all were taken, and a mutex among them was abandoned by its previous owner: " + str(abandoned[0]),
-                    previous_owner=abandoned[0].previous_owner)
-            return True
-        if limit == 0:
-            return False
-        try:
-            if isinstance(missing, Waitable):
-                sleep.add(<Waitable>missing)
-                sleep.pause = 0
-            else:
-                sleep.poll()
-            going_on = sleep.once()
-        finally:
-            sleep.end()
-        if not going_on:
-            return False
+    try:
+        while True:
+            sleep_for(missing, sleep)
+            if not sleep.once():
+                return False
+            passed = missing if is_over(missing, sleep) else None
+            missing = take_all(mutexes, waitables, passed)
+            if missing is None:
+                sleep.taken = 0  # if it was one that is slept on
+                return True
+    finally:
+        sleep.end()
+
+
+cdef int sleep_for(object missing, Sleep sleep) except -1:
+    """From now on it sleeps for this one. If that is the one for which it has slept, it goes on: no signal is missed."""
+    if not isinstance(missing, Waitable):
+        sleep.end()
+        sleep.poll()
+    elif sleep.count == 0 or sleep.owners[0][0] is not missing:
+        sleep.end()
+        sleep.add(<Waitable>missing)
+        sleep.pause = 0
+    return 0
+
+
+cdef bint is_over(object missing, Sleep sleep) except -1:
+    """Whether it is an event that is reset by hand, and was set since the sleep for it began."""
+    return isinstance(missing, Event) and (<Event>missing).parameter and (<Event>missing).take_since(sleep.values[0])
+
+
+# --------------------------------------------------------------------------------------------------- one after the other
+
+
+def signal_and_wait(to_signal, to_wait_on, timeout=None):
+    """Signals the first (sets the event, releases the semaphore or the mutex), then waits for the second: True, or
+    False after `timeout`. Two steps, as in .NET on Unix: another may come in between.
+
+    Raises, and signals nothing, TypeError, OutOfRangeError (time-out), ClosedError, and what the signal itself raises:
+    SemaphoreFullError, or RuntimeError for a mutex that is not owned. AbandonedMutexError as wait_one does."""
+    cdef double limit = limit_of(timeout)
+    cdef list both = [to_signal, to_wait_on]
+    check_kinds(both)
+    check_open(both)
+    if isinstance(to_signal, Waitable):
+        to_signal._signal()
+    else:
+        to_signal.release_mutex()
+    return to_wait_on.wait_one(limit)

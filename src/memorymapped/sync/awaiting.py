@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The asynchronous waits of events and semaphores. asyncio itself is loaded by the first that is awaited."""
+"""WaitHandle, the base of all that can be waited for; and the asynchronous waits of events and semaphores.
+
+asyncio itself is loaded by the first that is awaited."""
 
 from __future__ import annotations
 
@@ -11,10 +13,28 @@ if TYPE_CHECKING:
     from .._native.futex import Waitable
     from ..timeouts import Timeout
 
-__all__ = ["AsyncAcquire", "AsyncWait"]
+__all__ = ["AsyncAcquire", "AsyncWait", "WaitHandle"]
 
 
-class AsyncWait:
+class WaitHandle:
+    """What can be waited for: the base of mutexes, events and semaphores, with a name, without, or inside a map. For
+    `isinstance`, and for annotations: `list[WaitHandle]` is what `wait_any` and `wait_all` take.
+
+    All have `wait_one(timeout)`, `wait_one_async(timeout)`, `closed`, `close()` and `dispose()`."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:  # each kind has its own; only those that are compiled are fast
+
+        @property
+        def closed(self) -> bool: ...
+        def wait_one(self, timeout: Timeout = None) -> bool: ...
+        async def wait_one_async(self, timeout: Timeout = None) -> bool: ...
+        def close(self) -> None: ...
+        def dispose(self) -> None: ...
+
+
+class AsyncWait(WaitHandle):
     """Mixin of what is compiled as a `Waitable`."""
 
     __slots__ = ()

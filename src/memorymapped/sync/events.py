@@ -12,7 +12,7 @@ from ..enums import EventResetMode
 from ..errors import WaitHandleCannotBeOpenedError
 from ..record import Record
 from ..system.signals import EVENT, NamedSignal
-from .handles import WaitHandle
+from .handles import NamedHandle
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,7 +32,7 @@ class EventStatistics(Record):
 
 
 @adopt_methods
-class EventWaitHandle(WaitHandle, Event):
+class EventWaitHandle(NamedHandle, Event):
     """An event: set or not. `set` lets waiters go on: one of them, which resets it (AUTO_RESET), or all until `reset`
     (MANUAL_RESET). Signals do not add up: setting what is set changes nothing.
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What events and semaphores have in common: names, their end, pickling. (.NET's WaitHandle.)
+"""What events and semaphores have in common: names, their end, pickling.
 
 Named ones are opened by whoever knows the name, and the name lives as long as somebody has one open, as a map's does.
 Unnamed ones are shared with forked children, and with nobody else.
@@ -20,11 +20,12 @@ from .awaiting import AsyncWait
 if TYPE_CHECKING:
     from typing import Any, Self
 
-__all__ = ["WaitHandle"]
+__all__ = ["NamedHandle"]
 
 
-class WaitHandle(AsyncWait):
-    """Base of the events and semaphores: made from a name, or without; closed; pickled by the name."""
+class NamedHandle(AsyncWait):
+    """Base of the events and semaphores that are no part of a map: made from a name, or without; closed; pickled by the
+    name."""
 
     __slots__ = ()
 
@@ -137,7 +138,7 @@ class WaitHandle(AsyncWait):
         return _reopened, (type(self), self._backing.name, self._backing.generation)
 
 
-def _reopened(cls: type[WaitHandle], name: str, generation: tuple[int, int]) -> WaitHandle:
+def _reopened(cls: type[NamedHandle], name: str, generation: tuple[int, int]) -> NamedHandle:
     opened = cls.open_existing(name)
     if opened._backing is None or opened._backing.generation != generation:
         opened.close()

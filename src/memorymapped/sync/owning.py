@@ -15,6 +15,7 @@ from .._typing import TYPE_CHECKING, Protocol
 from ..errors import AbandonedMutexError, ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..record import Record
 from ..system.names import parse
+from .awaiting import WaitHandle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +90,7 @@ class MutexStatistics(Record):
         self.abandonments = core.abandonments
 
 
-class OwnedLock(MutexHandle):
+class OwnedLock(WaitHandle, MutexHandle):
     """Base of Mutex, FairMutex, MappedLock and the two sides of MappedReaderWriterLock."""
 
     __slots__ = ("_entry", "_left", "created_new", "on_abandoned")
@@ -300,12 +301,6 @@ class OwnedLock(MutexHandle):
         about_to_release(self._core or self._opened())
 
     # -- the private protocol of waits for several objects
-
-    def _try_wait(self) -> bool:
-        got = self._opened().try_take()
-        if got == 2:
-            raise self._abandoned()
-        return got != 0
 
     def _give_back(self, abandoned: bool = False) -> None:
         core = self._opened()

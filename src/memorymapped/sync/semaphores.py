@@ -12,7 +12,7 @@ from ..errors import OutOfRangeError, shown
 from ..record import Record
 from ..system.signals import SEMAPHORE
 from .awaiting import AsyncAcquire
-from .handles import WaitHandle
+from .handles import NamedHandle
 
 if TYPE_CHECKING:
     from typing import SupportsIndex
@@ -45,7 +45,7 @@ def checked_counts(initial_count: SupportsIndex, maximum_count: SupportsIndex) -
 
 
 @adopt_methods
-class Semaphore(AsyncAcquire, WaitHandle, futex.Semaphore):
+class Semaphore(AsyncAcquire, NamedHandle, futex.Semaphore):
     """A count from 0 to `maximum_count`. `acquire` (or `wait_one`) takes one, and waits while there is none; `release`
     gives back. `with` does both. Nobody owns what he took: anybody may release, and what a killed process had is gone.
 
