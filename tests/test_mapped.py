@@ -97,6 +97,22 @@ def view() -> Iterator[MemoryMappedViewAccessor]:
         yield accessor
 
 
+def test_arguments_of_another_kind_are_refused(view: MemoryMappedViewAccessor) -> None:
+    refused: list[tuple[Any, str]] = [
+        (lambda: MappedEvent(view, 0, "set"), "initial_state is True or False, not str"),  # type: ignore[arg-type]
+        (lambda: MappedLock(view, on_abandoned=5), "on_abandoned is a function"),  # type: ignore[arg-type]
+        (lambda: Mutex(on_abandoned="f"), "on_abandoned is a function"),  # type: ignore[arg-type]
+    ]
+    for make, said in refused:
+        with pytest.raises(TypeError, match=said):
+            make()
+    assert bytes(view[: MappedLock.SIZE]) == bytes(MappedLock.SIZE)
+    lock = MappedLock(view)
+    with pytest.raises(TypeError, match="on_abandoned is a function"):
+        lock.on_abandoned = 5  # type: ignore[assignment]
+    assert lock.on_abandoned is None
+
+
 @pytest.fixture
 def other(view: MemoryMappedViewAccessor) -> Iterator[Actor]:
     with Actor(prelude=THERE) as actor:

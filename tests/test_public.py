@@ -166,9 +166,11 @@ def test_signatures_at_run_time_are_those_of_the_source() -> None:
 
 
 def has_words(cls: type, name: str) -> bool:
-    """Whether an attribute is explained: by its own docstring, by the text behind its annotation, or in its class's."""
-    if getattr(inspect.getattr_static(cls, name), "__doc__", None):
-        return True
+    """Whether an attribute is explained: by what `help` shows of it, or, where nothing can be shown, in its class's
+    docstring or by the text behind its annotation."""
+    kind = inspect.getattr_static(cls, name)
+    if getattr(kind, "__doc__", None) or inspect.ismemberdescriptor(kind):
+        return bool(inspect.getdoc(kind))  # of a slot: what the dictionary `__slots__` says
     for base in filter(is_ours, cls.__mro__):
         if re.search(rf"`{name}\b", base.__doc__ or ""):
             return True

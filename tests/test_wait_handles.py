@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -42,16 +43,21 @@ from support.waits import (
 from memorymapped import (
     ClosedError,
     DamagedObjectError,
+    FairMutex,
     ForeignObjectError,
     InvalidNameError,
     MemoryFaultError,
     MemoryMappedFile,
+    Mutex,
     OutOfRangeError,
     WaitHandleCannotBeOpenedError,
     WaitHandleNotFoundError,
 )
 from memorymapped.sync.events import AutoResetEvent, EventResetMode, EventWaitHandle, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
+from memorymapped.system.linux import mutexes
+from memorymapped.system.linux import signals as signals_of_names
+from memorymapped.system.linux.signals import is_live
 
 MakePeer = Callable[..., Peer]
 NAMES = ("n", "User\\n", "Local\\n", "Global\\n", "what is too long for a file's name / " + "ü😀" * 60)
@@ -119,8 +125,11 @@ def test_names_are_checked(kind: str) -> None:
             use(None)
         with pytest.raises(ValueError, match="empty"):
             use("")
-    with pytest.raises(TypeError):
-        made(kind, 7)  # type: ignore[arg-type]
+    for wrong in (7, b"n", ["n"], {}):
+        with pytest.raises(TypeError, match=f"a name is a str, not {type(wrong).__name__}"):
+            made(kind, wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=f"a name is a str, not {type(wrong).__name__}"):
+            cls.open_existing(wrong)
 
 
 @each_kind
@@ -155,6 +164,46 @@ def test_another_kind_under_the_name_is_refused(kind: str) -> None:
         held.close()
         for other in others:
             made(other, name).close()
+
+
+@each_kind
+@pytest.mark.parametrize("scope", ["", "Local\\", "Global\\"])
+@pytest.mark.parametrize("mutex", [Mutex, FairMutex])
+def test_a_mutex_of_the_name_is_another_kind(tag: str, mutex: Any, scope: str, kind: str) -> None:
+    """As everywhere in .NET, where all kinds share their names."""
+    name = scope + tag
+    cls = type(made(kind))
+    with closing(mutex(name=name)):
+        for use in (lambda: made(kind, name), lambda: cls.open_existing(name)):
+            with pytest.raises(WaitHandleCannotBeOpenedError, match=r"is a (fair )?mutex, not an? (event|semaphore)"):
+                use()
+        assert cls.try_open_existing(name) is None
+        assert mutex.open_existing(name).close() is None
+    handle = made(kind, name)
+    for use in (lambda: mutex(name=name), lambda: mutex.open_existing(name), lambda: mutex(True, name)):
+        with pytest.raises(WaitHandleCannotBeOpenedError, match=r"is an? (event|semaphore), not a (fair )?mutex"):
+            use()
+    handle.close()
+    mutex(name=name).close()  # nothing was left by the refusals
+
+
+def test_of_two_that_create_a_name_at_once_as_two_kinds_one_sees_the_other(
+    tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks for the other kind can be seen by then."""
+    seen = []
+    refuse = mutexes._refuse_other_kind
+
+    def look(name: Any) -> None:
+        seen.append(mutexes.is_in_use(name))
+        refuse(name)
+
+    monkeypatch.setattr(mutexes, "_refuse_other_kind", look)
+    Mutex(name=tag).close()
+    assert seen == [True]
+    monkeypatch.setattr(signals_of_names, "refuse_other_kind", lambda name, kind: seen.append(is_live(name, kind)))
+    made("semaphore", tag).close()
+    assert seen == [True, True]
 
 
 def test_a_map_may_have_the_same_name() -> None:
@@ -607,6 +656,21 @@ def test_a_pickle_of_another_generation_is_refused_and_holds_nothing(kind: str, 
     assert is_free(kind, name)
 
 
+@each_kind
+def test_nor_one_that_has_got_the_same_inode_number(kind: str) -> None:
+    """Some file systems give it to the next file at once. The mark tells."""
+    handle = made(kind, "n")
+    reopen, (cls, name, generation) = handle.__reduce__()
+    if generation[2] == 0:
+        pytest.skip("this file system knows no birth of a file")
+    reopen(cls, name, generation).close()
+    reopen(cls, name, (*generation[:2], 0)).close()  # pickled where it could not be known
+    with pytest.raises(WaitHandleNotFoundError, match="a newer one"):
+        reopen(cls, name, (*generation[:2], generation[2] ^ 1))
+    handle.close()
+    assert is_free(kind, "n")
+
+
 def test_an_unnamed_one_is_not_pickled() -> None:
     for kind in KINDS:
         with pytest.raises(TypeError, match="Give it a name"):
@@ -874,6 +938,17 @@ def test_without_a_root_it_says_so(tmp_path: Path) -> None:
         assert not isinstance(caught.value, WaitHandleNotFoundError)
         with pytest.raises(WaitHandleNotFoundError):
             other.do("AutoResetEvent.open_existing('n')")
+
+
+def test_a_name_where_the_state_belongs_is_refused() -> None:
+    """It would make an event without a name that is set."""
+    for wrong in ("work", b"work", "", None, 1.0, []):
+        for make in (AutoResetEvent, ManualResetEvent):
+            with pytest.raises(TypeError, match=f"True or False, not {type(wrong).__name__}: the name comes second"):
+                make(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="the name comes third"):
+            EventWaitHandle(wrong, EventResetMode.AUTO_RESET)  # type: ignore[arg-type]
+    assert AutoResetEvent(1).is_set()
 
 
 def test_modes_and_classes() -> None:

@@ -41,7 +41,7 @@ class ReadableStream(Protocol):
 
 
 class _OnStream:
-    __slots__ = ("_encoding", "_leave_open", "stream")
+    __slots__ = {"_encoding": "", "_leave_open": "", "stream": "What is read from, or written to."}
 
     def __init__(self, stream: Any, encoding: str = "utf-8", leave_open: bool = False) -> None:
         self.stream = stream

@@ -22,11 +22,15 @@ __all__ = [
 ]
 
 
+def _a(cls: type) -> str:
+    return f"{'an' if cls.__name__[0] in 'AEIO' else 'a'} {cls.__name__}"
+
+
 class _Checked:
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
         names = ", ".join(cls.__members__)  # type: ignore[attr-defined]
-        raise OutOfRangeError(f"{value!r} is not a {cls.__name__}: one of {names}")
+        raise OutOfRangeError(f"{value!r} is not {_a(cls)}: one of {names}")
 
 
 class _CheckedFlags:
@@ -36,7 +40,7 @@ class _CheckedFlags:
             return super()._missing_(value)  # type: ignore[misc]
         except ValueError:
             names = ", ".join(cls.__members__)  # type: ignore[attr-defined]
-            raise OutOfRangeError(f"{value!r} is not a {cls.__name__}: a combination of {names}") from None
+            raise OutOfRangeError(f"{value!r} is not {_a(cls)}: a combination of {names}") from None
 
 
 class EventResetMode(_Checked, enum.IntEnum):

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ._native.lifetime import Duplicate
     from .file import MemoryMappedFile
 
-__all__ = ["reduce", "release", "sent"]
+__all__ = ["is_same", "reduce", "release", "sent"]
 
 # (A weak reference to the process being started, our copy of the descriptor that it gets.)
 sent: list[tuple[ref[Any], Duplicate]] = []
@@ -106,7 +106,7 @@ def _from_name(
     kind: type[MemoryMappedFile], name: str, generation: tuple[int, int, int], access: int, rights: Rights | None
 ) -> MemoryMappedFile:
     opened = kind.open_existing(name, RIGHTS_OF[Access(access)] if rights is None else rights)
-    if not _is_same(opened.generation, generation):
+    if not is_same(opened.generation, generation):
         opened.close()
         raise FileNotFoundError(f"the map {name!r} that was pickled has ended; the name stands for a newer one now")
     return opened
@@ -121,13 +121,14 @@ def _from_path(
     fixed: int | None,
 ) -> MemoryMappedFile:
     opened = kind.create_from_file(path, FileMode.OPEN, None, fixed or 0, Access(access))
-    if not _is_same(opened.generation, generation):
+    if not is_same(opened.generation, generation):
         opened.close()
         raise FileNotFoundError(f"the file {path!r} whose map was pickled has been replaced by another")
     opened._limit(Access(access), rights)
     return opened
 
 
-def _is_same(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
-    """A mark of 0 is unknown: one of the two processes may be in a sandbox where it cannot be asked for."""
+def is_same(one: tuple[int, int, int], other: tuple[int, int, int]) -> bool:
+    """Whether two are one generation (device, inode, mark). A mark of 0 is unknown: one of the two processes may be
+    in a sandbox where it cannot be asked for."""
     return one[:2] == other[:2] and (one[2] == other[2] or not one[2] or not other[2])

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["Record"]
 
 
 class Record:
-    """Compares and prints by its fields."""
+    """Compares and prints by its fields. `__slots__` has them, as a dictionary of what `help` says of each."""
 
-    __slots__: tuple[str, ...] = ()
+    __slots__: Iterable[str] = ()
 
     def _fields(self) -> dict[str, object]:
         return {name: getattr(self, name) for name in self.__slots__}

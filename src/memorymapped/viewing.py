@@ -14,7 +14,11 @@ __all__ = ["GuardStatus", "Residency", "Viewing", "guard_status"]
 class Residency(Record):
     """Which part of a range is in memory: `resident` of `total` bytes, in pages of `page_size` bytes."""
 
-    __slots__ = ("page_size", "resident", "total")
+    __slots__ = {
+        "page_size": "Bytes of a page.",
+        "resident": "Bytes that are in memory.",
+        "total": "Bytes of the range, in whole pages.",
+    }
 
     def __init__(self, resident: int, total: int, page_size: int) -> None:
         self.resident = resident
@@ -35,7 +39,12 @@ class GuardStatus(Record):
     now; `faults` were turned into MemoryFaultError or marks so far; `displaced` counts how often another handler was
     found on top."""
 
-    __slots__ = ("armed", "displaced", "faults", "mappings")
+    __slots__ = {
+        "armed": "Whether the guard's handler is the one that the kernel calls first.",
+        "displaced": "How often another handler was found on top.",
+        "faults": "How many faults were turned into MemoryFaultError or marks.",
+        "mappings": "How many mappings are watched now.",
+    }
 
     def __init__(self, armed: bool, mappings: int, faults: int, displaced: int) -> None:
         self.armed = armed

@@ -57,7 +57,11 @@ class CommandLine(Record):
     """What a newcomer hands over: its `arguments`, its current folder `cwd` (None: it has been removed), and its
     `process` id; all as it says itself."""
 
-    __slots__ = ("arguments", "cwd", "process")
+    __slots__ = {
+        "arguments": "What the newcomer was started with, or sends instead.",
+        "cwd": "Its current folder; None if that has been removed.",
+        "process": "Its process id.",
+    }
 
     arguments: list[str]
     cwd: str | None

@@ -39,7 +39,11 @@ class InstanceHolder(Record):
     """Who is the instance: its `process` id, its `command` line, and `since` when that process runs (local time). What
     cannot be known is None."""
 
-    __slots__ = ("command", "process", "since")
+    __slots__ = {
+        "command": "Its command line; None if it cannot be known.",
+        "process": "Its process id; None if it cannot be known.",
+        "since": "When that process began, in local time; None if it cannot be known.",
+    }
 
     process: int | None
     command: str | None
@@ -77,13 +81,20 @@ class SingleInstance:
     The name is that of a `Mutex`: `X` is for this user, `Local\\X` for the session, `Global\\X` for the machine, where
     every user may hand over command lines. A forked child is not the instance. Raises what Mutex raises."""
 
-    __slots__ = ("__weakref__", "_closed", "_inbox", "_keeper", "_lock", "_name", "_on_arguments", "_server", "holder")
+    __slots__ = {
+        "__weakref__": "",
+        "_closed": "",
+        "_inbox": "",
+        "_keeper": "None: this process is not the instance, or not any more.",
+        "_lock": "",
+        "_name": "",
+        "_on_arguments": "",
+        "_server": "",
+        "holder": "Who is the instance; for a newcomer who was, when this object was made.",
+    }
 
     holder: InstanceHolder
-    """Who is the instance; for a newcomer who was, when this object was made."""
-
     _keeper: _Keeper | None
-    """None: this process is not the instance, or not any more."""
     _inbox: Inbox | None
     _server: threading.Thread | None
 

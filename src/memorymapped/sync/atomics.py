@@ -23,13 +23,12 @@ __all__ = ["AtomicInt32", "AtomicInt64", "AtomicUInt32", "AtomicUInt64"]
 class _Integer(Atomic):
     """Base of the atomic integers."""
 
-    __slots__ = ("position",)
+    __slots__ = {"position": "Where it is, in the view that it was made with."}
 
     SIZE = ALIGNMENT = 0
     _wide = _signed = False
 
     position: int
-    """Where it is, in the view that it was made with."""
 
     def __init__(self, view: View, position: SupportsIndex = 0) -> None:
         self._settle(view, position, self._wide, self._signed)

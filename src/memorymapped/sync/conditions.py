@@ -53,13 +53,12 @@ class MappedCondition(Condition):
 
     TypeError for a lock that several threads own at a time; the other errors are those of MappedLock."""
 
-    __slots__ = ("position",)
+    __slots__ = {"position": "Where it is, in the view that it was made with."}
 
     SIZE = conditions.SIZE
     ALIGNMENT = conditions.ALIGNMENT
 
     position: int
-    """Where it is, in the view that it was made with."""
 
     def __init__(self, view: View, position: SupportsIndex, lock: OwnedLock) -> None:
         if not isinstance(lock, OwnedLock) or isinstance(lock, MappedReader):

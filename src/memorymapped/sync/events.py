@@ -17,18 +17,43 @@ from .handles import NamedHandle
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = ["AutoResetEvent", "EventResetMode", "EventStatistics", "EventWaitHandle", "ManualResetEvent"]
+__all__ = [
+    "AutoResetEvent",
+    "EventResetMode",
+    "EventStatistics",
+    "EventWaitHandle",
+    "ManualResetEvent",
+    "checked_mode",
+    "checked_state",
+]
 
 
 class EventStatistics(Record):
     """The state of an event: whether it `is_set`, and how many `waiters` there are. Waiters that were killed are still
     counted: there are that many at most."""
 
-    __slots__ = ("is_set", "waiters")
+    __slots__ = {
+        "is_set": "Whether it is signalled.",
+        "waiters": "How many wait, at most.",
+    }
 
     def __init__(self, is_set: bool, waiters: int) -> None:
         self.is_set = is_set
         self.waiters = waiters
+
+
+def checked_state(initial_state: object, but: str = "") -> bool:
+    """The state of a new event. `but`: what else was meant, perhaps."""
+    if not isinstance(initial_state, int):
+        raise TypeError(f"initial_state is True or False, not {type(initial_state).__name__}{but}")
+    return bool(initial_state)
+
+
+def checked_mode(mode: EventResetMode) -> EventResetMode:
+    """The mode of a new event: one, or its number."""
+    if not isinstance(mode, int):
+        EventResetMode._missing_(mode)  # raises, also for 1.0, which is equal to one
+    return EventResetMode(mode)
 
 
 @adopt_methods
@@ -45,8 +70,9 @@ class EventWaitHandle(NamedHandle, Event):
     _only: EventResetMode | None = None
 
     def __init__(self, initial_state: bool, mode: EventResetMode, name: str | None = None) -> None:
-        mode = EventResetMode(mode)
-        self._make(name, mode.value, bool(initial_state))
+        which = "second" if self._only is not None else "third"
+        state = checked_state(initial_state, f": the name comes {which}")
+        self._make(name, checked_mode(mode).value, state)
 
     def _check(self, backing: NamedSignal) -> None:
         if self._only is not None and backing.parameter != self._only:

@@ -22,7 +22,7 @@ __all__ = ["FairMutex", "FairMutexStatistics"]
 class FairMutexStatistics(MutexStatistics):
     """As MutexStatistics; `queue_length` is the number of threads that wait, of all processes."""
 
-    __slots__ = ("queue_length",)
+    __slots__ = {"queue_length": "How many threads of all processes wait."}
 
     def __init__(self, core: FairCore, handles: int) -> None:
         super().__init__(core, handles)

@@ -13,6 +13,7 @@ import warnings
 
 from .._typing import TYPE_CHECKING
 from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from ..handover import is_same
 from ..system.names import parse
 from ..system.signals import EITHER, OPEN, NamedSignal, open_signal
 from .awaiting import AsyncWait
@@ -100,7 +101,7 @@ class NamedHandle(AsyncWait):
     def _order(self) -> tuple[str, int, int]:
         """The same for all objects of one event or semaphore; its place in the order in which wait_all takes."""
         backing = self._backing
-        return (self._kind, 0, self._address) if backing is None else (self._kind, *backing.generation)
+        return (self._kind, 0, self._address) if backing is None else (self._kind, *backing.generation[:2])
 
     def _shown(self) -> str:
         """What is shown of it beside its name."""
@@ -138,9 +139,9 @@ class NamedHandle(AsyncWait):
         return _reopened, (type(self), self._backing.name, self._backing.generation)
 
 
-def _reopened(cls: type[NamedHandle], name: str, generation: tuple[int, int]) -> NamedHandle:
+def _reopened(cls: type[NamedHandle], name: str, generation: tuple[int, int, int]) -> NamedHandle:
     opened = cls.open_existing(name)
-    if opened._backing is None or opened._backing.generation != generation:
+    if opened._backing is None or not is_same(opened._backing.generation, generation):
         opened.close()
         raise WaitHandleNotFoundError(
             errno.ENOENT, f"{name!r} that was pickled has ended; the name stands for a newer one now"

@@ -20,7 +20,7 @@ from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
 from .awaiting import AsyncAcquire, AsyncWait
-from .events import EventStatistics
+from .events import EventStatistics, checked_mode, checked_state
 from .owning import OwnedLock
 from .places import Key, not_pickled, place, shared
 from .semaphores import SemaphoreStatistics, checked_counts
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["MappedEvent", "MappedLock", "MappedSemaphore"]
 
+
+_POSITION = "Where it is, in the view that it was made with."
+_CREATED_NEW = "Whether the memory was zeros before."
 
 _locks: dict[Key, ref[RobustMutex]] = {}
 
@@ -55,7 +58,7 @@ class MappedLock(OwnedLock):
     TypeError (not a view), ClosedError, OutOfRangeError and ValueError (no room, not aligned), io.UnsupportedOperation,
     DamagedObjectError (the bytes are neither zero nor a lock), MemoryFaultError."""
 
-    __slots__ = ("_key", "position")
+    __slots__ = {"_key": "", "position": _POSITION}
 
     SIZE = mapped.LOCK_SIZE
     ALIGNMENT = mapped.ALIGNMENT
@@ -63,7 +66,6 @@ class MappedLock(OwnedLock):
     _noun = "lock"
 
     position: int
-    """Where it is, in the view that it was made with."""
 
     def __init__(
         self, view: View, position: SupportsIndex = 0, *, on_abandoned: Callable[[MappedLock], object] | None = None
@@ -138,7 +140,7 @@ class MappedEvent(_Placed, PlacedEvent):
     In zeroed memory it is made with this state and mode; otherwise both are ignored (`created_new` tells), and the
     mode is what its maker said. The errors are those of MappedLock."""
 
-    __slots__ = ("_key", "created_new", "position")
+    __slots__ = {"_key": "", "created_new": _CREATED_NEW, "position": _POSITION}
     _kind = "mapped event"
 
     def __init__(
@@ -148,7 +150,7 @@ class MappedEvent(_Placed, PlacedEvent):
         initial_state: bool = False,
         mode: EventResetMode = EventResetMode.AUTO_RESET,
     ) -> None:
-        self.created_new = self._settle(view, position, bool(initial_state), EventResetMode(mode))
+        self.created_new = self._settle(view, position, checked_state(initial_state), checked_mode(mode))
         self._key = key_of(view, position)
         self.position = index(position)
 
@@ -173,7 +175,7 @@ class MappedSemaphore(AsyncAcquire, _Placed, PlacedSemaphore):
     In zeroed memory it is made with these counts; otherwise both are ignored (`created_new` tells). OutOfRangeError and
     ValueError for counts that cannot be; the other errors are those of MappedLock."""
 
-    __slots__ = ("_key", "created_new", "position")
+    __slots__ = {"_key": "", "created_new": _CREATED_NEW, "position": _POSITION}
     _kind = "mapped semaphore"
 
     def __init__(

@@ -59,7 +59,7 @@ class Lease(Protocol):
 class PreviousOwner(Record):
     """What is known of who abandoned a mutex: `process` is its process id, None if it left none."""
 
-    __slots__ = ("process",)
+    __slots__ = {"process": "Its process id; None if it left none."}
 
     def __init__(self, process: int | None) -> None:
         self.process = process
@@ -72,15 +72,15 @@ class MutexStatistics(Record):
     thread sleeps until it is free. This process's own share: `handles` open, `acquisitions`, `waits` (acquisitions that
     could not be had at once), `abandonments` (found abandoned)."""
 
-    __slots__ = (
-        "abandonments",
-        "acquisitions",
-        "handles",
-        "has_waiters",
-        "owner_process",
-        "owner_thread",
-        "waits",
-    )
+    __slots__ = {
+        "abandonments": "How often this process has found it abandoned.",
+        "acquisitions": "How often this process has taken it.",
+        "handles": "How many handles this process has open.",
+        "has_waiters": "Whether a thread sleeps until it is free.",
+        "owner_process": "The process id of its owner; None: nobody, or not known.",
+        "owner_thread": "The thread id of its owner; None: nobody, or not known.",
+        "waits": "How many acquisitions of this process had to wait.",
+    }
 
     def __init__(self, core: RobustMutex, handles: int) -> None:
         self.owner_process, self.owner_thread, self.has_waiters = core.state
@@ -93,17 +93,28 @@ class MutexStatistics(Record):
 class OwnedLock(WaitHandle, MutexHandle):
     """Base of Mutex, FairMutex, MappedLock and the two sides of MappedReaderWriterLock."""
 
-    __slots__ = ("_entry", "_left", "created_new", "on_abandoned")
+    __slots__ = {
+        "_entry": "What a named one holds.",
+        "_left": "After close: the mutex, if another thread owned it then, which may be about to release it.",
+        "_on_abandoned": "",
+        "created_new": "Whether this call made the mutex: False if somebody had it open already.",
+    }
 
     created_new: bool
-    """Whether this call made the mutex: False if somebody had it open already."""
-
-    on_abandoned: Callable[[Self], object] | None
-    """What a `with` calls, owning, when it finds the mutex abandoned."""
-
     _entry: Lease | None
     _left: RobustMutex | None
-    """After close: the mutex, if another thread owned it then, which may be about to release it by this handle."""
+    _on_abandoned: Callable[[Self], object] | None
+
+    @property
+    def on_abandoned(self) -> Callable[[Self], object] | None:
+        """What a `with` calls, owning, when it finds the mutex abandoned; None: it raises AbandonedMutexError."""
+        return self._on_abandoned
+
+    @on_abandoned.setter
+    def on_abandoned(self, repair: Callable[[Self], object] | None) -> None:
+        if repair is not None and not callable(repair):
+            raise TypeError(f"on_abandoned is a function of the mutex, or None, not {type(repair).__name__}")
+        self._on_abandoned = repair
 
     def _make(self, initially_owned: bool, name: str | None, on_abandoned: Callable[[Self], object] | None) -> None:
         """What the constructors of named kinds do."""

@@ -33,15 +33,15 @@ class ReaderWriterStatistics(Record):
     process's own share, of both sides: `acquisitions`, `waits` (acquisitions that could not be had at once),
     `abandonments` (those that were told of a writer that had not finished)."""
 
-    __slots__ = (
-        "abandonments",
-        "acquisitions",
-        "has_waiters",
-        "readers",
-        "waits",
-        "writer_process",
-        "writer_thread",
-    )
+    __slots__ = {
+        "abandonments": "How often this process was told of a writer that had not finished.",
+        "acquisitions": "How often this process has taken it.",
+        "has_waiters": "Whether a thread waits to read or to write.",
+        "readers": "How many threads read.",
+        "waits": "How many acquisitions of this process had to wait.",
+        "writer_process": "The process id of who writes; None: nobody.",
+        "writer_thread": "The thread id of who writes; None: nobody.",
+    }
 
     def __init__(self, sides: _Sides) -> None:
         reading, writing = sides.reading, sides.writing
@@ -71,7 +71,7 @@ _pairs: dict[Key, ref[_Sides]] = {}
 class _Side(OwnedLock):
     """One side of the MappedReaderWriterLock at `position`: a lock with the methods of MappedLock."""
 
-    __slots__ = ("_key", "_sides", "position")
+    __slots__ = {"_key": "", "_sides": "", "position": "Where the lock is, in the view that it was made with."}
     _noun = "reader-writer lock"
 
     def __init__(self, sides: _Sides, core: RobustMutex, key: Key, position: int) -> None:
@@ -169,14 +169,18 @@ class MappedReaderWriterLock:
 
     `on_abandoned` is for `with lock.writer:`; a reader cannot repair. The errors are those of MappedLock."""
 
-    __slots__ = ("__weakref__", "created_new", "position", "reader", "writer")
+    __slots__ = {
+        "__weakref__": "",
+        "created_new": "Whether the memory was zeros before.",
+        "position": "Where it is, in the view that it was made with.",
+        "reader": "The lock as readers take it.",
+        "writer": "The lock as a writer takes it.",
+    }
 
     SIZE = readers.SIZE
     ALIGNMENT = mapped.ALIGNMENT
 
     created_new: bool
-    """Whether the memory was zeros before."""
-
     position: int
     reader: MappedReader
     writer: MappedWriter

@@ -24,7 +24,11 @@ class SemaphoreStatistics(Record):
     """The state of a semaphore: its `count`, its `maximum`, and how many `waiters` there are. Waiters that were killed
     are still counted: there are that many at most."""
 
-    __slots__ = ("count", "maximum", "waiters")
+    __slots__ = {
+        "count": "How many can be had.",
+        "maximum": "How high the count can be.",
+        "waiters": "How many wait, at most.",
+    }
 
     def __init__(self, count: int, maximum: int, waiters: int) -> None:
         self.count = count

@@ -54,11 +54,15 @@ class Name:
 _PREFIXES = {"User": Scope.USER, "Local": Scope.LOCAL, "Global": Scope.GLOBAL}
 
 
-@functools.lru_cache(maxsize=512)
 def parse(given: str) -> Name:
     """Checks a name and encodes it. TypeError, ValueError (empty) or InvalidNameError, which say what is wrong."""
     if not isinstance(given, str):
-        raise TypeError(f"a name is a str, not {type(given).__name__}")
+        raise TypeError(f"a name is a str, not {type(given).__name__}")  # before the cache, which needs a hash
+    return _parse(given)
+
+
+@functools.lru_cache(maxsize=512)
+def _parse(given: str) -> Name:
     if not given:
         raise ValueError("a name must not be empty (where there may be none, None says so)")
     prefix, backslash, text = given.partition("\\")

@@ -87,7 +87,7 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
         lease, created = locked(_attempt, name, place, create, initially_owned)
         if lease is not BUSY_FOLDER:
             if lease is None:
-                _check_fair(name)
+                _refuse_other_kind(name)
             return lease, created
         deadline = deadline or time.monotonic() + LIMIT
         if time.monotonic() > deadline:
@@ -160,7 +160,6 @@ def _open_with_care(
         try:
             if created or status is None:
                 os.fchmod(use.fd, place.mode)
-                _check_fair(name)  # beside one that is in use no fair one can be
                 core = _fill(place, use.fd, initially_owned)
             else:
                 core = _check(name, place, use.fd, status.st_size)
@@ -173,7 +172,10 @@ def _open_with_care(
                     "(flock; /proc/locks tells which), which none that shares mutexes does",
                     place.path,
                 ) from None
+            if created:
+                _refuse_other_kind(name)  # now that it can be seen: of two at once, one sees the other
         except BaseException:
+            use.close()
             if created:
                 with contextlib.suppress(OSError):
                     os.unlink(place.file, dir_fd=folder)
@@ -253,16 +255,13 @@ def _check_twin(name: Name, place: MutexPlace) -> None:
     )
 
 
-def _check_fair(name: Name) -> None:
-    """A fair mutex is a kind of its own, and a plain one beside it would exclude nobody who has that."""
+def _refuse_other_kind(name: Name) -> None:
+    """A name is of one kind at a time: a mutex beside a fair one of its name would exclude nobody who has that."""
     if place_of_object(name, FAIR, create=False) is None:
-        return
-    from .signals import is_live
+        return  # there is not even a folder of such objects
+    from .signals import MUTEX, refuse_other_kind
 
-    if is_live(name, FAIR):
-        raise WaitHandleCannotBeOpenedError(
-            errno.EINVAL, f"{name.given!r} is a fair mutex, not a mutex: open it as that, or take another name"
-        )
+    refuse_other_kind(name, MUTEX)
 
 
 def is_in_use(name: Name) -> bool:

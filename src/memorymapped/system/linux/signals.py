@@ -26,13 +26,14 @@ from .places import EVENT, FAIR, SEMAPHORE, Place, place_of
 if TYPE_CHECKING:
     from ..._native.lifetime import Held
 
-__all__ = ["EVENT", "SEMAPHORE", "NamedSignal", "is_live", "open_signal", "refuse_other_kind"]
+__all__ = ["EVENT", "MUTEX", "SEMAPHORE", "NamedSignal", "is_live", "open_signal", "refuse_other_kind"]
 
 _MAGIC = b"\x89MMFSYN\n"
 _VERSION = 1
 _HEAD = struct.Struct("=8s4sIII8xII")  # magic, kind, version, parameter, 0; the word, the waiters
 _TAGS = {EVENT: b"EVNT", SEMAPHORE: b"SEMA"}
-_WORDS = {EVENT: "an event", SEMAPHORE: "a semaphore", FAIR: "a fair mutex"}
+MUTEX = "mutex"  # not protocol A's, but .NET's; what may not have a name at the same time as these
+_WORDS = {EVENT: "an event", SEMAPHORE: "a semaphore", FAIR: "a fair mutex", MUTEX: "a mutex"}
 _LARGEST = {EVENT: 1, SEMAPHORE: LARGEST_COUNT}
 assert _HEAD.size == WORD_OFFSET + 8
 
@@ -56,9 +57,10 @@ class NamedSignal:
         return self.held.fd
 
     @property
-    def generation(self) -> tuple[int, int]:
-        """(device, inode). Still there after close."""
-        return self.held.device, self.held.inode
+    def generation(self) -> tuple[int, int, int]:
+        """(device, inode, mark): what tells it from all others, and from later ones that get its inode number. Still
+        there after close."""
+        return self.held.device, self.held.inode, self.held.mark
 
     @property
     def path(self) -> str:
@@ -98,7 +100,6 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
     try:
         if held.created:
             signal.parameter = parameter
-            # After it can be seen: of two that create the name at once as two kinds, one sees the other.
             refuse_other_kind(name, kind)
         else:
             signal.parameter = _read(held.fd, kind, name)
@@ -109,8 +110,9 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
 
 
 def refuse_other_kind(name: Name, kind: str) -> None:
-    """WaitHandleCannotBeOpenedError if the name stands for an event, a semaphore or a fair mutex, and `kind` is
-    another."""
+    """WaitHandleCannotBeOpenedError if the name stands for an event, a semaphore, a mutex or a fair mutex, and `kind`
+    is another. Who creates one asks when others can see it: of two that create the name at once as two kinds, one at
+    least sees the other."""
     for other, what in _WORDS.items():
         if other != kind and is_live(name, other):
             raise WaitHandleCannotBeOpenedError(
@@ -120,6 +122,10 @@ def refuse_other_kind(name: Name, kind: str) -> None:
 
 def is_live(name: Name, kind: str) -> bool:
     """Whether somebody holds an object of this name and kind."""
+    if kind == MUTEX:
+        from .mutexes import is_in_use
+
+        return is_in_use(name)
     place = place_of(name, kind, create=False)
     if place is None:
         return False
