@@ -18,7 +18,20 @@ import pytest
 from peers import Peer, peers
 from programs import until
 from support.actors import PRELUDE, Actor
-from support.waits import AT_ONCE, BEFORE, KINDS, MAKERS, SLACK, file_of, in_thread, made, put_word, signal, waiting
+from support.waits import (
+    AT_ONCE,
+    BEFORE,
+    KINDS,
+    MAKERS,
+    SLACK,
+    file_of,
+    in_futex,
+    in_thread,
+    made,
+    put_word,
+    signal,
+    waiting,
+)
 
 from memorymapped import (
     AbandonedMutexError,
@@ -597,15 +610,6 @@ def test_ctrl_c_ends_each(other: Actor, wait: str) -> None:
     assert other.answer() - began < TOO_LATE
     assert other.get("e.statistics().waiters, s.statistics().waiters") == (0, 0)
     other.do("e.close(); s.close()")
-
-
-def in_futex(pid: int) -> bool:
-    """Whether the main thread of a process is asleep in a wait for a word, or in a pause."""
-    try:
-        with open(f"/proc/{pid}/syscall") as file:
-            return file.read().split()[0] in ("202", "449", "35", "230")
-    except (OSError, IndexError):
-        return False
 
 
 @pytest.mark.parametrize("wait", WAITS)

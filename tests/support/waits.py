@@ -26,6 +26,7 @@ __all__ = [
     "SLEEPING",
     "WORD",
     "file_of",
+    "in_futex",
     "in_thread",
     "made",
     "put_word",
@@ -86,6 +87,15 @@ def put_word(path: Path, value: int) -> None:
     fd = os.open(path, os.O_RDWR)
     os.pwrite(fd, struct.pack("=I", value), WORD)
     os.close(fd)
+
+
+def in_futex(pid: int) -> bool:
+    """Whether the main thread of a process is asleep in a wait for a word, or in a pause."""
+    try:
+        with open(f"/proc/{pid}/syscall") as file:
+            return file.read().split()[0] in ("202", "449", "35", "230")
+    except (OSError, IndexError):
+        return False
 
 
 class in_thread:
