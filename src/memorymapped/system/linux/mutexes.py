@@ -175,7 +175,6 @@ def _open_with_care(
             if created:
                 _refuse_other_kind(name)  # now that it can be seen: of two at once, one sees the other
         except BaseException:
-            use.close()
             if created:
                 with contextlib.suppress(OSError):
                     os.unlink(place.file, dir_fd=folder)
