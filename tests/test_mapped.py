@@ -100,15 +100,15 @@ def view() -> Iterator[MemoryMappedViewAccessor]:
 def test_arguments_of_another_kind_are_refused(view: MemoryMappedViewAccessor) -> None:
     refused: list[tuple[Any, str]] = [
         (lambda: MappedEvent(view, 0, "set"), "initial_state is True or False, not str"),  # type: ignore[arg-type]
-        (lambda: MappedLock(view, on_abandoned=5), "on_abandoned is a function"),  # type: ignore[arg-type]
-        (lambda: Mutex(on_abandoned="f"), "on_abandoned is a function"),  # type: ignore[arg-type]
+        (lambda: MappedLock(view, on_abandoned=5), "what repairs an abandoned mutex is a function"),  # type: ignore[arg-type]
+        (lambda: Mutex(on_abandoned="f"), "what repairs an abandoned mutex is a function"),  # type: ignore[arg-type]
     ]
     for make, said in refused:
         with pytest.raises(TypeError, match=said):
             make()
     assert bytes(view[: MappedLock.SIZE]) == bytes(MappedLock.SIZE)
     lock = MappedLock(view)
-    with pytest.raises(TypeError, match="on_abandoned is a function"):
+    with pytest.raises(TypeError, match="what repairs an abandoned mutex is a function"):
         lock.on_abandoned = 5  # type: ignore[assignment]
     assert lock.on_abandoned is None
 

@@ -112,15 +112,13 @@ class OwnedLock(WaitHandle, MutexHandle):
 
     @on_abandoned.setter
     def on_abandoned(self, repair: Callable[[Self], object] | None) -> None:
-        if repair is not None and not callable(repair):
-            raise TypeError(f"on_abandoned is a function of the mutex, or None, not {type(repair).__name__}")
-        self._on_abandoned = repair
+        self._on_abandoned = _checked_repair(repair)
 
     def _make(self, initially_owned: bool, name: str | None, on_abandoned: Callable[[Self], object] | None) -> None:
         """What the constructors of named kinds do."""
         self._entry = self._left = None
         self.created_new = True
-        self.on_abandoned = _checked_repair(on_abandoned)
+        self.on_abandoned = on_abandoned
         if not isinstance(initially_owned, (bool, int)):
             raise TypeError(
                 f"initially_owned is True or False, not {type(initially_owned).__name__}: the name comes second"
