@@ -34,7 +34,10 @@ class ConditionStatistics(Record):
     that were killed are counted until others notice: there are that many at most), and its `lock`, as the lock's own
     `statistics` has it."""
 
-    __slots__ = ("lock", "waiters")
+    __slots__ = {
+        "lock": "The statistics of its lock.",
+        "waiters": "How many wait, at most.",
+    }
 
     def __init__(self, waiters: int, lock: MutexStatistics) -> None:
         self.waiters = waiters
