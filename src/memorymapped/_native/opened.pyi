@@ -5,10 +5,12 @@ from typing import Any, final
 from memorymapped._native.lifetime import Held
 from memorymapped._native.robust import RobustMutex
 from memorymapped.system.names import Name
+from typing_extensions import disjoint_base
 
 BUSY_FOLDER: object
 SAID_BARE: bytes
 
+@disjoint_base
 class OpenMutex:
     @property
     def name(self) -> Name: ...
