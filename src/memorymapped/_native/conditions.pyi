@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 from datetime import timedelta
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 from typing_extensions import disjoint_base
 

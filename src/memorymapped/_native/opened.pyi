@@ -2,10 +2,11 @@
 from collections.abc import Callable, Hashable
 from typing import Any, final
 
+from typing_extensions import disjoint_base
+
 from memorymapped._native.lifetime import Held
 from memorymapped._native.robust import RobustMutex
 from memorymapped.system.names import Name
-from typing_extensions import disjoint_base
 
 BUSY_FOLDER: object
 SAID_BARE: bytes
