@@ -546,12 +546,7 @@ cdef int interrupted(MutexHandle self, RobustMutex core, bint abandoned) except 
 cdef bint told(MutexHandle self, RobustMutex core, int got) except -1:
     interrupted(self, core, got == ABANDONED)
     if got == ABANDONED:
-        try:
-            error = self._abandoned()
-        except BaseException:
-            core.abandon()
-            raise
-        raise error
+        raise self.abandonment()
     return True
 
 
@@ -619,8 +614,7 @@ cdef class MutexHandle:
         try:
             return self._abandoned()
         except BaseException:
-            if core.owned:
-                core.give(True)
+            core.abandon()
             raise
 
     def _try_wait(self):

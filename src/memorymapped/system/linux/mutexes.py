@@ -267,7 +267,10 @@ def is_in_use(name: Name) -> bool:
     """Whether anybody has the mutex of this name open."""
     try:
         place = place_of(name)
-        status = os.stat(place.shm + b"/" + place.below, follow_symlinks=False)
+        path = place.shm + b"/" + place.below
+        if not os.access(path, os.F_OK):
+            return False  # as mostly
+        status = os.stat(path, follow_symlinks=False)
     except (InvalidNameError, OSError):
         return False
     return places.is_used(status.st_dev, status.st_ino)
