@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import random
@@ -220,6 +221,37 @@ _result = f.wait_one(15), seen
     assert got is True
     assert all("signal handler" in text for text in seen)
     other.do("f.release()")
+
+
+def test_a_condition_owns_it_again_whatever_comes_in_between(mutex: FairMutex, actors: Callable[[], Actor]) -> None:
+    other = actors()
+    with contextlib.closing(AutoResetEvent(name="go on")) as go:
+        other.send("""
+m = MemoryMappedFile.create_new(None, 4096)
+v = m.create_view_accessor()
+c = MappedCondition(v, 0, f)
+go = AutoResetEvent.open_existing("go on")
+def notify():
+    with c:
+        c.notify()
+        go.wait_one(15)
+thread = threading.Thread(target=notify)
+f.acquire()
+thread.start()
+try:
+    c.wait()
+except KeyboardInterrupt:
+    _result = f.owned, thread.is_alive() and f.statistics().owner_thread != threading.get_native_id()
+f.release()
+thread.join()
+go.close()
+""")
+        until(lambda: mutex.statistics().owner_thread not in (None, other.pid))
+        queued(mutex, 1)
+        os.kill(other.pid, signal.SIGINT)
+        assert not other.answered(0.3)
+        go.set()
+        assert other.answer() == (True, False)
 
 
 # -- the owner

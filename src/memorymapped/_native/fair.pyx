@@ -113,7 +113,6 @@ MOST = MMF_FAIR_NODES
 
 cdef int SPINS = 100             # turns that a release or a leave tries to get the gate
 cdef double GATE_LIMIT = 0.05    # seconds that even a look waits for the gate, which is nobody's for long
-cdef double PIECE = 2.5          # seconds of a wait for one node, until it is looked at whether that has left
 
 cdef enum:
     OWNS_ALREADY = 2  # what `pass_gate` says if a signal handler has taken the mutex for this thread
@@ -347,8 +346,8 @@ cdef class FairCore(RobustMutex):
                         self.refuse_node(before)
                     continue
                 if rc == EBUSY and left != 0:
-                    rc = self.wait(lock, PIECE if left < 0 or left > PIECE else left)
-                    if rc == ETIMEDOUT and left != 0 and (left < 0 or left > PIECE):
+                    rc = self.wait(lock, left)
+                    if rc == EALREADY:
                         continue
                 if rc == EOWNERDEAD:
                     rc = mmf_consistent(lock)
@@ -375,6 +374,10 @@ cdef class FairCore(RobustMutex):
         finally:
             if holds and not mmf_marked(self.region):
                 mmf_unlock(mmf_fair_lock(mmf_fair_at(fair, holds)))
+
+    cdef bint is_vain(self, mmf_lock *lock) noexcept:
+        # Or has the node before left, without being unlocked?
+        return self.is_ours() if lock == self.lock else mmf_fair_get(&(<mmf_fair_node *>lock).state) == MMF_LEFT
 
     cdef int refuse_node(self, uint32_t number) except -1:
         if not mmf_marked(self.region):

@@ -307,7 +307,7 @@ cdef class ReadingSide(RobustMutex):
         self.acquisitions += 1
         return self.told()
 
-    cdef bint taken_meanwhile(self) noexcept:
+    cdef bint is_vain(self, mmf_lock *lock) noexcept:
         return self.is_ours() or self.places.writer == this_thread()
 
     cdef bint is_ours(self) noexcept:
@@ -543,7 +543,7 @@ cdef class WritingSide(RobustMutex):
         if not places.draining and thread == this_thread() and not places.leave():
             self.damage = "somebody has written into its memory while a task waited for it"
 
-    cdef bint taken_meanwhile(self) noexcept:
+    cdef bint is_vain(self, mmf_lock *lock) noexcept:
         return self.is_ours() or self.places.slot_of(this_thread()) >= 0
 
     cdef int obtain(self, double timeout) except -1:

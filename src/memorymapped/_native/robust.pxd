@@ -65,7 +65,7 @@ cdef class RobustMutex:
     cdef int refuse_beside_task(self) except -1
     cdef int refuse_stranger(self) except -1
     cdef str called(self)
-    cdef bint taken_meanwhile(self) noexcept
+    cdef bint is_vain(self, mmf_lock *lock) noexcept
     cdef bint is_ours(self) noexcept
 
 

@@ -389,7 +389,7 @@ cdef class RobustMutex:
 
     cdef int wait(self, mmf_lock *lock, double timeout) except -1:
         """Waits for one of the pthread mutexes, `timeout` seconds at most: 0, EOWNERDEAD, ETIMEDOUT or what else the C
-        library says; EALREADY if a signal handler has taken it meanwhile, for this thread."""
+        library says; EALREADY if there is nothing to wait for any more: see `is_vain`."""
         cdef Mapping mapping = self.mapping
         cdef bint main = mmf_is_main_thread()
         cdef double now = mmf_now()
@@ -415,7 +415,7 @@ cdef class RobustMutex:
                 put_off_signals()
             else:
                 PyErr_CheckSignals()
-            if self.taken_meanwhile():
+            if self.is_vain(lock):
                 return EALREADY
             if self.damage is not None or mmf_marked(self.region) or not mmf_is_kind(lock):
                 self.refuse_state()
@@ -430,8 +430,8 @@ cdef class RobustMutex:
                 next_look = mmf_now() + SLICE
         return rc
 
-    cdef bint taken_meanwhile(self) noexcept:
-        """Has a signal handler, which the wait of this thread was interrupted by, taken what is waited for?"""
+    cdef bint is_vain(self, mmf_lock *lock) noexcept:
+        """Has a signal handler, which has interrupted this wait for `lock`, taken the mutex for this thread?"""
         return self.is_ours()
 
     cdef bint is_ours(self) noexcept:
