@@ -60,7 +60,10 @@ def others_can_open() -> None:
     folders = roots()
     assert folders
     for folder in folders:
-        fd = os.open(folder / "shm", os.O_RDONLY)
+        try:
+            fd = os.open(folder / "shm", os.O_RDONLY)
+        except FileNotFoundError:  # somebody has just begun to make it
+            continue
         try:
             until(lambda fd=fd: locks(fd), f"{folder} is free")  # type: ignore[misc]
         finally:
