@@ -80,9 +80,9 @@ def locks(fd: int) -> bool:
 
 def nothing_is_left(cls: type[Lock], name: str, tag: str) -> None:
     others_can_open()
-    assert cls.try_open_existing(name) is None, "somebody has it still"
     assert files_of(tag) == []
     assert objects() == []
+    assert cls.try_open_existing(name) is None, "somebody has it still"
 
 
 @pytest.mark.parametrize("scope", ["", "Global\\"])

@@ -100,6 +100,9 @@ cdef extern from *:
     int mmf_open_folder(int folder, const char *name)
     void mmf_nap() nogil
     int flock(int fd, int operation)
+    int openat(int folder, const char *name, int flags, ...)
+    int fchmod(int fd, unsigned int mode)
+    int O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW
     int close(int fd)
     int dup3(int old, int new, int flags)
     int getpid()
@@ -395,13 +398,18 @@ cdef class LockedFolder:
 
 
 @cython.final
+@cython.no_gc_clear  # its end needs what it refers to
 cdef class Use:
-    """An open mutex file, and its use lock. Takes the descriptor over, and is given back with its last reference."""
+    """An open mutex file, and its use lock. Takes the descriptor over, and is given back with its last reference; the
+    file of one that was just made goes with it, until somebody is responsible."""
     cdef readonly int fd  # -1 when it is closed
     cdef readonly unsigned long long device
     cdef readonly unsigned long long inode
     cdef int process      # whose description it is
     cdef int twin         # the one for the child, while it is made
+    cdef LockedFolder shm  # where a file that nobody is responsible for is removed from
+    cdef bytes folder
+    cdef bytes file
 
     def __cinit__(self, int fd):
         self.fd = fd
@@ -445,6 +453,9 @@ cdef class Use:
             close(fd)
 
     def __dealloc__(self):
+        if self.fd >= 0 and self.shm is not None and lock.take(CLOSE_LIMIT, False):
+            self.end(self.shm, self.folder, self.file)
+            lock.give()
         self.close()
         if self.twin >= 0:
             close(self.twin)
@@ -501,6 +512,11 @@ cdef class FileMutex(OpenMutex):
         self.file = file
         self.device, self.inode = use.device, use.inode
 
+    def enter(self, dict table not None, key):
+        lease = OpenMutex.enter(self, table, key)
+        self.use.shm = None  # the lease is responsible now
+        return lease
+
     @property
     def mark(self):
         return self.use.mark
@@ -536,6 +552,26 @@ cdef class FileMutex(OpenMutex):
             # Safe: the same page of the same file, put there in one step; no other thread can be in it. If it cannot be
             # done, the memory stays as it is.
             mmap(core.mapping.base, getpagesize(), MMF_SHARED_MEMORY, MAP_SHARED | MAP_FIXED, self.use.fd, 0)
+
+
+def make_file(LockedFolder shm not None, bytes folder not None, bytes file not None, unsigned int mode):
+    """A new file, in use. Under the directory lock. FileExistsError and the like."""
+    cdef Use use
+    cdef int fd, error
+    cdef int within = mmf_open_folder(shm.fd, folder)
+    if within < 0:
+        raise failed()
+    fd = openat(within, file, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode)
+    error = errno
+    close(within)
+    if fd < 0:
+        raise OSError(error, strerror(error).decode(), file.decode())
+    use = Use.__new__(Use, fd)
+    use.shm, use.folder, use.file = shm, folder, file
+    use.begin()
+    if fchmod(fd, mode):  # a umask may have taken something
+        raise failed()
+    return use
 
 
 def open_used(LockedFolder shm not None, bytes path not None, unsigned int owner, bint private, Py_ssize_t position):

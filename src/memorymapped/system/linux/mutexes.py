@@ -43,7 +43,7 @@ import time
 from ..._native import robust
 from ..._native.files import grow
 from ..._native.lifetime import locked
-from ..._native.opened import BUSY_FOLDER, SAID_BARE, FileMutex, Use, forget_kept, open_used, sweep
+from ..._native.opened import BUSY_FOLDER, SAID_BARE, FileMutex, forget_kept, make_file, open_used, sweep
 from ..._typing import TYPE_CHECKING
 from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
@@ -58,7 +58,7 @@ from .space import out_of_space
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..._native.opened import Lease, LockedFolder
+    from ..._native.opened import Lease, LockedFolder, Use
     from ..._native.robust import RobustMutex
     from .mutex_places import MutexPlace
 
@@ -154,12 +154,10 @@ def _open_with_care(
         if use is None:
             if not create:
                 return None, False
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            use = Use(os.open(place.file, flags, place.mode, dir_fd=folder))
+            use = make_file(shm, place.folder.encode(), place.file, place.mode)
             created = True
         try:
             if created or status is None:
-                os.fchmod(use.fd, place.mode)
                 core = _fill(place, use.fd, initially_owned)
             else:
                 core = _check(name, place, use.fd, status.st_size)
