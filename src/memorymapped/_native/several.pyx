@@ -78,21 +78,24 @@ cdef list in_order(list handles):
 
 
 def sleep_on(list waitables, list values, double limit):
-    """Sleeps until one of `waitables` (128 at most) may have something, or is closed: its word is no longer the one of
-    `values`. False after `limit` seconds (negative: never). Takes nothing."""
+    """Sleeps until some of `waitables` (128 at most) may have something, or are closed: their words are no longer those
+    of `values`. Their indices; none after `limit` seconds (negative: never). Takes nothing."""
     cdef Sleep sleep = Sleep.__new__(Sleep)
     cdef int i
+    cdef list changed = [i for i in range(len(waitables)) if (<Waitable?>waitables[i]).word == NULL]
+    if changed:
+        return changed
     sleep.begin(limit)
     try:
         for i in range(len(waitables)):
-            sleep.add(<Waitable?>waitables[i])
+            sleep.add(<Waitable>waitables[i])
             sleep.values[i] = values[i]
         while True:
             for i in range(sleep.count):
                 if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
-                    return True
-            if not sleep.once():
-                return False
+                    changed.append(i)
+            if changed or not sleep.once():
+                return changed
     finally:
         sleep.end()
 

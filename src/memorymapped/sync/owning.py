@@ -12,10 +12,16 @@ import warnings
 
 from .._native.robust import MutexHandle, Recovering
 from .._typing import TYPE_CHECKING, Protocol
-from ..errors import AbandonedMutexError, ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from ..errors import (
+    AbandonedMutexError,
+    ClosedError,
+    MemoryFaultError,
+    WaitHandleCannotBeOpenedError,
+    WaitHandleNotFoundError,
+)
 from ..record import Record
 from ..system.names import parse
-from .awaiting import WaitHandle
+from .awaiting import WaitHandle, was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,11 +214,11 @@ class OwnedLock(WaitHandle, MutexHandle):
         return self._core is not None and self._core.owned
 
     def locked(self) -> bool:
-        """Whether anybody owns it right now, as Python's locks tell it. ClosedError."""
+        """Whether anybody owns it right now, as Python's locks tell it. ClosedError; MemoryFaultError."""
         return self._opened().state[1] is not None
 
     def statistics(self) -> MutexStatistics:
-        """Who owns it, whether somebody waits, and this process's counts. ClosedError."""
+        """Who owns it, whether somebody waits, and this process's counts. ClosedError; MemoryFaultError."""
         return MutexStatistics(self._opened(), self._handles())
 
     def _handles(self) -> int:
@@ -223,11 +229,15 @@ class OwnedLock(WaitHandle, MutexHandle):
         what = self._what()
         if self._core is None:
             return f"<{type(self).__name__} {what}, closed>"
-        process, thread, _ = self._core.state
-        owner = (
-            "free" if thread is None else "owned by this thread" if self._core.owned else f"owned by process {process}"
-        )
-        return f"<{type(self).__name__} {what}, {owner}>"
+        return f"<{type(self).__name__} {what}, {self._owner(self._core)}>"
+
+    def _owner(self, core: RobustMutex) -> str:
+        """Who owns it, as it is shown."""
+        try:
+            process, thread, _ = core.state
+        except MemoryFaultError:
+            return "its memory is gone"
+        return "free" if thread is None else "owned by this thread" if core.owned else f"owned by process {process}"
 
     def _what(self) -> str:
         """Which one it is, for messages."""
@@ -303,8 +313,17 @@ class OwnedLock(WaitHandle, MutexHandle):
                 raise
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        self.release_mutex()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not self._was_forsaken(kind):
+            self.release_mutex()
+
+    def _was_forsaken(self, kind: type[BaseException]) -> bool:
+        """Whether the loop was closed, and so what its task owned was given back. Its coroutine is closed later."""
+        if kind is not GeneratorExit or sys.is_finalizing():
+            return kind is GeneratorExit
+        from .aio import was_forsaken
+
+        return was_forsaken(self._core)
 
     def _check_task(self) -> None:
         """Before a release, if a task owns it."""
@@ -338,6 +357,7 @@ class OwnedLock(WaitHandle, MutexHandle):
             self._entry.close()  # also the second time: an exception may have come in between the first
         elif core is not None:
             self._drop(core)
+        was_closed(self)
 
     def _drop(self, core: RobustMutex) -> None:
         """The end of one without a name, which has one handle."""
