@@ -109,7 +109,7 @@ _WAITS = {each.__code__ for each in (wait_one, OwnedLock.wait_one_async, OwnedLo
 class _Wait:
     """A task's wait for one object."""
 
-    __slots__ = ("core", "error", "handle", "key", "line", "owning", "result", "task", "timer", "value", "words")
+    __slots__ = ("core", "error", "handle", "key", "line", "over", "owning", "result", "task", "timer", "value", "words")
 
     def __init__(self, handle: Handle, task: Task, line: _Line) -> None:
         self.handle = handle
@@ -123,6 +123,7 @@ class _Wait:
         self.core = None if isinstance(handle, Waitable) else handle._opened()
         self.words: Any = None  # by which an event or semaphore was taken
         self.owning: _Owning | None = None
+        self.over = False  # the task goes on without it
 
     def attempt(self, in_line: bool) -> bool:
         """In the loop's thread: takes it if it can be had. AbandonedMutexError as everywhere: taken. `in_line`: keeps a
@@ -144,7 +145,7 @@ class _Wait:
 
     def settle(self) -> bool:
         """Tries, and tells the task if there is anything to tell. Whether its wait is over."""
-        if self.result.done():
+        if self.over or self.result.done():
             return True
         try:
             if not self.attempt(True):
@@ -162,6 +163,7 @@ class _Wait:
 
     def undo(self) -> None:
         """The task goes on without it: gives back what it was given, and has not heard of."""
+        self.over = True
         if not self.line.is_ours():
             return
         if self.error is not None:
@@ -305,6 +307,8 @@ class _Line:
             return
         if wait.timer is not None:
             wait.timer.cancel()
+        if wait.over:
+            wait.undo()  # of a coroutine that was closed in another thread, while this one looked
         self._given.discard(wait)
         others = self._by_handle.get(id(wait.handle))
         if others is not None:
