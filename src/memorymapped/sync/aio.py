@@ -14,12 +14,12 @@ tries. When to try is told
 Where waiters have places in a queue (a FairMutex), or keep others back (a writer), the loop's thread has such a place
 while tasks wait: one, for all of them, and for as long as one waits. Others wait for it, so the pauses are shorter.
 
-A mutex that was got here is owned by the loop's thread *and* the task. Other tasks wait, also by a blocking wait, which
-would never end and is refused; only the task releases it. A task that ends without that has abandoned it. Several
+A mutex that was got here is owned by the loop's thread *and* the task. Other tasks wait; a blocking wait of the thread
+would never end, and is refused; only the task releases it. A task that ends without that has abandoned it. Several
 tasks, of one loop and of others, may read at the same time.
 
-A wait that ends in another way than by its result (it is cancelled, its coroutine is closed) may have been given what it
-waited for in the same turn of the loop: that is given back.
+A wait that ends in another way than by its result (it is cancelled, its coroutine is closed) may have been given what
+it waited for in the same turn of the loop: that is given back.
 
 A loop does not tell that it is closed. But it drops its timers then; so all that is here of a loop hangs on a timer that
 never comes, and ends with it: the waits, the threads, and what tasks own, which is abandoned.
@@ -34,6 +34,7 @@ import sys
 import threading
 from collections import OrderedDict
 from contextvars import Context
+from functools import partial
 from weakref import WeakValueDictionary, ref
 
 from .._native.futex import MOST_HANDLES, Waitable
@@ -109,7 +110,20 @@ _WAITS = {each.__code__ for each in (wait_one, OwnedLock.wait_one_async, OwnedLo
 class _Wait:
     """A task's wait for one object."""
 
-    __slots__ = ("core", "error", "handle", "key", "line", "over", "owning", "result", "task", "timer", "value", "words")
+    __slots__ = (
+        "core",
+        "error",
+        "handle",
+        "key",
+        "line",
+        "over",
+        "owning",
+        "result",
+        "task",
+        "timer",
+        "value",
+        "words",
+    )
 
     def __init__(self, handle: Handle, task: Task, line: _Line) -> None:
         self.handle = handle
@@ -267,7 +281,7 @@ class _Line:
         self._by_handle: dict[int, set[_Wait]] = {}  # by the handle's id
         self._given: set[_Wait] = set()  # whose tasks have yet to hear of it
         self._thread = 0  # that looked last: the places in line are its
-        self._process = os.getpid()
+        self._process = os.getpid()  # a forked child is another one
         self._watchers: list[_Watcher] = []
         self._timer: asyncio.TimerHandle | None = None
         self._pause = SHORTEST_PAUSE
@@ -320,7 +334,8 @@ class _Line:
         self.look_after(wait.key)
 
     def look_after(self, key: Key) -> None:
-        """What has this key may have become free: looks at who is next, also on the other side of a reader-writer lock."""
+        """What has this key may have become free: looks at who is next, also at the other side of a lock for readers
+        and writers."""
         for each in {key, ("reading", *key[1:]), ("writing", *key[1:])}:
             self._look(each)
 
@@ -422,9 +437,10 @@ class _Line:
         self._leave_all()
         self._queues.clear()
         self._by_handle.clear()
-        for what in (*self._given, *self.owned):
+        ends = [wait.undo for wait in self._given] + [partial(owning.give_back, True) for owning in self.owned]
+        for end in ends:
             with contextlib.suppress(OSError):  # damaged: its memory stays as it is
-                what.undo() if isinstance(what, _Wait) else what.give_back(True)
+                end()
         self._given.clear()
 
 

@@ -284,13 +284,19 @@ class OwnedLock(WaitHandle, MutexHandle):
     async def wait_one_async(self, timeout: Timeout = None) -> bool:
         """As `wait_one`, for a task of asyncio: other tasks go on. The mutex is owned by the thread *and* the task
         then: only this task releases it, it cannot take it twice, and another task of the loop that wants it waits in
-        line. A task that ends owning it abandons it. AbandonedMutexError, ClosedError and the like as wait_one;
-        RuntimeError if this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves
-        nothing owned.
+        line. A task that ends owning it abandons it, and so does one whose loop is closed. AbandonedMutexError,
+        ClosedError (also if this handle is closed meanwhile) and the like as wait_one; RuntimeError if this task owns
+        it already, or this thread does by a blocking wait. A cancelled wait leaves nothing owned.
 
-        Another thread or process that releases it is noticed within 10 ms. Who waits for a FairMutex, or to write, has
-        a place among all who do, and so has the loop while its tasks wait: who is behind waits for a loop that does
-        not run. See `docs/synchronization-in-maps.md`."""
+        For a time limit use `timeout`, or `async with asyncio.timeout(...)`. `create_task` and `gather` make a task of
+        their own of this wait, and so does `wait_for` before Python 3.12; that would own the mutex, and end:
+        RuntimeError.
+
+        Another thread or process that releases it is noticed within 10 ms, if nobody else is quicker. **A plain mutex
+        that others take again at once is hardly ever met free, so a task may wait for it without end**; take a
+        FairMutex then, or wait in a thread. Who waits for a FairMutex, or to write, has a place among all who do, and
+        so has the loop while its tasks wait: who is behind waits for a loop that does not run. See `docs/mutexes.md`
+        and `docs/synchronization-in-maps.md`."""
         from .aio import wait_one
 
         return await wait_one(self, timeout)
