@@ -21,8 +21,8 @@ tasks, of one loop and of others, may read at the same time.
 A wait that ends in another way than by its result (it is cancelled, its coroutine is closed) may have been given what
 it waited for in the same turn of the loop: that is given back.
 
-A loop does not tell that it is closed. But it drops its timers then; so all that is here of a loop hangs on a timer that
-never comes, and ends with it: the waits, the threads, and what tasks own, which is abandoned.
+A loop does not tell that it is closed. But it drops its timers then; so all that is here of a loop hangs on a timer
+that never comes, and ends with it: the waits, the threads, and what tasks own, which is abandoned.
 """
 
 from __future__ import annotations
