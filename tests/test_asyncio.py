@@ -64,6 +64,11 @@ def in_thread(function: Callable[[], Any]) -> Any:
         return executor.submit(function).result(LIMIT)
 
 
+async def waits(handle: Any, timeout: float | None = None) -> bool:
+    """For a task of its own."""
+    return bool(await handle.wait_one_async(timeout))
+
+
 async def turns(count: int = 3) -> None:
     """Lets all other tasks run."""
     for _ in range(count):
@@ -171,7 +176,7 @@ def test_it_waits_for_another_thread_while_other_tasks_run(mutex: Any) -> None:
             assert go.wait(LIMIT)
 
     async def main() -> int:
-        waiting = asyncio.create_task(mutex.wait_one_async())
+        waiting = asyncio.create_task(waits(mutex))
         count = 0
         while count < 100:
             await asyncio.sleep(0.0005)
@@ -268,7 +273,7 @@ def test_a_cancelled_wait_never_leaves_it_owned(mutex: Any) -> None:
         go = asyncio.Event()
         owner = asyncio.create_task(own(go))
         await turns(1)
-        waiter = asyncio.create_task(mutex.wait_one_async())
+        waiter = asyncio.create_task(waits(mutex))
         await turns(2)
         go.set()
         await turns(moment)
@@ -292,7 +297,7 @@ def test_a_cancelled_wait_never_leaves_it_owned(mutex: Any) -> None:
 def test_who_is_next_is_not_held_up_by_a_cancelled_one(mutex: Any) -> None:
     async def main() -> None:
         await mutex.wait_one_async()
-        first, second = (asyncio.create_task(mutex.wait_one_async()) for _ in range(2))
+        first, second = (asyncio.create_task(waits(mutex)) for _ in range(2))
         await turns()
         first.cancel()
         await turns()
@@ -308,7 +313,7 @@ def test_who_is_next_is_not_held_up_by_a_cancelled_one(mutex: Any) -> None:
 def test_closing_ends_a_wait(mutex: Any) -> None:
     async def main() -> None:
         await mutex.wait_one_async()
-        waiting = asyncio.create_task(mutex.wait_one_async())
+        waiting = asyncio.create_task(waits(mutex))
         await turns()
         mutex.close()
         with pytest.raises(ClosedError):
@@ -325,7 +330,7 @@ def test_a_killed_process_gives_it_to_a_task_that_is_told(tag: str, run: Any) ->
     peer(f"m = Mutex(name={mutex.name!r}); m.wait_one()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(mutex.wait_one_async(LIMIT))
+        waiting = asyncio.create_task(waits(mutex, LIMIT))
         await asyncio.sleep(0.02)
         peer.kill()
         with pytest.raises(AbandonedMutexError) as caught:

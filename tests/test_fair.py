@@ -536,6 +536,10 @@ def test_truncated_under_us(mutex: FairMutex) -> None:
         with pytest.raises(MemoryFaultError):
             mutex.wait_one()
     assert not mutex.owned
+    for ask in (mutex.locked, mutex.statistics):
+        with pytest.raises(MemoryFaultError):
+            ask()
+    assert "its memory is gone" in repr(mutex)
 
 
 def test_rubbish_while_it_is_open() -> None:

@@ -227,6 +227,26 @@ def test_a_fault_ends_it(tmp_path: Path, kind: Callable[..., Any]) -> None:
     map_.close()
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_lock_whose_memory_is_gone_is_not_free(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(4 * PAGE))
+    map_ = MemoryMappedFile.create_from_file(str(path), FileMode.OPEN)
+    view = map_.create_view_accessor()
+    lock, both = MappedLock(view, 2 * PAGE), MappedReaderWriterLock(view, 2 * PAGE + 1024)
+    os.truncate(path, PAGE)
+    for ask in (lock.locked, lock.statistics, both.reader.locked, both.writer.locked, both.writer.statistics,
+                both.reader.statistics, both.statistics):  # fmt: skip
+        with pytest.raises(MemoryFaultError):
+            ask()
+    for each in (lock, both.reader, both.writer):
+        assert "its memory is gone" in repr(each)
+        each.close()
+    with pytest.raises(MemoryFaultError):
+        view.close()
+    map_.close()
+
+
 def test_a_fault_while_it_is_owned(tmp_path: Path) -> None:
     """In a process of its own: what it owned is lost, and it goes on."""
     path = tmp_path / "file"

@@ -186,7 +186,9 @@ def test_time_outs_are_seconds_or_a_timedelta(mutex: Mutex, timeout: Any) -> Non
     mutex.release()
 
 
-@pytest.mark.parametrize("timeout", [-0.1, -2, -(10**400), math.nan, -math.inf, timedelta(seconds=-1.5)])
+@pytest.mark.parametrize(
+    "timeout", [-0.1, -2, -(10**400), math.nan, -math.inf, timedelta(seconds=-1.5), timedelta(seconds=-1)]
+)
 def test_no_time_is_refused(mutex: Mutex, timeout: Any) -> None:
     with pytest.raises(OutOfRangeError):
         mutex.wait_one(timeout)

@@ -274,6 +274,9 @@ def test_a_page_that_is_cut_off_is_an_error(size: int, child: Actor, name: str) 
         os.ftruncate(fd, size)
         said = child.get("[tried(m.wait_one, 0.01), tried(m.wait_one), tried(m.__enter__)]") if size == 0 else []
         assert set(said) <= {"MemoryFaultError"}
+        if size == 0:
+            assert child.get("[tried(m.locked), tried(m.statistics)]") == ["MemoryFaultError"] * 2
+            assert "its memory is gone" in child.get("repr(m)")
         if size:  # the page's rest reads as zeros: no mutex any more, or one whose record is lost
             child.do("tried(m.wait_one, 0.01); m.owned and tried(m.release_mutex)")
         child.do("m.close()")

@@ -96,6 +96,8 @@ def test_acquire_is_that_of_pythons_locks() -> None:
     began = time.monotonic()
     assert semaphore.acquire(True, 0.03) is False
     assert semaphore.acquire(timeout=timedelta(milliseconds=30)) is False
+    with pytest.raises(OutOfRangeError):
+        semaphore.wait_one(timedelta(seconds=-1))
     assert 0.06 <= time.monotonic() - began < 0.5 + SLACK
     for timeout in (0, 1.5):
         with pytest.raises(ValueError, match="does not block"):

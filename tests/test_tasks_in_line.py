@@ -28,7 +28,13 @@ from memorymapped import (
 )
 
 LIMIT = 20.0
-THERE = PRELUDE + "import asyncio\n"
+WAITS = """
+import asyncio
+
+async def waits(handle, timeout=None):
+    return await handle.wait_one_async(timeout)
+"""
+THERE = PRELUDE + WAITS
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
@@ -44,6 +50,11 @@ def run(main: Coroutine[Any, Any, Any]) -> Any:
 def in_thread(function: Callable[[], Any]) -> Any:
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(function).result(LIMIT)
+
+
+async def waits(handle: Any, timeout: float | None = None) -> bool:
+    """For a task of its own."""
+    return bool(await handle.wait_one_async(timeout))
 
 
 async def true(condition: Callable[[], object]) -> None:
@@ -173,7 +184,7 @@ def test_a_wait_that_ends_leaves_no_place(mutex: FairMutex, actors: Callable[[st
 
     async def main() -> None:
         handle = FairMutex.open_existing("line")
-        wait = handle.wait_one_async(0.1 if way == "time-out" else None)
+        wait = waits(handle, 0.1 if way == "time-out" else None)
         waiting = asyncio.create_task(wait)
         await true(lambda: length(mutex) == 1)
         behind.send("_result = f.wait_one()")
@@ -212,7 +223,7 @@ def test_a_blocking_wait_goes_on_at_the_place_of_the_tasks(mutex: FairMutex, act
     owner.do("f.acquire()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(mutex.wait_one_async())
+        waiting = asyncio.create_task(waits(mutex))
         await true(lambda: length(mutex) == 1)
         behind.send("_result = f.wait_one()")
         await true(lambda: length(mutex) == 2)
@@ -240,7 +251,7 @@ def test_a_killed_process_leaves_all_its_places(mutex: FairMutex, actors: Callab
 second = FairMutex.open_existing("another line")
 def wait():
     async def main():
-        await asyncio.gather(f.wait_one_async(), f.wait_one_async(), second.wait_one_async())
+        await asyncio.gather(waits(f), waits(f), waits(second))
     asyncio.run(main())
 """)
     with mutex, second:
@@ -258,7 +269,7 @@ def test_a_thread_that_ends_leaves_its_place(mutex: FairMutex) -> None:
     tasks = []
 
     def wait() -> None:
-        tasks.append(loop.create_task(mutex.wait_one_async()))
+        tasks.append(loop.create_task(waits(mutex)))
         loop.run_until_complete(true(lambda: length(mutex) == 1))
 
     with mutex:
@@ -288,7 +299,7 @@ def test_a_loop_closed_with_a_wait_pending(
 
     def wait() -> None:
         loop = asyncio.new_event_loop()
-        task = loop.create_task(mutex.wait_one_async())
+        task = loop.create_task(waits(mutex))
         loop.run_until_complete(true(lambda: length(mutex) == 1))
         behind.send("_result = f.wait_one()")
         loop.run_until_complete(true(lambda: length(mutex) == 2))
@@ -322,7 +333,7 @@ def test_a_loop_closed_with_a_wait_pending(
 def test_ctrl_c_leaves_the_line(mutex: FairMutex, actors: Callable[[str], Actor]) -> None:
     other, behind = actors("f"), actors("f")
     with mutex:
-        other.send("try:\n asyncio.run(f.wait_one_async())\nexcept KeyboardInterrupt:\n _result = 'interrupted'")
+        other.send("try:\n asyncio.run(waits(f))\nexcept KeyboardInterrupt:\n _result = 'interrupted'")
         until(lambda: length(mutex) == 1)
         behind.send("_result = f.wait_one()")
         until(lambda: length(mutex) == 2)
@@ -338,7 +349,7 @@ def test_the_child_of_a_fork_leaves_its_parents_place_alone(mutex: FairMutex, ac
     owner.do("f.acquire()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(mutex.wait_one_async())
+        waiting = asyncio.create_task(waits(mutex))
         await true(lambda: length(mutex) == 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of a fork beside threads
@@ -428,7 +439,7 @@ def test_a_task_that_gives_up_writing_lets_readers_in(
     reader.do("both.reader.acquire()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(both.writer.wait_one_async(None if cancels else 0.05))
+        waiting = asyncio.create_task(waits(both.writer, None if cancels else 0.05))
         await true(lambda: both.statistics().has_waiters)
         if cancels:
             waiting.cancel()
@@ -450,7 +461,7 @@ def test_blocking_waits_beside_a_task_that_waits_to_write(
     reader.do("both.reader.acquire()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(both.writer.wait_one_async())
+        waiting = asyncio.create_task(waits(both.writer))
         await true(lambda: both.statistics().has_waiters)
         assert both.reader.wait_one(0) is False
         assert both.writer.wait_one(0.02) is False
@@ -471,7 +482,7 @@ def test_a_killed_process_whose_task_waits_to_write(
 ) -> None:
     other = actors("both")
     both.reader.acquire()
-    other.send("asyncio.run(both.writer.wait_one_async())")
+    other.send("asyncio.run(waits(both.writer))")
     until(lambda: both.statistics().has_waiters)
     other.kill()
     assert in_thread(lambda: both.reader.wait_one(LIMIT) and not both.reader.release())
@@ -573,7 +584,7 @@ def test_only_the_task_that_reads_releases(both: MappedReaderWriterLock) -> None
 
 def test_a_task_that_ends_reading_reads_no_more(both: MappedReaderWriterLock) -> None:
     async def main() -> None:
-        assert await asyncio.create_task(both.reader.wait_one_async())
+        assert await asyncio.create_task(waits(both.reader))
         await true(lambda: not both.reader.owned)
         assert await both.writer.wait_one_async(LIMIT)
         both.writer.release()
@@ -646,7 +657,7 @@ def test_a_cancelled_wait_to_read_leaves_the_other_tasks_reading(both: MappedRea
         taken, go = asyncio.Event(), asyncio.Event()
         assert await both.writer.wait_one_async()
         reading = asyncio.create_task(read(taken, go))
-        waiter = asyncio.create_task(both.reader.wait_one_async())
+        waiter = asyncio.create_task(waits(both.reader))
         await asyncio.sleep(0)
         both.writer.release()
         for _ in range(moment):
@@ -669,7 +680,7 @@ def test_closing_ends_a_wait_to_write(both: MappedReaderWriterLock, actors: Call
     reader.do("both.reader.acquire()")
 
     async def main() -> None:
-        waiting = asyncio.create_task(both.writer.wait_one_async())
+        waiting = asyncio.create_task(waits(both.writer))
         await true(lambda: both.statistics().has_waiters)
         both.close()
         with pytest.raises(ClosedError):

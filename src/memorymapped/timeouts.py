@@ -21,12 +21,14 @@ def seconds(timeout: Timeout) -> float:
     """A time-out as seconds: 0.0 looks and does not wait, FOREVER (-1.0) stands for None, for -1 as Python's locks and
     .NET's Timeout.Infinite have it, and for infinity.
 
-    TypeError for what is no time; OutOfRangeError for other negative ones and for NaN."""
+    TypeError for what is no time; OutOfRangeError for other negative ones, for any negative timedelta, and for NaN."""
     if timeout is None:
         return FOREVER
     total_seconds = getattr(timeout, "total_seconds", None)
     if total_seconds is not None:
         timeout = total_seconds()
+        if timeout == FOREVER:
+            raise OutOfRangeError("a timedelta must not be negative (None waits for ever), got -1 seconds")
     elif isinstance(timeout, (str, bytes)) or not hasattr(timeout, "__float__"):
         raise TypeError(f"a time-out is a number of seconds, a timedelta or None, not {type(timeout).__name__}")
     try:

@@ -164,12 +164,14 @@ cdef class FairCore(RobustMutex):
         right now."""
         cdef uint32_t number
         cdef mmf_fair_node *node
+        cdef bint has_waiters = self.queue_length > 0
         for number in range(1, MMF_FAIR_NODES + 1):
             node = mmf_fair_at(self.fair, number)
             if node.state == MMF_OWNED and mmf_fair_is_live(node):
-                return (node.process or None, MMF_INSIDE(mmf_fair_lock(node)).word & 0x3FFFFFFF or None,
-                        self.queue_length > 0)
-        return None, None, self.queue_length > 0
+                self.check_fault()
+                return node.process or None, MMF_INSIDE(mmf_fair_lock(node)).word & 0x3FFFFFFF or None, has_waiters
+        self.check_fault()
+        return None, None, has_waiters
 
     @property
     def queue_length(self):
@@ -179,6 +181,7 @@ cdef class FairCore(RobustMutex):
         for number in range(1, MMF_FAIR_NODES + 1):
             if mmf_fair_at(self.fair, number).state == MMF_WAITING and mmf_fair_is_live(mmf_fair_at(self.fair, number)):
                 length += 1
+        self.check_fault()
         return length
 
     @property

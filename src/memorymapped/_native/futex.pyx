@@ -229,8 +229,36 @@ cdef class Waitable:
             self.raise_closed()
         return self.idle()
 
+    def _words(self):
+        """Its words, which stay where they are when it is closed."""
+        if self.word == NULL:
+            self.raise_closed()
+        return new_words(self)
+
     def _try_since(self, uint32_t value):
         return self.take_since(value) != 0
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Words:
+    """The words of a Waitable, kept mapped: what was taken by it can be given back, whether it is open or not."""
+    cdef Waitable waitable
+    cdef Mapping mapping
+    cdef uint32_t *word
+    cdef uint32_t *waiters
+
+    def give_back(self):
+        self.waitable.undo(self.word, self.waiters)
+
+
+cdef Words new_words(Waitable waitable):
+    cdef Words self = Words.__new__(Words)
+    self.waitable = waitable
+    self.mapping = waitable.mapping
+    self.word = waitable.word
+    self.waiters = waitable.waiters
+    return self
 
 
 cdef class Event(Waitable):

@@ -199,6 +199,14 @@ cdef class Places:
             return ()
         return tuple([task for number, task in self.tasks if number == thread])
 
+    cdef int end_forsaken(self) except -1:
+        """Gives back what the calling thread has by tasks of loops that were closed."""
+        for owner in self.tasks_of(this_thread()):
+            owner.end_if_forsaken()
+        if self.writer == this_thread() and self.writing_task is not None:
+            self.writing_task.end_if_forsaken()
+        return 0
+
     cdef void renew(self) noexcept:
         """After a fork: what the parent's threads have is not ours."""
         cdef int slot
@@ -249,7 +257,9 @@ cdef class ReadingSide(RobustMutex):
     @property
     def state(self):
         """(None, None, whether somebody waits): those who read are many."""
-        return None, None, mmf_is_waited_for(self.places.readers)
+        cdef bint has_waiters = mmf_is_waited_for(self.places.readers)
+        self.check_fault()
+        return None, None, has_waiters
 
     @property
     def readers(self):
@@ -257,7 +267,11 @@ cdef class ReadingSide(RobustMutex):
         cdef int slot, readers = 0
         for slot in range(MMF_SLOTS):
             readers += mmf_is_read(self.places.readers, slot)
+        self.check_fault()
         return readers
+
+    def end_forsaken(self):
+        self.places.end_forsaken()
 
     @property
     def owners(self):
@@ -329,10 +343,15 @@ cdef class ReadingSide(RobustMutex):
         cdef Locked *locked
         if slot >= 0:
             if places.tasks is not None and places.tasks_of(me):
-                self.refuse_beside_task()
+                places.end_forsaken()
+                if places.tasks_of(me):
+                    self.refuse_beside_task()
+                return self.take(timeout)
             places.slots[slot].depth += 1
             return TAKEN
         places.renew()
+        if places.writer == me:
+            places.end_forsaken()
         if places.writer == me or places.gated == me:
             if not self.may_wait(timeout):
                 return BUSY
@@ -490,7 +509,12 @@ cdef class WritingSide(RobustMutex):
         """(process id of the writer or None, thread id of the writer or None, whether somebody waits)."""
         cdef mmf_readers *readers = self.places.readers
         cdef uint32_t writer = mmf_writer_of(readers)
-        return readers.gate.process or None if writer else None, writer or None, mmf_is_waited_for(readers)
+        cdef bint has_waiters = mmf_is_waited_for(readers)
+        self.check_fault()
+        return readers.gate.process or None if writer else None, writer or None, has_waiters
+
+    def end_forsaken(self):
+        self.places.end_forsaken()
 
     def add_owner(self, task):
         """What the calling thread has just taken belongs to a task of it."""
@@ -553,6 +577,8 @@ cdef class WritingSide(RobustMutex):
         cdef int got
         cdef bint waited = False
         places.renew()
+        if places.slot_of(me) >= 0:
+            places.end_forsaken()
         if places.slot_of(me) >= 0:
             self.refuse_reader(me)
         if places.gated == me:

@@ -60,6 +60,7 @@ cdef class RobustMutex:
     cdef void owned_through(self, mmf_lock *lock) noexcept
     cdef int check_before_unlock(self, mmf_lock *lock) except -1
     cdef void owned_no_more(self) noexcept
+    cdef int check_fault(self) except -1
     cdef int refuse_state(self) except -1
     cdef int refuse_own_number(self) except -1
     cdef int refuse_beside_task(self) except -1

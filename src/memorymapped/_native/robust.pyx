@@ -253,10 +253,11 @@ cdef class RobustMutex:
     @property
     def state(self):
         """(process id of the owner or None, thread id of the owner or None, whether somebody waits in the kernel), as
-        the memory says right now."""
+        the memory says right now. MemoryFaultError."""
         cdef uint32_t word = MMF_INSIDE(self.lock).word
         cdef uint32_t process = self.lock.process
         cdef uint32_t thread = word & 0x3FFFFFFF
+        self.check_fault()
         return (process if thread and process != MMF_NOBODY else None, thread or None, bool(word & 0x80000000))
 
     @property
@@ -325,12 +326,19 @@ cdef class RobustMutex:
             self.count = 1
             self.give(True)
 
+    def end_forsaken(self):
+        """Gives back, as abandoned, what the calling thread has by tasks of loops that were closed."""
+        for owner in self.owners:
+            owner.end_if_forsaken()
+
     cdef int take(self, double timeout) except -1:
         if self.owner == mmf_thread() and self.count > 0:
+            if self.task is None:
+                self.count += 1
+                return TAKEN
+            self.end_forsaken()
             if self.task is not None:
                 self.refuse_beside_task()
-            self.count += 1
-            return TAKEN
         return self.obtain(timeout)
 
     cdef int obtain(self, double timeout) except -1:
@@ -358,6 +366,12 @@ cdef class RobustMutex:
         if mmf_own_locks >= MMF_MOST:
             raise RuntimeError(f"this thread owns {mmf_own_locks} mutexes already: the kernel looks through about as "
                                "many when a thread dies, and would leave the others locked for ever")
+        return 0
+
+    cdef int check_fault(self) except -1:
+        """After its memory was read."""
+        if mmf_marked(self.region):
+            self.refuse_state()
         return 0
 
     cdef int refuse_state(self) except -1:

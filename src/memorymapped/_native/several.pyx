@@ -78,21 +78,24 @@ cdef list in_order(list handles):
 
 
 def sleep_on(list waitables, list values, double limit):
-    """Sleeps until one of `waitables` (128 at most) may have something, or is closed: its word is no longer the one of
-    `values`. False after `limit` seconds (negative: never). Takes nothing."""
+    """Sleeps until some of `waitables` (128 at most) may have something, or are closed: their words are no longer those
+    of `values`. Their indices; none after `limit` seconds (negative: never). Takes nothing."""
     cdef Sleep sleep = Sleep.__new__(Sleep)
     cdef int i
+    cdef list changed = [i for i in range(len(waitables)) if (<Waitable?>waitables[i]).word == NULL]
+    if changed:
+        return changed
     sleep.begin(limit)
     try:
         for i in range(len(waitables)):
-            sleep.add(<Waitable?>waitables[i])
+            sleep.add(<Waitable>waitables[i])
             sleep.values[i] = values[i]
         while True:
             for i in range(sleep.count):
                 if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
-                    return True
-            if not sleep.once():
-                return False
+                    changed.append(i)
+            if changed or not sleep.once():
+                return changed
     finally:
         sleep.end()
 
@@ -142,7 +145,8 @@ def wait_any(handles, timeout=None):
     None after `timeout` (seconds or a timedelta; None: for ever; 0: a look); .NET returns 258, WaitHandle.WaitTimeout.
 
     AbandonedMutexError if what was taken is a mutex that its previous owner abandoned: `mutex_index` and `mutex` tell
-    which. The same handle may be there twice. TypeError for None or what is no handle; ValueError for none at all or
+    which. The same handle may be there twice. A mutex is asked every 1 to 10 ms, so one that others take again at once is
+    hardly ever met free. TypeError for None or what is no handle; ValueError for none at all or
     more than 128; OutOfRangeError for a negative time-out; ClosedError."""
     cdef list given = checked(handles)
     cdef double limit = limit_of(timeout)
@@ -278,7 +282,7 @@ def wait_all(handles, timeout=None):
 
     It sleeps for one that is missing, then looks at all. If that one is an event that was set by hand and reset again
     meanwhile, it counts as set, once, if all others can be had at that look; such a signal of an event for which it
-    does not sleep goes unseen.
+    does not sleep goes unseen. A mutex that others take again at once is hardly ever met free, as in wait_any.
 
     AbandonedMutexError if a mutex among them was abandoned by its previous owner: all are taken (`mutex_index` is -1).
     The same object must not be there twice (ValueError); otherwise it raises as wait_any does."""

@@ -5,20 +5,24 @@ Everything is taken by the event loop's own thread: tasks that wait for one obje
 tries. When to try is told
 
 - for events and semaphores, by a thread that sleeps on the words of up to 127 of them in one call of the system, and on
-  the word of its own bell. It takes nothing: it reports to the loop, and then waits for the bell, which the loop rings
-  when it has looked;
+  the word of its own bell, which the loop rings when there are others to sleep on. It takes nothing: it reports to the
+  loop whose turn it may be, and leaves those out until the loop has looked;
 - for mutexes by a timer of the loop, after 1 ms and then in growing pauses up to 10 ms (another process's waiters could
-  not be woken any more if we slept on a mutex, see waiting.py), and at once when a task of this loop releases one.
+  not be woken any more if we slept on a mutex, see waiting.py), and at once when a task of this loop releases one;
+- for whatever was closed, by its `close`.
 
 Where waiters have places in a queue (a FairMutex), or keep others back (a writer), the loop's thread has such a place
 while tasks wait: one, for all of them, and for as long as one waits. Others wait for it, so the pauses are shorter.
 
-A mutex that was got here is owned by the loop's thread *and* the task. Other tasks wait, also by a blocking wait, which
-would never end and is refused; only the task releases it. A task that ends without that has abandoned it. Several
+A mutex that was got here is owned by the loop's thread *and* the task. Other tasks wait; a blocking wait of the thread
+would never end, and is refused; only the task releases it. A task that ends without that has abandoned it. Several
 tasks, of one loop and of others, may read at the same time.
 
-A wait that is cancelled may have been given what it waited for in the same turn of the loop: that is given back. Waits
-of a loop that was closed end when they are collected: nothing but the coroutine itself refers to a wait.
+A wait that ends in another way than by its result (it is cancelled, its coroutine is closed) may have been given what
+it waited for in the same turn of the loop: that is given back.
+
+A loop does not tell that it is closed. But it drops its timers then; so all that is here of a loop hangs on a timer
+that never comes, and ends with it: the waits, the threads, and what tasks own, which is abandoned.
 """
 
 from __future__ import annotations
@@ -26,9 +30,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import threading
-from collections import deque
-from weakref import WeakKeyDictionary, ref
+from collections import OrderedDict
+from contextvars import Context
+from functools import partial
+from weakref import WeakValueDictionary, ref
 
 from .._native.futex import MOST_HANDLES, Waitable
 from .._native.robust import thread_number
@@ -36,10 +43,12 @@ from .._native.several import sleep_on
 from .._typing import TYPE_CHECKING
 from ..errors import AbandonedMutexError, ClosedError
 from ..timeouts import seconds
+from . import awaiting
 from .events import AutoResetEvent
 from .owning import OwnedLock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from .._native.robust import RobustMutex
@@ -48,12 +57,14 @@ if TYPE_CHECKING:
     Handle = Waitable | OwnedLock
     Task = asyncio.Task[Any]
     Loop = asyncio.AbstractEventLoop
+    Key = tuple[object, ...]  # of one object, whatever handles there are for it
 
-__all__ = ["about_to_release", "wait_one"]
+__all__ = ["about_to_release", "wait_one", "was_forsaken"]
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.01  # seconds between looks at mutexes
 LONGEST_IN_LINE = 0.002  # and where others wait behind
 IDLE = 1.0  # seconds after which a thread that has nothing to watch ends
+NEVER = 1e9  # seconds to a timer that is not to come
 
 
 async def wait_one(handle: Handle, timeout: Timeout = None) -> bool:
@@ -62,53 +73,86 @@ async def wait_one(handle: Handle, timeout: Timeout = None) -> bool:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None, "a coroutine that is awaited runs in a task"
+    if isinstance(handle, OwnedLock) and getattr(task.get_coro(), "cr_code", None) in _WAITS:
+        raise RuntimeError(
+            f"the task {task.get_name()!r} is nothing but this wait: it would own {handle!r}, and end with it. Await "
+            "wait_one_async in the task that is to own it, with timeout= or within asyncio.timeout(), not by "
+            "create_task, gather or (before Python 3.12) wait_for"
+        )
     line = _line_of(loop)
-    wait = _Wait(handle, task, loop)
+    wait = _Wait(handle, task, line)
     if line.first_try(wait):
         return True
     if limit == 0:
         return False
-    line.append(wait)
-    timer = loop.call_later(limit, wait.expire) if limit > 0 else None
     try:
-        return await wait.result
-    except (asyncio.CancelledError, GeneratorExit):
+        line.append(wait)
+        if limit > 0:
+            wait.timer = loop.call_later(limit, wait.expire)
+        got = await wait.result
+    except GeneratorExit:  # from whatever thread, in the midst of whatever that does
         wait.undo()
+        line.soon(line.remove, wait)
         raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-        wait.over = True
-        line.ended()
+    except BaseException as error:
+        if error is not wait.error:
+            wait.undo()
+        line.remove(wait)
+        raise
+    line.remove(wait)
+    return got
+
+
+# A task whose coroutine is one of these ends with the wait.
+_WAITS = {each.__code__ for each in (wait_one, OwnedLock.wait_one_async, OwnedLock.__aenter__)}
 
 
 class _Wait:
     """A task's wait for one object."""
 
-    __slots__ = ("__weakref__", "core", "handle", "key", "loop", "over", "owning", "result", "task", "value")
+    __slots__ = (
+        "core",
+        "error",
+        "handle",
+        "key",
+        "line",
+        "over",
+        "owning",
+        "result",
+        "task",
+        "timer",
+        "value",
+        "words",
+    )
 
-    def __init__(self, handle: Handle, task: Task, loop: Loop) -> None:
+    def __init__(self, handle: Handle, task: Task, line: _Line) -> None:
         self.handle = handle
         self.task = task
-        self.loop = loop
-        self.key = handle._order()  # type: ignore[union-attr]  # all classes of handles have it
-        self.result: asyncio.Future[bool] = loop.create_future()
+        self.line = line
+        self.key: Key = handle._order()  # type: ignore[union-attr]  # all classes of handles have it
+        self.result: asyncio.Future[bool] = line.loop.create_future()
+        self.error: Exception | None = None
+        self.timer: asyncio.TimerHandle | None = None
         self.value = handle._idle() if isinstance(handle, Waitable) else 0
         self.core = None if isinstance(handle, Waitable) else handle._opened()
+        self.words: Any = None  # by which an event or semaphore was taken
         self.owning: _Owning | None = None
-        self.over = False
+        self.over = False  # the task goes on without it
 
     def attempt(self, in_line: bool) -> bool:
         """In the loop's thread: takes it if it can be had. AbandonedMutexError as everywhere: taken. `in_line`: keeps a
         place among those who wait, if it cannot."""
         if isinstance(self.handle, Waitable):
-            return self.handle._try_since(self.value)
+            words = self.handle._words()
+            if not self.handle._try_since(self.value):
+                return False
+            self.words = words
+            return True
         core = self.handle._opened()
         got = core.try_as_task(self.task, in_line)
         if not got:
             return False
-        self.owning = _Owning(self.task, core, self.loop)
-        core.add_owner(self.owning)
+        self.owning = _Owning(self.task, core, self.key, self.line)
         if got == 2:
             raise self.handle._abandoned()
         return True
@@ -122,6 +166,7 @@ class _Wait:
                 return False
             self.result.set_result(True)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the waiting task's
+            self.error = error
             self.result.set_exception(error)
         return True
 
@@ -131,83 +176,122 @@ class _Wait:
             self.result.set_result(False)
 
     def undo(self) -> None:
-        """The task was cancelled: gives back what it may have been given in the same turn."""
-        if not self.result.done() or self.result.cancelled():
+        """The task goes on without it: gives back what it was given, and has not heard of."""
+        self.over = True
+        if not self.line.is_ours():
             return
-        error = self.result.exception()
+        if self.error is not None:
+            self.result.exception()  # nobody else will ask
         if self.owning is not None:
-            self.owning.give_back(isinstance(error, AbandonedMutexError))
-        elif isinstance(self.handle, Waitable) and error is None and self.result.result():
-            with contextlib.suppress(ClosedError):  # closed in the same turn as well
-                self.handle._give_back()
+            self.owning.give_back(isinstance(self.error, AbandonedMutexError))
+        words, self.words = self.words, None
+        if words is not None:
+            words.give_back()
 
 
 class _Owning:
     """A task that owns a mutex, or reads: until it releases it, or ends."""
 
-    __slots__ = ("core", "loop", "task")
+    __slots__ = ("core", "key", "line", "task")
 
-    def __init__(self, task: Task, core: RobustMutex, loop: Loop) -> None:
+    def __init__(self, task: Task, core: RobustMutex, key: Key, line: _Line) -> None:
         self.task = task
         self.core = core
-        self.loop = loop
+        self.key = key
+        self.line = line
+        core.add_owner(self)
+        line.owned.add(self)
         task.add_done_callback(self._ended)
 
     def end(self) -> None:
         """Before it is given back."""
         self.task.remove_done_callback(self._ended)
+        self.line.owned.discard(self)
         self.core.remove_owner(self)
 
     def give_back(self, abandoned: bool) -> None:
+        """If the calling thread, which must be the loop's, has it still."""
         if self in self.core.owners:
             self.end()
             self.core.give_back(abandoned)
 
+    def end_if_forsaken(self) -> None:
+        """A task of a loop that was closed, from another thread, does not go on."""
+        if self.line.loop.is_closed():
+            self.give_back(True)
+
     def _ended(self, _: Task) -> None:
         """The task has ended, and has not released it: abandoned."""
         self.give_back(True)
-        _line_of(self.loop).look()
+        self.line.look_after(self.key)
 
     def __repr__(self) -> str:
         return repr(self.task.get_name())
 
 
-def about_to_release(core: RobustMutex) -> None:
-    """Called before something that tasks own is released. RuntimeError if tasks of this thread own it, and the one at
-    work is none of them."""
-    owners: tuple[_Owning, ...] = core.owners
-    if not owners:
-        return  # this thread's own, or the release says so
+def _owning_of_this_task(core: RobustMutex) -> _Owning | None:
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no loop runs in this thread
-        task = None
-    for owning in owners:
-        if owning.task is task:
-            owning.end()
-            owning.loop.call_soon(_line_of(owning.loop).look)
-            return
-    raise RuntimeError(
-        f"the task {owners[0]!r} owns {core.label or 'the mutex'}: only the task that has taken it can release it"
-    )
+        return None
+    return next((owning for owning in core.owners if owning.task is task), None)
+
+
+def about_to_release(core: RobustMutex) -> None:
+    """Called before something that tasks own is released. RuntimeError if tasks of this thread own it, and the one at
+    work is none of them."""
+    owning = _owning_of_this_task(core)
+    if owning is not None:
+        owning.end()
+        owning.line.loop.call_soon(owning.line.look_after, owning.key)
+        return
+    core.end_forsaken()
+    if core.owners:  # otherwise this thread's own, or the release says so
+        raise RuntimeError(
+            f"the task {core.owners[0]!r} owns {core.label or 'the mutex'}: only the task that has taken it can "
+            "release it"
+        )
+
+
+def was_forsaken(core: RobustMutex | None) -> bool:
+    """Of a coroutine that is closed within its `async with`: whether its task owns this no more, as the loop was
+    closed."""
+    return core is None or _owning_of_this_task(core) is None
+
+
+class _Queue:
+    """Those who wait for one object, in the order in which they came."""
+
+    __slots__ = ("core", "waits", "watched", "watcher")
+
+    def __init__(self) -> None:
+        self.waits: OrderedDict[_Wait, None] = OrderedDict()
+        self.core: RobustMutex | None = None  # of a mutex that gives places to those who wait
+        self.watcher: _Watcher | None = None  # of an event or semaphore
+        self.watched: tuple[Waitable, int] | None = None  # what that sleeps on, and the value
 
 
 class _Line:
-    """All waits of one loop: for each object, first come, first served. The waits, and the loop, belong to the tasks:
-    what is here does not keep them."""
+    """All waits of one loop, and what its tasks own. In the loop's thread, but for what says otherwise."""
 
     def __init__(self, loop: Loop) -> None:
-        self._loop = ref(loop)
-        self._waits: dict[tuple[object, ...], deque[ref[_Wait]]] = {}
-        self._in_line: dict[tuple[object, ...], ref[RobustMutex]] = {}
+        self.loop = loop
+        self.owned: set[_Owning] = set()
+        self._queues: dict[Key, _Queue] = {}
+        self._by_handle: dict[int, set[_Wait]] = {}  # by the handle's id
+        self._given: set[_Wait] = set()  # whose tasks have yet to hear of it
         self._thread = 0  # that looked last: the places in line are its
+        self._process = os.getpid()  # a forked child is another one
         self._watchers: list[_Watcher] = []
-        self._timer: ref[asyncio.TimerHandle] | None = None  # it has the loop
+        self._timer: asyncio.TimerHandle | None = None
         self._pause = SHORTEST_PAUSE
+        self._closed = False
 
     def first_try(self, wait: _Wait) -> bool:
         """Takes it at once, if it can be had and nobody is before. RuntimeError for what would never end."""
         core = wait.core
+        if core is not None and core.owned:
+            core.end_forsaken()
         if core is not None and core.owned:
             owners: tuple[_Owning, ...] = core.owners
             if not owners:
@@ -218,166 +302,259 @@ class _Line:
             for owning in owners:
                 if owning.task is wait.task:
                     raise RuntimeError(f"the task {owning!r} owns {wait.handle!r} already, and would wait for itself")
-        if wait.key in self._waits:
-            return False
-        return wait.attempt(False)
+        self._look(wait.key)  # there may be enough for all who came before
+        return wait.key not in self._queues and wait.attempt(False)
 
     def append(self, wait: _Wait) -> None:
         """Puts it at the end of the line."""
-        self._waits.setdefault(wait.key, deque()).append(ref(wait))
+        queue = self._queues.setdefault(wait.key, _Queue())
+        queue.waits[wait] = None
         if wait.core is not None and wait.core.has_line:
-            self._in_line[wait.key] = ref(wait.core)
+            queue.core = wait.core
+        self._by_handle.setdefault(id(wait.handle), set()).add(wait)
         self._pause = SHORTEST_PAUSE
-        self.look()
+        self._look(wait.key)
 
-    def ended(self) -> None:
-        """A wait is over: looks at who is next. From whatever thread the wait's coroutine was dropped in."""
-        loop = self._loop()
-        try:
-            running = asyncio.get_running_loop() is loop
-        except RuntimeError:
-            running = False
-        if running:
-            self.look()
-        elif loop is None or loop.is_closed():
-            self._drop_all()
-        else:
-            with contextlib.suppress(RuntimeError):  # it was closed just now
-                loop.call_soon_threadsafe(self.look)
+    def remove(self, wait: _Wait) -> None:
+        """The task has heard of it."""
+        if self._closed:
+            return
+        if wait.timer is not None:
+            wait.timer.cancel()
+        if wait.over:
+            wait.undo()  # of a coroutine that was closed in another thread, while this one looked
+        self._given.discard(wait)
+        others = self._by_handle.get(id(wait.handle))
+        if others is not None:
+            others.discard(wait)
+            if not others:
+                del self._by_handle[id(wait.handle)]
+        if wait.key in self._queues:
+            self._queues[wait.key].waits.pop(wait, None)
+        self.look_after(wait.key)
 
-    def look(self) -> None:
-        """Lets the first of each line try; then has the rest watched."""
-        loop = self._loop()
-        if loop is None or loop.is_closed():
-            self._drop_all()
+    def look_after(self, key: Key) -> None:
+        """What has this key may have become free: looks at who is next, also at the other side of a lock for readers
+        and writers."""
+        for each in {key, ("reading", *key[1:]), ("writing", *key[1:])}:
+            self._look(each)
+
+    def _look(self, key: Key) -> None:
+        """Lets the first of a line try, as long as they get it; has the next one told when to try again."""
+        queue = self._queues.get(key)
+        if queue is None:
             return
         thread = thread_number()
         if thread != self._thread:
-            self._leave(*self._in_line)  # the loop runs in another thread now
+            self._leave_all()  # the loop runs in another thread now
             self._thread = thread
-        first = []
-        for key, waits in list(self._waits.items()):
-            while waits and ((wait := waits[0]()) is None or wait.settle()):
-                waits.popleft()
-            for other in [each for each in waits if (wait := each()) is None or wait.over or wait.result.done()]:
-                waits.remove(other)
-            if waits and (wait := waits[0]()) is not None:
-                first.append(wait)
-            else:
-                del self._waits[key]
-                self._leave(key)
-                self._in_line.pop(key, None)
-        self._watch([(wait.handle, wait.value) for wait in first if isinstance(wait.handle, Waitable)])
-        timer = None if self._timer is None else self._timer()
-        if any(wait.core is not None for wait in first):
-            if timer is None:
-                self._timer = ref(loop.call_later(self._pause, self._look_again))
-        elif timer is not None:
-            timer.cancel()
-            self._timer = None
+        while queue.waits:
+            wait = next(iter(queue.waits))
+            if not wait.settle():
+                break
+            del queue.waits[wait]
+            self._given.add(wait)
+        else:
+            del self._queues[key]
+            self._leave(queue)
+            if queue.watcher is not None:
+                queue.watcher.remove(key)
+            return
+        if isinstance(wait.handle, Waitable):
+            self._watch(key, queue, wait.handle, wait.value)
+        elif self._timer is None:
+            self._timer = self.loop.call_later(self._pause, self._look_at_mutexes)
 
-    def _look_again(self) -> None:
+    def _look_at_mutexes(self) -> None:
         self._timer = None
-        self._pause = min(self._pause * 1.5, LONGEST_IN_LINE if self._in_line else LONGEST_PAUSE)
-        self.look()
+        mutexes = [(key, queue) for key, queue in self._queues.items() if queue.watcher is None]
+        in_line = any(queue.core is not None for _, queue in mutexes)
+        self._pause = min(self._pause * 1.5, LONGEST_IN_LINE if in_line else LONGEST_PAUSE)
+        for key, _ in mutexes:
+            self._look(key)
 
-    def _leave(self, *keys: tuple[object, ...]) -> None:
-        """Ends this loop's places among those who wait."""
+    def _leave(self, queue: _Queue) -> None:
+        """Ends the thread's place among those who wait."""
+        if queue.core is not None:
+            queue.core.leave_line(self._thread)
+
+    def _leave_all(self) -> None:
+        for queue in self._queues.values():
+            self._leave(queue)
+
+    def _watch(self, key: Key, queue: _Queue, handle: Waitable, value: int) -> None:
+        if queue.watched is not None and queue.watched[0] is handle and queue.watched[1] == value:
+            return
+        if queue.watcher is None:
+            queue.watcher = next((each for each in self._watchers if each.has_room()), None)
+        if queue.watcher is None:
+            queue.watcher = _Watcher(self)
+            self._watchers.append(queue.watcher)
+        queue.watched = handle, value
+        queue.watcher.put(key, queue.watched)
+
+    def report(self, keys: list[Key]) -> None:
+        """From a watcher, which watches these no more: they may have something."""
         for key in keys:
-            core = self._in_line[key]() if key in self._in_line else None
-            if core is not None:
-                core.leave_line(self._thread)
+            if key in self._queues:
+                self._queues[key].watched = None
+                self._look(key)
 
-    def _drop_all(self) -> None:
-        """The loop is closed: nobody waits any more."""
-        self._leave(*self._in_line)
-        self._in_line.clear()
-        self._waits.clear()
-        self._watch([])
+    # -- from other threads
 
-    def _watch(self, words: list[tuple[Waitable, int]]) -> None:
-        shares = [words[at : at + MOST_HANDLES - 1] for at in range(0, len(words), MOST_HANDLES - 1)]
-        while len(self._watchers) < len(shares):
-            self._watchers.append(_Watcher(self._loop, self.look))
-        for number, watcher in enumerate(self._watchers):
-            watcher.watch(shares[number] if number < len(shares) else [])
+    def is_ours(self) -> bool:
+        """Not if this is a forked child: loop and waits are its parent's."""
+        return self._process == os.getpid()
+
+    def soon(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Has the loop call it. False: the loop is closed."""
+        if not self.is_ours():
+            return False
+        try:
+            self.loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    def handle_closed(self, handle: object) -> None:
+        if id(handle) in self._by_handle:
+            self.soon(self._end_waits, handle)
+
+    def _end_waits(self, handle: object) -> None:
+        for wait in list(self._by_handle.get(id(handle), ())):
+            wait.settle()  # which finds it closed, and tells the task
+
+    def close(self) -> None:
+        """The loop was closed, or is collected. Only the loop's own thread can give back what its tasks own: if this is
+        another one, the next call of that thread does (`end_if_forsaken`), or its end."""
+        if self._closed or not self.is_ours():
+            return
+        self._closed = True
+        if _lines.get(id(self.loop)) is self:
+            del _lines[id(self.loop)]
+        for watcher in self._watchers:
+            watcher.end()
+        self._leave_all()
+        self._queues.clear()
+        self._by_handle.clear()
+        ends = [wait.undo for wait in self._given] + [partial(owning.give_back, True) for owning in self.owned]
+        for end in ends:
+            with contextlib.suppress(OSError):  # damaged: its memory stays as it is
+                end()
+        self._given.clear()
+
+
+class _Keeper:
+    """What the timer of a loop has that never comes. When the loop is closed, it drops its timers."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def __call__(self) -> None:
+        self._line.loop.call_later(NEVER, self, context=Context())
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():
+            self._line.close()
 
 
 class _Watcher:
     """A thread that sleeps on the words of events and semaphores, and reports to the loop."""
 
-    def __init__(self, loop: ref[Loop], report: Any) -> None:
-        self._loop = loop
-        self._report = report
-        self._lock = threading.Lock()
+    def __init__(self, line: _Line) -> None:
+        self._line = ref(line)
+        self._lock = threading.RLock()  # a collection may come in between, of other waits
         self._bell = AutoResetEvent()
-        self._words: list[tuple[Waitable, int]] = []
-        self._fresh = False  # the loop has looked since the last report
+        self._keys: set[Key] = set()
+        self._watched: dict[Key, tuple[Waitable, int]] = {}
         self._runs = False
+        self._ended = False
 
-    def watch(self, words: list[tuple[Waitable, int]]) -> None:
-        """From the loop: it has looked, and these are what is to be watched now, each with its value then."""
+    def has_room(self) -> bool:
+        return len(self._keys) < MOST_HANDLES - 1
+
+    def put(self, key: Key, watched: tuple[Waitable, int]) -> None:
+        """From the loop: this is to be watched, by its value at the last look, until it was reported or removed."""
         with self._lock:
-            if not words and not self._words:
-                return
-            self._words = words
-            self._fresh = True
-            if words and not self._runs:
-                self._runs = True
+            self._keys.add(key)
+            self._watched[key] = watched
+            runs = self._runs
+            if not runs:
                 threading.Thread(target=self._run, name="memorymapped waits", daemon=True).start()
+                self._runs = True
+        if runs:
+            self._bell.set()
+
+    def remove(self, key: Key) -> None:
+        """From the loop: nobody waits for it."""
+        with self._lock:
+            self._keys.discard(key)
+            watched = self._watched.pop(key, None)
+        if watched is not None:
+            self._bell.set()
+
+    def end(self) -> None:
+        """From any thread, in the midst of whatever it does: takes no lock."""
+        self._ended = True
         self._bell.set()
 
     def _run(self) -> None:
-        while True:
+        while not self._ended:
             with self._lock:
-                words, fresh = self._words, self._fresh
-            if words and fresh:
-                if self._sleep(words):
-                    with self._lock:
-                        if self._words is not words:
-                            continue  # the loop has looked meanwhile
-                        self._fresh = False
-                    if not self._tell():
-                        break
-            elif not self._bell.wait_one(IDLE):
-                with self._lock:
-                    loop = self._loop()
-                    if loop is None or loop.is_closed() or not self._words:
-                        self._runs = False
-                        return
-                    del loop
-        with self._lock:
-            self._runs = False
+                watched = list(self._watched.items())
+            changed = self._sleep([each for _, each in watched])
+            with self._lock:
+                if changed is None and (not self._watched or self._is_over()):
+                    self._runs = False
+                    return
+                keys = [key for key, each in [watched[i] for i in changed or ()] if self._watched.get(key) is each]
+                for key in keys:
+                    del self._watched[key]
+            if keys and not self._tell(keys):
+                return
 
-    def _tell(self) -> bool:
+    def _is_over(self) -> bool:
+        line = self._line()
+        return line is None or line.loop.is_closed()
+
+    def _tell(self, keys: list[Key]) -> bool:
         """Has the loop look. False: it is closed."""
-        loop = self._loop()
-        if loop is None:
-            return False
-        try:
-            loop.call_soon_threadsafe(self._report)
-        except RuntimeError:
-            return False
-        return True
+        line = self._line()
+        return line is not None and line.soon(line.report, keys)
 
-    def _sleep(self, words: list[tuple[Waitable, int]]) -> bool:
-        """Until one of them may have something (True), or the bell rings."""
+    def _sleep(self, watched: list[tuple[Waitable, int]]) -> list[int] | None:
+        """Which of them may have something: none of them if the bell rang. None: nothing has come for a while."""
+        waitables, values = [self._bell, *(each for each, _ in watched)], [0, *(value for _, value in watched)]
         try:
-            sleep_on([self._bell, *(handle for handle, _ in words)], [0, *(value for _, value in words)], -1.0)
+            changed = sleep_on(waitables, values, IDLE)
         except (ClosedError, OSError):
-            return True  # one of them is closed, or its memory is gone: whoever tries it is told
-        return not self._bell.wait_one(0)
+            return list(range(len(watched)))  # the memory of one is gone: whoever tries that is told
+        if not changed:
+            return None
+        if changed[0] == 0:
+            self._bell.wait_one(0)
+        return [i - 1 for i in changed if i > 0]
 
 
-_lines: WeakKeyDictionary[Loop, _Line] = WeakKeyDictionary()
+_lines: WeakValueDictionary[int, _Line] = WeakValueDictionary()  # by the loop's id
 
 
 def _line_of(loop: Loop) -> _Line:
-    line = _lines.get(loop)
-    if line is None:
-        line = _lines[loop] = _Line(loop)
+    line = _lines.get(id(loop))
+    if line is None or line.loop is not loop:
+        line = _lines[id(loop)] = _Line(loop)
+        loop.call_later(NEVER, _Keeper(line), context=Context())
     return line
 
+
+def _was_closed(handle: object) -> None:
+    for known in _lines.valuerefs():
+        line = known()
+        if line is not None:
+            line.handle_closed(handle)
+
+
+awaiting.told.append(_was_closed)
 
 # A forked child has neither the threads nor, in general, the loop.
 os.register_at_fork(after_in_child=_lines.clear)

@@ -8,12 +8,22 @@ from __future__ import annotations
 from .._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from .._native.futex import Waitable
     from ..timeouts import Timeout
 
-__all__ = ["AsyncAcquire", "AsyncWait", "WaitHandle"]
+__all__ = ["AsyncAcquire", "AsyncWait", "WaitHandle", "was_closed"]
+
+told: list[Callable[[WaitHandle], object]] = []
+"""What is told of each handle that was closed: those who wait for asyncio's tasks, when there are such."""
+
+
+def was_closed(handle: WaitHandle) -> None:
+    """Called by each `close`: ends the asynchronous waits by this handle."""
+    for tell in told:
+        tell(handle)
 
 
 class WaitHandle:
@@ -41,7 +51,8 @@ class AsyncWait(WaitHandle):
 
     async def wait_one_async(self, timeout: Timeout = None) -> bool:
         """As `wait_one`, for a task of asyncio: other tasks go on. Tasks of one loop are served in the order in which
-        they came. A wait that is cancelled takes nothing."""
+        they came; one that only looks (0) looks after those. A wait that is cancelled takes nothing. ClosedError if
+        this handle is closed meanwhile."""
         from .aio import wait_one
 
         this: Waitable = self  # type: ignore[assignment]

@@ -16,7 +16,7 @@ from ..errors import ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFo
 from ..handover import is_same
 from ..system.names import parse
 from ..system.signals import EITHER, OPEN, NamedSignal, open_signal
-from .awaiting import AsyncWait
+from .awaiting import AsyncWait, was_closed
 
 if TYPE_CHECKING:
     from typing import Any, Self
@@ -119,6 +119,7 @@ class NamedHandle(AsyncWait):
         self._unmap()
         if self._backing is not None:
             self._backing.close()
+        was_closed(self)
 
     def dispose(self) -> None:
         """The same as close, by its .NET name."""

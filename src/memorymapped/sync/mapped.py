@@ -19,7 +19,7 @@ from .._native.memory import adopt_methods
 from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
-from .awaiting import AsyncAcquire, AsyncWait
+from .awaiting import AsyncAcquire, AsyncWait, was_closed
 from .events import EventStatistics, checked_mode, checked_state
 from .owning import OwnedLock
 from .places import Key, not_pickled, place, shared
@@ -125,6 +125,7 @@ class _Placed(AsyncWait):
         """Ends this object, not what is in the map; a second call does nothing. Threads that wait by it get a
         ClosedError."""
         self._unmap()
+        was_closed(self)
 
     def dispose(self) -> None:
         """The same as close, by its .NET name."""

@@ -12,10 +12,16 @@ import warnings
 
 from .._native.robust import MutexHandle, Recovering
 from .._typing import TYPE_CHECKING, Protocol
-from ..errors import AbandonedMutexError, ClosedError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from ..errors import (
+    AbandonedMutexError,
+    ClosedError,
+    MemoryFaultError,
+    WaitHandleCannotBeOpenedError,
+    WaitHandleNotFoundError,
+)
 from ..record import Record
 from ..system.names import parse
-from .awaiting import WaitHandle
+from .awaiting import WaitHandle, was_closed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -208,11 +214,11 @@ class OwnedLock(WaitHandle, MutexHandle):
         return self._core is not None and self._core.owned
 
     def locked(self) -> bool:
-        """Whether anybody owns it right now, as Python's locks tell it. ClosedError."""
+        """Whether anybody owns it right now, as Python's locks tell it. ClosedError; MemoryFaultError."""
         return self._opened().state[1] is not None
 
     def statistics(self) -> MutexStatistics:
-        """Who owns it, whether somebody waits, and this process's counts. ClosedError."""
+        """Who owns it, whether somebody waits, and this process's counts. ClosedError; MemoryFaultError."""
         return MutexStatistics(self._opened(), self._handles())
 
     def _handles(self) -> int:
@@ -223,11 +229,15 @@ class OwnedLock(WaitHandle, MutexHandle):
         what = self._what()
         if self._core is None:
             return f"<{type(self).__name__} {what}, closed>"
-        process, thread, _ = self._core.state
-        owner = (
-            "free" if thread is None else "owned by this thread" if self._core.owned else f"owned by process {process}"
-        )
-        return f"<{type(self).__name__} {what}, {owner}>"
+        return f"<{type(self).__name__} {what}, {self._owner(self._core)}>"
+
+    def _owner(self, core: RobustMutex) -> str:
+        """Who owns it, as it is shown."""
+        try:
+            process, thread, _ = core.state
+        except MemoryFaultError:
+            return "its memory is gone"
+        return "free" if thread is None else "owned by this thread" if core.owned else f"owned by process {process}"
 
     def _what(self) -> str:
         """Which one it is, for messages."""
@@ -274,13 +284,19 @@ class OwnedLock(WaitHandle, MutexHandle):
     async def wait_one_async(self, timeout: Timeout = None) -> bool:
         """As `wait_one`, for a task of asyncio: other tasks go on. The mutex is owned by the thread *and* the task
         then: only this task releases it, it cannot take it twice, and another task of the loop that wants it waits in
-        line. A task that ends owning it abandons it. AbandonedMutexError, ClosedError and the like as wait_one;
-        RuntimeError if this task owns it already, or this thread does by a blocking wait. A cancelled wait leaves
-        nothing owned.
+        line. A task that ends owning it abandons it, and so does one whose loop is closed. AbandonedMutexError,
+        ClosedError (also if this handle is closed meanwhile) and the like as wait_one; RuntimeError if this task owns
+        it already, or this thread does by a blocking wait. A cancelled wait leaves nothing owned.
 
-        Another thread or process that releases it is noticed within 10 ms. Who waits for a FairMutex, or to write, has
-        a place among all who do, and so has the loop while its tasks wait: who is behind waits for a loop that does
-        not run. See `docs/synchronization-in-maps.md`."""
+        For a time limit use `timeout`, or `async with asyncio.timeout(...)`. `create_task` and `gather` make a task of
+        their own of this wait, and so does `wait_for` before Python 3.12; that would own the mutex, and end:
+        RuntimeError.
+
+        Another thread or process that releases it is noticed within 10 ms, if nobody else is quicker. **A plain mutex
+        that others take again at once is hardly ever met free, so a task may wait for it without end**; take a
+        FairMutex then, or wait in a thread. Who waits for a FairMutex, or to write, has a place among all who do, and
+        so has the loop while its tasks wait: who is behind waits for a loop that does not run. See `docs/mutexes.md`
+        and `docs/synchronization-in-maps.md`."""
         from .aio import wait_one
 
         return await wait_one(self, timeout)
@@ -303,8 +319,17 @@ class OwnedLock(WaitHandle, MutexHandle):
                 raise
         return self
 
-    async def __aexit__(self, *exception: object) -> None:
-        self.release_mutex()
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None or not self._was_forsaken(kind):
+            self.release_mutex()
+
+    def _was_forsaken(self, kind: type[BaseException]) -> bool:
+        """Whether the loop was closed, and so what its task owned was given back. Its coroutine is closed later."""
+        if kind is not GeneratorExit or sys.is_finalizing():
+            return kind is GeneratorExit
+        from .aio import was_forsaken
+
+        return was_forsaken(self._core)
 
     def _check_task(self) -> None:
         """Before a release, if a task owns it."""
@@ -338,6 +363,7 @@ class OwnedLock(WaitHandle, MutexHandle):
             self._entry.close()  # also the second time: an exception may have come in between the first
         elif core is not None:
             self._drop(core)
+        was_closed(self)
 
     def _drop(self, core: RobustMutex) -> None:
         """The end of one without a name, which has one handle."""

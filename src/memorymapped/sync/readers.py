@@ -12,6 +12,7 @@ from .._native.memory import adopt_methods
 from .._native.readers import ReadingSide, WritingSide, readers_at
 from .._native.robust import is_mutex
 from .._typing import TYPE_CHECKING
+from ..errors import MemoryFaultError
 from ..record import Record
 from .owning import OwnedLock
 from .places import Key, not_pickled, place, shared
@@ -136,10 +137,16 @@ class MappedReader(_Side):
     def __repr__(self) -> str:
         if self._core is None:
             return f"<{type(self).__name__} at {self.position}, closed>"
-        return f"<{type(self).__name__} at {self.position}, {ReaderWriterStatistics(self._sides).readers} read>"
+        return f"<{type(self).__name__} at {self.position}, {self._owner(self._core)}>"
+
+    def _owner(self, core: RobustMutex) -> str:
+        try:
+            return f"{self._sides.reading.readers} read"
+        except MemoryFaultError:
+            return "its memory is gone"
 
     def locked(self) -> bool:
-        """Whether anybody reads right now. ClosedError."""
+        """Whether anybody reads right now. ClosedError; MemoryFaultError."""
         self._opened()
         return ReaderWriterStatistics(self._sides).readers > 0
 
@@ -203,7 +210,7 @@ class MappedReaderWriterLock:
         return self.reader.closed
 
     def statistics(self) -> ReaderWriterStatistics:
-        """Who reads and writes. ClosedError."""
+        """Who reads and writes. ClosedError; MemoryFaultError."""
         self.reader._opened()
         return ReaderWriterStatistics(self.reader._sides)
 
