@@ -161,14 +161,16 @@ def by_a_process(path: str, after: float) -> Callable[[], None]:
 
 def close_meanwhile(path: str, seconds: float) -> dict[str, int]:
     """One thread copies, one closes the view, one cuts the file, at about the same moment; afterwards somebody else
-    maps memory where the view may have been. Counts what the copying thread saw."""
+    maps memory where the view may have been. Counts what the copying thread saw: for so long, and, on a busy machine
+    for 30 s at most, until it has seen everything that there is to see."""
     import mmap
 
     seen: dict[str, int] = {}
     until = time.monotonic() + seconds
     size = 4 << 20
     block = bytearray(size)
-    while time.monotonic() < until:
+    everything = {"copied", "MemoryFaultError", "ClosedError"}
+    while time.monotonic() < until or (not everything <= set(seen) and time.monotonic() < until + 30):
         with open(path, "wb") as file:
             file.truncate(size)
         map_ = MemoryMappedFile.create_from_file(path, FileMode.OPEN)

@@ -68,7 +68,7 @@ cdef list in_order(list handles):
         keys.append((isinstance(handles[i], Waitable), *handles[i]._order(), i))
     keys.sort()
     for i in range(1, len(keys)):
-        if keys[i - 1][:-1] == keys[i][:-1]:
+        if keys[i - 1][:len(keys[i - 1]) - 1] == keys[i][:len(keys[i]) - 1]:
             one, other = index_of(keys[i - 1]), index_of(keys[i])
             raise ValueError(f"handles {one} and {other} are the same object, {handles[one]!r}")
     return [handles[index_of(key)] for key in keys]
