@@ -19,7 +19,6 @@ PACKAGES = Path(memorymapped.__file__).parent.parent
 @pytest.mark.parametrize("program", sorted(path.name for path in HERE.glob("typed_*.py")))
 def test_programs_are_typed_as_they_say(program: str, tmp_path: Path) -> None:
     """Also that what is marked as wrong is refused: an unused `type: ignore` is an error."""
-    pytest.importorskip("mypy", reason="the type checker is not installed (pip install memorymapped[lint])")
     environment = dict(os.environ)
     if PACKAGES.name != "site-packages":
         environment["MYPYPATH"] = str(PACKAGES)
