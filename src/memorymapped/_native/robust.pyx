@@ -299,15 +299,6 @@ cdef class RobustMutex:
         """The process id that the last abandoned owner had recorded; None if it is not known."""
         return self.previous if self.previous != 0 and self.previous != MMF_NOBODY else None
 
-    @property
-    def when_free(self):
-        """Called with no argument after each last release; None usually."""
-        return self.on_free
-
-    @when_free.setter
-    def when_free(self, function):
-        self.on_free = function
-
     def try_take(self):
         """0: another thread has it; 1: taken; 2: taken, and it had been abandoned. Never waits."""
         return self.take(0)

@@ -13,15 +13,11 @@ wait is one compiled call, from the first look to the return. The Python code th
 making of an error) is followed by a give-back if it raises; and no object is trusted to be still open after it: what is
 given back is found by its core, or by its words, which `Sleep` keeps mapped.
 """
-from operator import itemgetter
-
 from memorymapped.errors import AbandonedMutexError
 
 from cpython.exc cimport PyErr_CheckSignals
 from memorymapped._native.futex cimport MMF_WAITV_MOST, Event, Sleep, Waitable, limit_of, mmf_word_load
 from memorymapped._native.robust cimport ABANDONED, BUSY, MutexHandle, RobustMutex
-
-cdef object index_of = itemgetter(-1)
 
 
 # ---------------------------------------------------------------------------------------------------------- arguments
@@ -65,13 +61,13 @@ cdef list in_order(list handles):
     cdef list keys = []
     cdef int i
     for i in range(len(handles)):
-        keys.append((isinstance(handles[i], Waitable), *handles[i]._order(), i))
+        keys.append(((isinstance(handles[i], Waitable), *handles[i]._order()), i))
     keys.sort()
     for i in range(1, len(keys)):
-        if keys[i - 1][:len(keys[i - 1]) - 1] == keys[i][:len(keys[i]) - 1]:
-            one, other = index_of(keys[i - 1]), index_of(keys[i])
+        if keys[i - 1][0] == keys[i][0]:
+            one, other = keys[i - 1][1], keys[i][1]
             raise ValueError(f"handles {one} and {other} are the same object, {handles[one]!r}")
-    return [handles[index_of(key)] for key in keys]
+    return [handles[i] for _, i in keys]
 
 
 # ------------------------------------------------------------------------------------------------------------ any of them

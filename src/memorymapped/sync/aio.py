@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     Loop = asyncio.AbstractEventLoop
     Key = tuple[object, ...]  # of one object, whatever handles there are for it
 
-__all__ = ["about_to_release", "wait_one", "was_forsaken"]
+__all__ = ["about_to_release", "is_of_this_task", "wait_one", "was_forsaken"]
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.01  # seconds between looks at mutexes
 LONGEST_IN_LINE = 0.002  # and where others wait behind
@@ -229,12 +229,16 @@ class _Owning:
         return repr(self.task.get_name())
 
 
-def _owning_of_this_task(core: RobustMutex) -> _Owning | None:
+def is_of_this_task(owning: _Owning) -> bool:
+    """Whether it is the task at work that owns."""
     try:
-        task = asyncio.current_task()
+        return owning.task is asyncio.current_task()
     except RuntimeError:  # no loop runs in this thread
-        return None
-    return next((owning for owning in core.owners if owning.task is task), None)
+        return False
+
+
+def _owning_of_this_task(core: RobustMutex) -> _Owning | None:
+    return next(filter(is_of_this_task, core.owners), None)
 
 
 def about_to_release(core: RobustMutex) -> None:

@@ -90,13 +90,9 @@ class MappedCondition(Condition):
 
     def _check_task(self, owning: Any) -> None:
         """Before a wait, if a task owns the lock: it must be the one at work."""
-        import asyncio
+        from .aio import is_of_this_task
 
-        try:
-            task = asyncio.current_task()
-        except RuntimeError:  # no loop runs in this thread
-            task = None
-        if task is not owning.task:
+        if not is_of_this_task(owning):
             raise RuntimeError(f"the task {owning!r} owns the lock of {self!r}: only that task can wait")
 
     # -- what a lock has

@@ -12,9 +12,9 @@ from .owning import MutexStatistics, OwnedLock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._native.opened import Lease
     from .._native.robust import RobustMutex
     from ..system.names import Name
+    from .owning import Lease
 
 __all__ = ["FairMutex", "FairMutexStatistics"]
 

@@ -17,9 +17,9 @@ from .owning import MutexStatistics, OwnedLock, PreviousOwner
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._native.opened import Lease
     from .._native.robust import RobustMutex
     from ..system.names import Name
+    from .owning import Lease
 
 __all__ = ["Mutex", "MutexStatistics", "PreviousOwner"]
 

@@ -2,7 +2,7 @@
 """Named fair mutexes: protocol A for the name (`objects`), and a file of one fair mutex (`_native/fair.pyx`).
 
 The file is prepared before anybody sees it, and looked at when it is opened. One entry for each file and process,
-shared by all handles of a name: `open_mutexes.py`.
+shared by all handles of a name: `_native/opened.pyx`.
 
 A `Global\\` one may be used by every user, as .NET's global mutexes may (mode 0666): it is for users who trust each
 other."""
@@ -17,9 +17,8 @@ from ..._native import fair
 from ..._native.lifetime import locked
 from ..._native.opened import HeldMutex, sweep
 from ..._typing import TYPE_CHECKING
-from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError
+from ...errors import DamagedObjectError
 from ..names import Name, Scope
-from .mutexes import is_in_use
 from .objects import EITHER, OPEN, acquire, release
 from .places import FAIR
 from .signals import refuse_other_kind
@@ -53,12 +52,12 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
     try:
         held, place = acquire(name, FAIR, EITHER if create else OPEN, os.O_RDWR, fair.SIZE, True, prepare)
     except FileNotFoundError:
-        _refuse_other_kind(name)
+        refuse_other_kind(name, FAIR)
         return None, False
     try:
         if held.created:
             # After it can be seen: of two that create the name at once as two kinds, one sees the other.
-            _refuse_other_kind(name)
+            refuse_other_kind(name, FAIR)
         return locked(_enter, name, held, place, made[0] if held.created else None), held.created
     except BaseException:
         release(held, place)
@@ -71,12 +70,8 @@ def _enter(name: Name, held: Held, place: Place, core: FairCore | None) -> Lease
     if entry is not None and entry.held.fd >= 0:
         release(held, place)
         return entry.lease(name)
-    entry = HeldMutex(name, place.path, core or _map(held, name), held, functools.partial(_release, place))
+    entry = HeldMutex(name, place.path, core or _map(held, name), held, functools.partial(release, place=place))
     return entry.enter(_entries, (held.device, held.inode))
-
-
-def _release(place: Place, held: Held) -> None:
-    release(held, place)
 
 
 def _map(held: Held, name: Name) -> FairCore:
@@ -95,11 +90,3 @@ def _map(held: Held, name: Name) -> FairCore:
             errno.EBADMSG, f"the file behind {name.given!r} is damaged: {error.strerror}", name.given
         ) from None
     return core
-
-
-def _refuse_other_kind(name: Name) -> None:
-    refuse_other_kind(name, FAIR)
-    if is_in_use(name):
-        raise WaitHandleCannotBeOpenedError(
-            errno.EINVAL, f"{name.given!r} is a mutex, not a fair mutex: open it as that, or take another name"
-        )
