@@ -7,13 +7,14 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from peers import Peer
 from programs import LIMIT
+from support.tasks import in_thread, run, turns, waits
 
 from memorymapped import (
     AbandonedMutexError,
@@ -33,16 +34,6 @@ from memorymapped import (
 )
 
 
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine, with a limit."""
-
-    async def limited() -> Any:
-        async with asyncio.timeout(LIMIT):
-            return await main
-
-    return asyncio.run(limited())
-
-
 @pytest.fixture(params=["Mutex", "named Mutex", "FairMutex", "MappedLock"])
 def mutex(request: pytest.FixtureRequest, tag: str) -> Any:
     if request.param == "MappedLock":
@@ -56,23 +47,6 @@ def mutex(request: pytest.FixtureRequest, tag: str) -> Any:
     ]()
     yield made
     made.close()
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    """What a function gives in another thread, or raises."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function).result(LIMIT)
-
-
-async def waits(handle: Any, timeout: float | None = None) -> bool:
-    """For a task of its own."""
-    return bool(await handle.wait_one_async(timeout))
-
-
-async def turns(count: int = 3) -> None:
-    """Lets all other tasks run."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 # -- mutexes

@@ -13,12 +13,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.actors import PRELUDE, Actor
+from support.tasks import in_thread
 
 from memorymapped import (
     AbandonedMutexError,
@@ -126,11 +126,6 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it does not come"
         time.sleep(0.001)
-
-
-def in_a_thread(function: Callable[[], object]) -> object:
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(function).result(LIMIT)
 
 
 # -- where they lie
@@ -293,9 +288,9 @@ def test_two_views_of_one_map_have_one_lock(view: MemoryMappedViewAccessor) -> N
             assert two.owned
             assert two.wait_one(0)
             two.release()
-            assert in_a_thread(lambda: two.wait_one(0)) is False
+            assert in_thread(lambda: two.wait_one(0)) is False
         assert not two.owned
-        assert in_a_thread(lambda: (two.wait_one(0), two.release())) == (True, None)
+        assert in_thread(lambda: (two.wait_one(0), two.release())) == (True, None)
         first, other = MappedReaderWriterLock(view, PAGE + 2048), MappedReaderWriterLock(second, 2048)
         with first.writer:
             assert other.writer.owned
@@ -454,13 +449,13 @@ def test_a_waiting_writer_comes_before_later_readers(view: MemoryMappedViewAcces
             return False
         return True
 
-    until(lambda: bool(in_a_thread(late)))
+    until(lambda: bool(in_thread(late)))
     assert both.reader.wait_one(0) is True, "who reads already may do so again"
     both.reader.release()
     both.reader.release()
     assert other.answer() is True
     other.do("both.writer.release()")
-    until(lambda: not in_a_thread(late))
+    until(lambda: not in_thread(late))
 
 
 def test_taking_it_again(view: MemoryMappedViewAccessor) -> None:
@@ -785,9 +780,9 @@ def test_a_writer_that_waits_and_dies_is_not_told_of(view: MemoryMappedViewAcces
     both.reader.acquire()
     other.do("both = MappedReaderWriterLock(v)")
     other.send("both.writer.wait_one()")
-    until(lambda: in_a_thread(lambda: both.reader.wait_one(0) and not both.reader.release()) is False)
+    until(lambda: in_thread(lambda: both.reader.wait_one(0) and not both.reader.release()) is False)
     other.kill()
-    assert in_a_thread(lambda: both.reader.wait_one(1) and not both.reader.release()) is True
+    assert in_thread(lambda: both.reader.wait_one(1) and not both.reader.release()) is True
     both.reader.release()
     assert both.writer.wait_one(1) is True
     both.writer.release()

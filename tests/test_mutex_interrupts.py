@@ -9,6 +9,7 @@ import os
 import signal
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -154,48 +155,45 @@ TAKES = {
 }
 
 
+@contextmanager
+def waiting_and_interrupted(lock: Lock, name: str, how: str, run: Run) -> Iterator[None]:
+    """Another process waits for it. What is done in the body, and then SIGINT, reach it at the same moment."""
+    waiter = Peer(run)
+    waiter(f"m = {type(lock).__name__}(name={name!r})")
+    waiter.tell("run", TAKES[how])
+    until(lambda: lock.statistics().has_waiters or getattr(lock.statistics(), "queue_length", 0), "it waits")
+    os.kill(waiter.pid, signal.SIGSTOP)
+    until(lambda: state(waiter.pid) == "T", "it is stopped")
+    yield
+    os.kill(waiter.pid, signal.SIGINT)
+    os.kill(waiter.pid, signal.SIGCONT)
+    assert waiter.answer().is_a(KeyboardInterrupt)
+    assert not waiter.ask("m.owned")
+    waiter("m.close()")
+    waiter.end()
+
+
 @pytest.mark.parametrize("how", TAKES)
 def test_ctrl_c_together_with_the_death_of_the_owner_leaves_it_to_the_next(
     how: str, cls: type[Lock], tag: str, run: Run
 ) -> None:
     """As at a terminal: both get SIGINT. Whoever waits has got the mutex before Python sees the signal."""
     lock = cls(name=tag)
-    owner, waiter = Peer(run), Peer(run)
+    owner = Peer(run)
     owner(f"m = {cls.__name__}(name={tag!r}); m.wait_one()")
-    waiter(f"m = {cls.__name__}(name={tag!r})")
-    waiter.tell("run", TAKES[how])
-    until(lambda: lock.statistics().has_waiters or getattr(lock.statistics(), "queue_length", 0), "it waits")
-    os.kill(waiter.pid, signal.SIGSTOP)
-    until(lambda: state(waiter.pid) == "T", "it is stopped")
-    owner.kill()
-    os.kill(waiter.pid, signal.SIGINT)
-    os.kill(waiter.pid, signal.SIGCONT)
-    assert waiter.answer().is_a(KeyboardInterrupt)
-    assert not waiter.ask("m.owned")
+    with waiting_and_interrupted(lock, tag, how, run):
+        owner.kill()
     with pytest.raises(AbandonedMutexError):
         lock.wait_one(LIMIT)
     lock.release()
-    waiter("m.close()")
-    waiter.end()
     lock.close()
 
 
 @pytest.mark.parametrize("how", TAKES)
 def test_ctrl_c_together_with_the_release_leaves_it_free(how: str, cls: type[Lock], tag: str, run: Run) -> None:
     lock = cls(True, tag)
-    waiter = Peer(run)
-    waiter(f"m = {cls.__name__}(name={tag!r})")
-    waiter.tell("run", TAKES[how])
-    until(lambda: lock.statistics().has_waiters or getattr(lock.statistics(), "queue_length", 0), "it waits")
-    os.kill(waiter.pid, signal.SIGSTOP)
-    until(lambda: state(waiter.pid) == "T", "it is stopped")
-    lock.release()
-    os.kill(waiter.pid, signal.SIGINT)
-    os.kill(waiter.pid, signal.SIGCONT)
-    assert waiter.answer().is_a(KeyboardInterrupt)
-    assert not waiter.ask("m.owned")
+    with waiting_and_interrupted(lock, tag, how, run):
+        lock.release()
     assert lock.wait_one(LIMIT), "and nobody is told of an abandonment"
     lock.release()
-    waiter("m.close()")
-    waiter.end()
     lock.close()

@@ -12,12 +12,12 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from programs import LIMIT, until
+from support.tasks import in_thread, run, turns, waits
 
 from memorymapped import (
     AbandonedMutexError,
@@ -33,33 +33,6 @@ from memorymapped import (
     Mutex,
     Semaphore,
 )
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine, with a limit."""
-
-    async def limited() -> Any:
-        async with asyncio.timeout(LIMIT):
-            return await main
-
-    return asyncio.run(limited())
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    """What a function gives in another thread, or raises."""
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function).result(LIMIT)
-
-
-async def waits(handle: Any, timeout: float | None = None) -> bool:
-    """For a task of its own."""
-    return bool(await handle.wait_one_async(timeout))
-
-
-async def turns(count: int = 3) -> None:
-    """Lets all other tasks run."""
-    for _ in range(count):
-        await asyncio.sleep(0)
 
 
 def watchers() -> int:

@@ -11,12 +11,13 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from support.actors import PRELUDE, Actor
+from support.tasks import in_thread, run, waits
 
 from memorymapped import (
     AbandonedMutexError,
@@ -28,33 +29,7 @@ from memorymapped import (
 )
 
 LIMIT = 20.0
-WAITS = """
-import asyncio
-
-async def waits(handle, timeout=None):
-    return await handle.wait_one_async(timeout)
-"""
-THERE = PRELUDE + WAITS
-
-
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Runs a coroutine, with a limit."""
-
-    async def limited() -> Any:
-        async with asyncio.timeout(LIMIT):
-            return await main
-
-    return asyncio.run(limited())
-
-
-def in_thread(function: Callable[[], Any]) -> Any:
-    with ThreadPoolExecutor(1) as executor:
-        return executor.submit(function).result(LIMIT)
-
-
-async def waits(handle: Any, timeout: float | None = None) -> bool:
-    """For a task of its own."""
-    return bool(await handle.wait_one_async(timeout))
+THERE = PRELUDE + "import asyncio\nfrom support.tasks import waits\n"
 
 
 async def true(condition: Callable[[], object]) -> None:

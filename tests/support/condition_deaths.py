@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import os
 import select
-import signal
 import time
-import traceback
 
 from memorymapped import AbandonedMutexError, MappedCondition, MappedLock, MemoryMappedFile
 
-from . import killer
+from .asked import Asked
 from .stepping import Steps, unavailable
 
 __all__ = ["kill_everywhere", "unavailable"]
@@ -42,51 +39,30 @@ def owning() -> collections.abc.Iterator[None]:
         lock.release()
 
 
-class Waiter:
+def wait_once() -> str:
+    with owning():
+        try:
+            changed.wait()
+        except AbandonedMutexError:
+            return "t"
+    return "n"
+
+
+class Waiter(Asked):
     """A process that waits each time it is asked to, and says so when it goes on."""
 
     def __init__(self) -> None:
-        there, self.to = os.pipe()
-        self.ear, mouth = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.close(self.to)
-                while os.read(there, 1):
-                    with owning():
-                        try:
-                            changed.wait()
-                            what = b"n"
-                        except AbandonedMutexError:
-                            what = b"t"
-                    os.write(mouth, what)
-            except BaseException:  # noqa: BLE001 - it is told
-                os.write(mouth, traceback.format_exc()[-1500:].encode())
-            finally:
-                os._exit(0)
-        os.close(there)
-        os.close(mouth)
-        killer.spared.add(self.pid)
+        super().__init__(wait_once)
 
     def ask(self) -> None:
         before = changed.statistics().waiters
-        os.write(self.to, b"w")
+        super().ask()
         deadline = time.monotonic() + SOON
         while changed.statistics().waiters == before:
             assert time.monotonic() < deadline, "it does not wait"
             time.sleep(0.0005)
         with owning():
             pass  # it has released the lock: it sleeps, or is about to
-
-    def heard(self, seconds: float) -> str:
-        return os.read(self.ear, 4000).decode() if select.select([self.ear], [], [], seconds)[0] else ""
-
-    def close(self) -> None:
-        os.close(self.to)
-        os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        killer.spared.discard(self.pid)
-        os.close(self.ear)
 
 
 def act_as(kind: str) -> None:

@@ -14,14 +14,10 @@ from __future__ import annotations
 
 import _thread
 import collections
-import contextlib
 import gc
 import operator
 import os
-import select
-import signal
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +28,10 @@ from memorymapped.sync.fair import FairMutex
 from memorymapped.sync.mapped import MappedLock
 from memorymapped.sync.readers import MappedReaderWriterLock
 
-from . import killer
+from .asked import Asked
 from .stepping import Steps, unavailable
 
-__all__ = ["LIMIT", "Waiter", "kill_everywhere", "unavailable"]
+__all__ = ["LIMIT", "kill_everywhere", "unavailable"]
 
 LIMIT = 2.0  # seconds until the next one must have it: nothing has to be waited for
 
@@ -78,43 +74,6 @@ def take(lock: Any) -> str:
     return wrong or ("told" if told else "whole")
 
 
-class Waiter:
-    """A process that takes the lock when it is asked to, and says what it met."""
-
-    def __init__(self, lock: Any) -> None:
-        there, self.to = os.pipe()
-        self.ear, mouth = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            try:
-                os.close(self.to)
-                while os.read(there, 1):
-                    os.write(mouth, take(lock).encode())
-            except BaseException:  # noqa: BLE001 - it is told
-                os.write(mouth, traceback.format_exc()[-1500:].encode())
-            finally:
-                os._exit(0)
-        os.close(there)
-        os.close(mouth)
-        killer.spared.add(self.pid)
-
-    def ask(self) -> None:
-        os.write(self.to, b"w")
-
-    def heard(self, seconds: float) -> str | None:
-        if not select.select([self.ear], [], [], seconds)[0]:
-            return None
-        return os.read(self.ear, 4000).decode()
-
-    def close(self) -> None:
-        os.close(self.to)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        os.waitpid(self.pid, 0)
-        killer.spared.discard(self.pid)
-        os.close(self.ear)
-
-
 def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = False) -> dict[str, int]:
     """A victim for every `step`-th of the instructions that are ours or the C library's: between them, in the
     interpreter, no memory of the lock changes. Counts what the next owner met.
@@ -146,7 +105,7 @@ def kill_everywhere(kind: str, step: int, start: int = 0, *, waiting: bool = Fal
         else:
             collections.deque(map(operator.call, calls), 0)
 
-    waiter = Waiter(other) if waiting else None
+    waiter = Asked(lambda: take(other)) if waiting else None
     steps = Steps(prepare, act)
     counts: dict[str, int] = {"other ways": 0}
     try:
@@ -191,7 +150,7 @@ def ours(steps: Steps) -> list[int]:
 
 
 def one_death(
-    number: int, steps: Steps, other: Any, waiter: Waiter | None, counts: dict[str, int], owned: Any = None
+    number: int, steps: Steps, other: Any, waiter: Asked | None, counts: dict[str, int], owned: Any = None
 ) -> None:
     """`owned`: a lock that this process owns until then."""
 
