@@ -209,12 +209,7 @@ cdef class FairCore(RobustMutex):
                 and mmf_fair_get(&mmf_fair_at(fair, fair.tail).state) != MMF_LEFT):
             mmf_unlock(self.lock)  # who came last lives: it owns, or waits for who does
             return BUSY
-        number = mmf_fair_enter(fair, self.hint, this_process())
-        waits = number and mmf_fair_at(fair, number).state == MMF_WAITING
-        mmf_unlock(self.lock)
-        if number == 0:
-            self.refuse_more()
-        self.hint = number - 1
+        number = self.enter(&waits)
         if waits:
             self.waits += timeout != 0
             self.note(number, False)
@@ -222,6 +217,16 @@ cdef class FairCore(RobustMutex):
             if got == BUSY:
                 return BUSY
         return self.begin(number, got)
+
+    cdef inline uint32_t enter(self, bint *waits) except 0:
+        """With the gate, which it gives back: a place at the end of the queue, and whether who has it must wait."""
+        cdef uint32_t number = mmf_fair_enter(self.fair, self.hint, this_process())
+        waits[0] = number != 0 and mmf_fair_at(self.fair, number).state == MMF_WAITING
+        mmf_unlock(self.lock)
+        if number == 0:
+            self.refuse_more()
+        self.hint = number - 1
+        return number
 
     def try_as_task(self, task, bint in_line):
         cdef uint32_t number
@@ -235,12 +240,7 @@ cdef class FairCore(RobustMutex):
         if number == 0:
             if not self.try_gate():
                 return BUSY
-            number = mmf_fair_enter(self.fair, self.hint, this_process())
-            waits = number and mmf_fair_at(self.fair, number).state == MMF_WAITING
-            mmf_unlock(self.lock)
-            if number == 0:
-                self.refuse_more()
-            self.hint = number - 1
+            number = self.enter(&waits)
             if not waits:
                 return self.begin(number, TAKEN)
             self.waits += 1
