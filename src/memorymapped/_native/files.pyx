@@ -4,14 +4,7 @@
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EEXIST, EFBIG, EINTR, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, errno
 from libc.string cimport strerror
-
-cdef extern from "status.h":
-    ctypedef struct mmf_status:
-        unsigned int st_mode
-        unsigned long long birth
-    int mmf_look(int fd, mmf_status *status)
-    unsigned int mmf_version(int fd)
-    int S_ISREG(unsigned int mode)
+from memorymapped._native.status cimport S_ISREG, fstat, mmf_look, mmf_status, mmf_version, stat_t
 
 cdef extern from *:
     """
@@ -25,13 +18,6 @@ cdef extern from *:
     #define RENAME_NOREPLACE 1
     #endif
     """
-    struct stat_t "stat":
-        unsigned long long st_dev
-        unsigned long long st_ino
-        long long st_size
-        long long st_blocks
-        unsigned int st_nlink
-    int fstat(int fd, stat_t *status) nogil
     int fallocate(int fd, int mode, long long offset, long long length) nogil
     int ftruncate(int fd, long long length) nogil
     int renameat2(int old_directory, const char *old, int new_directory, const char *new, unsigned int flags)

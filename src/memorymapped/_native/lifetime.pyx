@@ -52,22 +52,12 @@ from memorymapped.errors import ForeignObjectError
 
 cimport cython
 from memorymapped._native.files cimport is_memory, lengthen, limit_descriptors
+from memorymapped._native.status cimport (
+    S_ISREG, fstat, fstatat, mmf_look, mmf_open_again, mmf_status, mmf_version, stat_t)
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EACCES, EAGAIN, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, EMFILE, ENODEV, ENOENT, ENXIO, EPERM, errno
 from libc.stdint cimport uintptr_t
 from libc.string cimport strerror
-
-cdef extern from "status.h":
-    ctypedef struct mmf_status:
-        unsigned long long st_dev
-        unsigned long long st_ino
-        unsigned int st_mode
-        unsigned int st_nlink
-        unsigned int st_uid
-        long long st_size
-        unsigned long long birth
-    int mmf_look(int fd, mmf_status *status)
-    unsigned int mmf_version(int fd)
 
 cdef extern from *:
     """
@@ -127,13 +117,6 @@ cdef extern from *:
         size_t length = strlen(name);
         return length > size && memcmp(name + length - size, end, size) == 0;
     }
-
-    static int mmf_open_again(int fd, int flags)
-    {
-        char path[40];
-        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-        return open(path, flags);
-    }
     """
     ctypedef void *PyThread_type_lock
     PyThread_type_lock PyThread_allocate_lock()
@@ -142,13 +125,6 @@ cdef extern from *:
     unsigned long PyThread_get_thread_ident()
     int PY_LOCK_ACQUIRED, PY_LOCK_INTR
     ctypedef long long off_t
-    struct stat_t "stat":
-        unsigned long long st_dev
-        unsigned long long st_ino
-        unsigned int st_mode
-        unsigned int st_nlink
-        unsigned int st_uid
-        long long st_size
     struct dirent_t "mmf_entry":
         unsigned short d_reclen
         unsigned char d_type
@@ -157,12 +133,9 @@ cdef extern from *:
     int mmf_read_directory(int fd, void *buffer, size_t size)
     bint mmf_ends_with(const char *name, const char *end, size_t size)
     off_t lseek(int fd, off_t offset, int whence)
-    int fstat(int fd, stat_t *status)
-    int fstatat(int directory, const char *name, stat_t *status, int flags)
     int fchmod(int fd, unsigned int mode)
     int fchmodat(int directory, const char *name, unsigned int mode, int flags)
     unsigned int geteuid()
-    int S_ISREG(unsigned int mode)
     int openat(int directory, const char *name, int flags, ...)
     Py_ssize_t write(int fd, const void *data, size_t size)
     int unlinkat(int directory, const char *name, int flags)
@@ -181,7 +154,6 @@ cdef extern from *:
     void mmf_unlock_all(int fd)
     double mmf_monotonic() nogil
     void mmf_pause(double seconds) nogil
-    int mmf_open_again(int fd, int flags)
 
 OPEN = 1
 CREATE = 2

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -45,6 +46,14 @@ static inline unsigned int mmf_version(int fd)
 {
     long version = 0; /* it is said to be a long, and written as an int */
     return ioctl(fd, FS_IOC_GETVERSION, &version) ? 0 : (unsigned int)version;
+}
+
+/* The same file by another description. */
+static inline int mmf_open_again(int fd, int flags)
+{
+    char path[40];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return open(path, flags);
 }
 
 #endif

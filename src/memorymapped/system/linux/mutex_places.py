@@ -13,7 +13,7 @@ import os
 import stat
 
 from ..._native.files import rename_new
-from ..._native.opened import LockedFolder, Use
+from ..._native.mutexfiles import LockedFolder, Use
 from ...errors import ForeignObjectError, InvalidNameError
 from ..names import Name, Scope
 

@@ -43,7 +43,8 @@ import time
 from ..._native import robust
 from ..._native.files import grow
 from ..._native.lifetime import locked
-from ..._native.opened import BUSY_FOLDER, SAID_BARE, FileMutex, forget_kept, make_file, open_used, sweep
+from ..._native.mutexfiles import BUSY_FOLDER, SAID_BARE, FileMutex, make_file, open_used
+from ..._native.opened import forget_kept, sweep
 from ..._typing import TYPE_CHECKING
 from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
@@ -58,7 +59,8 @@ from .space import out_of_space
 if TYPE_CHECKING:
     from typing import Any
 
-    from ..._native.opened import Lease, LockedFolder, Use
+    from ..._native.mutexfiles import LockedFolder, Use
+    from ..._native.opened import Lease
     from ..._native.robust import RobustMutex
     from .mutex_places import MutexPlace
 
