@@ -77,3 +77,6 @@ cdef class MutexHandle:
     cdef RobustMutex opened(self)
     cdef int try_now(self) except -1
     cdef object abandonment(self)
+
+
+cdef int hold(MutexHandle self, double limit) except -1

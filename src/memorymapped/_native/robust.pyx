@@ -566,6 +566,17 @@ cdef int repaired(MutexHandle self, RobustMutex core, int got, object repair) ex
     return 0
 
 
+cdef int hold(MutexHandle self, double limit) except -1:
+    """Takes it for a step of this library, which repairs what an owner who died has left: BUSY, TAKEN or ABANDONED.
+    What was taken is given back by `give` of the same core."""
+    cdef RobustMutex core = self.core if self.core is not None else self.opened()
+    cdef unsigned long long waits = core.waits
+    cdef int got = core.take(limit)
+    if got != BUSY and (core.waits != waits or self.core is not core):
+        interrupted(self, core, got == ABANDONED)
+    return got
+
+
 cdef inline int leave(MutexHandle self) except -1:
     cdef RobustMutex core = self.core
     if core is None:
