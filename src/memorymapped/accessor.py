@@ -8,7 +8,7 @@ import sys
 from operator import index
 
 from . import decimals
-from ._native import elements
+from ._native import elements, structs
 from ._native.accessor import Accessor
 from ._native.elements import ElementView
 from ._native.memory import adopt_methods
@@ -21,9 +21,14 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Iterator
     from decimal import Decimal
-    from typing import Any
+    from typing import Any, TypeVar
 
     from typing_extensions import Buffer
+
+    from ._native.structs import Array
+    from .structs.struct import Struct
+
+    S = TypeVar("S", bound=Struct)
 
 __all__ = ["MemoryMappedViewAccessor"]
 
@@ -37,6 +42,7 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
       uint64, single, double, decimal. The machine's byte order (little endian), any alignment. The arguments of these
       fast calls (not of the decimal's) have no keywords.
     - `read(position, type)`, `write(position, value, type)` for structures; `read_array`, `write_array` for blocks.
+    - `ref(type, position)`, `refs(type, position, count)`: structures in their place, field by field.
     - `view[3]`, `view[a:b]` (bytes), `memoryview(view)`, `numpy.asarray(view)`: the plain bytes.
     - `cast("i")`: a sequence of numbers; `gather`, `scatter`: many positions in one call.
 
@@ -60,12 +66,7 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         or 28 places; nothing is rounded."""
         self.write_bytes(position, decimals.encode(value))
 
-    def read(self, position: int, type: Any) -> Any:
-        """The value of `type` at `position`: a struct format (`"<if"`: a tuple, or a single value itself; a number also
-        as NumPy spells it, `"<f8"`), a ctypes type (a structure that owns its bytes; of a simple type the plain value),
-        a NumPy dtype (a scalar or record).
-
-        Unlike read_array no padding is needed behind the last one. Raises TypeError for what is no value type."""
+    def _read_as(self, position: int, type: Any) -> Any:
         kind = value_type(type)
         try:
             raw = self.read_bytes(position, kind.size)
@@ -74,10 +75,7 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
             raise
         return kind.decode(raw)
 
-    def write(self, position: int, value: Any, type: Any = None) -> None:
-        """Writes `value` as `type` (see `read`); a ctypes instance or a NumPy scalar needs no type. All or nothing.
-        Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or struct.error
-        if the value is none of the type."""
+    def _write_as(self, position: int, value: Any, type: Any) -> None:
         kind = value_type_of(value) if type is None else value_type(type)
         raw = kind.encode(value)
         try:
@@ -85,6 +83,19 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         except (ClosedError, io.UnsupportedOperation):
             _refuse_negative(position)
             raise
+
+    def ref(self, type: type[S], position: int = 0) -> S:
+        """The structure at `position`, in its place: its fields are read from the view, and assigned into it, when they
+        are asked for. Writing several fields is not one step: other processes see each.
+
+        It keeps the view, and ends with it: ClosedError then. OutOfRangeError or ValueError if the structure does not
+        fit, TypeError if `type` is no Struct."""
+        return structs.ref(self, position, type)
+
+    def refs(self, type: type[S], position: int = 0, count: int | None = None) -> Array[S]:
+        """`count` (None: as many as there are) structures from `position` on, each as `ref` gives it: a sequence of
+        references, which `numpy.asarray` sees without a copy. They lie as in read_array."""
+        return structs.refs(self, position, type, count)
 
     # -- arrays
 

@@ -14,6 +14,7 @@ from cpython.number cimport PyIndex_Check
 from cpython.slice cimport PySlice_AdjustIndices
 from libc.stdint cimport uintptr_t
 from memorymapped._native.memory cimport *
+from memorymapped._native.structs cimport StructLayout, Value, layout_of, snapshot_at, write_value
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *block, size_t length, const void *bytes, size_t size)
@@ -35,6 +36,11 @@ cdef int refuse_index(Accessor self, object index, bint writing) except -1:
     if self.data == NULL or not (self.writes if writing else self.reads):
         self.refuse(0, 1, writing)
     raise OutOfRangeError(f"index {shown(index)} is out of range for {self!r}, which has {self.size} bytes")
+
+
+cdef int refuse_negative(object position) except -1:
+    # The generic forms look at this first, in .NET.
+    raise OutOfRangeError(f"position must not be negative, got {shown(position)}")
 
 
 cdef bytes needle_of(object sub):
@@ -225,6 +231,36 @@ cdef class Accessor(View):
     def write_double(self, position, value, /):
         """Writes a 64-bit float, bit for bit."""
         store(self, position, value, MMF_DOUBLE, 8, "double (64-bit float)")
+
+    # ---- values of a type
+
+    def read(self, position, type):
+        """The value of `type` at `position`: a structure's class (a snapshot); a struct format (`"<if"`: a tuple, or a
+        single value itself; a number also as NumPy spells it, `"<f8"`), a ctypes type (a structure that owns its bytes;
+        of a simple type the plain value), a NumPy dtype (a scalar or record).
+
+        Unlike read_array no padding is needed behind the last one. Raises TypeError for what is no value type;
+        OutOfRangeError, ClosedError and the like as all reads."""
+        cdef StructLayout layout = layout_of(type)
+        if layout is None:
+            return self._read_as(position, type)
+        cdef Py_ssize_t at = mmf_position(position)
+        if at < 0:
+            refuse_negative(position)
+        return snapshot_at(self, at, type, layout)
+
+    def write(self, position, value, type=None):
+        """Writes `value` as `type` (see `read`); a structure, a ctypes instance or a NumPy scalar needs no type. All or
+        nothing. Raises ValueOutOfRangeError if a number is too large for the type, or text too long; TypeError or
+        struct.error if the value is none of the type."""
+        cdef Py_ssize_t at
+        if not isinstance(value, Value) or type is not None:
+            self._write_as(position, value, type)
+            return
+        at = mmf_position(position)
+        if at < 0:
+            refuse_negative(position)
+        write_value(self, at, <Value>value)
 
     # ---- blocks
 

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""How the fields of a structure lie in memory."""
+
+from __future__ import annotations
+
+from .._native.structs import Field, StructLayout
+from .._typing import TYPE_CHECKING
+from ..errors import OutOfRangeError
+from .kinds import Kind, Nested
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
+__all__ = ["Layout", "laid_out"]
+
+
+class Layout(StructLayout):
+    """The layout of a structure: `size` and `alignment` in bytes, `fields` (each with `name`, `offset`, `size`, `type`).
+    `print(Point.layout)` shows it with the padding, `.c()` and `.csharp()` are declarations for the other side.
+
+    `text` is its canonical form, which two processes compare by its `hash` (8 bytes of SHA-256): offsets, types and names
+    of the fields, and the size."""
+
+    __slots__ = ("__dict__",)
+
+    name: str
+    text: str
+    format: str
+    pack: int
+    natural: bool
+    element: Field
+
+    def __init__(self, struct: type, size: int, alignment: int, fields: list[Field], pack: int, natural: bool) -> None:
+        super().__init__(struct, size, alignment, fields)
+        self.name = struct.__name__
+        self.pack = pack
+        self.natural = natural
+        inner = ";".join(f"{field.offset} {field.type.text} {field.name}" for field in fields)
+        self.text = f"{{{inner}}}{size}"
+        self.format = _format(self)
+        self.element = Nested(self).field("", 0)
+
+    @property
+    def hash(self) -> bytes:
+        """The first 8 bytes of the SHA-256 of `text`."""
+        from hashlib import sha256
+
+        return sha256(self.text.encode()).digest()[:8]
+
+    @property
+    def padding(self) -> list[tuple[int, int]]:
+        """Where bytes belong to no field: pairs of offset and size."""
+        return list(_gaps(self.fields, self.size))
+
+    @property
+    def dtype(self) -> Any:
+        """NumPy's dtype of the same layout. ImportError without NumPy."""
+        from .exports import dtype_of
+
+        return self._once("dtype", dtype_of)
+
+    @property
+    def ctype(self) -> Any:
+        """A ctypes structure of the same layout."""
+        from .exports import ctype_of
+
+        return self._once("ctype", ctype_of)
+
+    def _once(self, what: str, make: Any) -> Any:
+        known = self.__dict__.get(what)
+        if known is None:
+            known = self.__dict__[what] = make(self)
+        return known
+
+    def c(self) -> str:
+        """A declaration in C (C11), with those of nested structures before it, and assertions of each offset."""
+        from .declarations import c
+
+        return c(self)
+
+    def csharp(self, namespace: str | None = None) -> str:
+        """A declaration in C#, with those of nested structures before it."""
+        from .declarations import csharp
+
+        return csharp(self, namespace)
+
+    def __str__(self) -> str:
+        rows: list[tuple[Any, Any, str, str]] = [(f.offset, f.size, repr(f.type), f.name) for f in self.fields]
+        rows += [(offset, size, "", "(padding)") for offset, size in self.padding]
+        rows = [("offset", "size", "type", "name"), *sorted(rows, key=lambda row: row[0])]
+        width = max(len(row[2]) for row in rows)
+        lines = [f"{offset:>8} {size:>6}  {kind:<{width}}  {name}".rstrip() for offset, size, kind, name in rows]
+        return f"{self.name}: {self.size} bytes, aligned to {self.alignment}\n" + "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"<layout of {self.name}: {self.text}>"
+
+
+def laid_out(
+    struct: type, kinds: Iterable[tuple[str, Kind, int | None]], pack: int, size: int, align: int
+) -> Layout:
+    """Lays fields out as C and C# do: each at the next multiple of its alignment, which `pack` limits, or where it says."""
+    fields: list[Field] = []
+    end = last = 0
+    alignment = 1
+    natural = not size and not align
+    for name, kind, offset in kinds:
+        aligned = min(kind.alignment, pack) if pack else kind.alignment
+        if offset is None:
+            offset = -(-last // aligned) * aligned
+        else:
+            natural = False
+        fields.append(kind.field(name, offset))
+        alignment = max(alignment, aligned)
+        last = offset + kind.size
+        end = max(end, last)
+        if end >= 2**31:
+            raise OutOfRangeError(f"{struct.__name__}.{name} ends at {end}: a structure has less than 2**31 bytes")
+    alignment = max(alignment, align)
+    whole = -(-end // alignment) * alignment
+    if size and size < end:
+        raise ValueError(f"{struct.__name__} has {end} bytes, and so does not fit in size={size}")
+    return Layout(struct, size or whole, alignment, fields, pack, natural)
+
+
+def _gaps(fields: Iterable[Field], size: int) -> Iterator[tuple[int, int]]:
+    at = 0
+    for field in sorted(fields, key=lambda field: field.offset):
+        if field.offset > at:
+            yield at, field.offset - at
+        at = max(at, field.offset + field.size)
+    if at < size:
+        yield at, size - at
+
+
+def _format(layout: Layout) -> str:
+    """Of a buffer of such structures, in the language of PEP 3118; plain bytes where fields overlap or are out of order,
+    which that cannot say."""
+    parts, at = "", 0
+    for field in layout.fields:
+        if field.offset < at:
+            return f"{layout.size}s"
+        parts += f"{field.offset - at}x" if field.offset > at else ""
+        parts += f"{field.format}:{field.name}:"
+        at = field.offset + field.size
+    return "T{" + parts + (f"{layout.size - at}x" if layout.size > at else "") + "}"
