@@ -31,7 +31,6 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_DECREF
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stddef cimport size_t
 from libc.string cimport memcpy, memset
@@ -60,7 +59,7 @@ cdef extern from "structs.h":
     mmf_entry *mmf_entry_of(mmf_entry *entries, size_t places, const PyObject *name)
     void *mmf_head_memory()
     void mmf_head_end(void *memory)
-    PyObject *mmf_value_new(PyTypeObject *type, PyObject *layout, Py_ssize_t size, void *memory) except NULL
+    object mmf_value_new(PyTypeObject *type, PyObject *layout, Py_ssize_t size, void *memory)
 
 cdef enum:
     SPARES = 16
@@ -216,16 +215,12 @@ cdef Value new_value(StructLayout layout, object cls):
     if layout.spares:
         layout.spares -= 1
         memory = layout.spare[layout.spares]
-    cdef PyObject *made = mmf_value_new(<PyTypeObject *>cls, <PyObject *>layout, layout.size, memory)
-    cdef Value value = <Value>made
-    DECREF(made)
-    return value
+    return <Value>mmf_value_new(<PyTypeObject *>cls, <PyObject *>layout, layout.size, memory)
 
 
 cdef Value part(StructLayout layout, object cls, Place outer, Py_ssize_t offset):
     """The structure that lies `offset` bytes from the start of another, or of an array."""
     cdef Value value = <Value>mmf_value_new(<PyTypeObject *>cls, <PyObject *>layout, 0, mmf_head_memory())
-    Py_DECREF(value)
     settle(value, outer, offset)
     return value
 
@@ -667,7 +662,6 @@ def ref(View view not None, position, cls):
         raise TypeError(f"{shown(cls)} is no class of structures: class Point(Struct): x: int32")
     checked_view(view, at, layout.size)
     value = <Value>mmf_value_new(<PyTypeObject *>cls, <PyObject *>layout, 0, mmf_head_memory())
-    Py_DECREF(value)
     value.data = NULL
     value.owner = view
     value.position = at
