@@ -14,12 +14,12 @@ from ._native.elements import ElementView
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
 from .errors import ClosedError, OutOfRangeError, shown
-from .values import ValueType, check_elements, struct_format, value_type, value_type_of
+from .values import ValueType, check_elements, is_structure, struct_format, value_type, value_type_of
 from .viewing import Viewing
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from decimal import Decimal
     from typing import Any, TypeVar
 
@@ -100,17 +100,22 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
     # -- arrays
 
     def read_array(self, position: int, array: Buffer, offset: int = 0, count: int | None = None) -> int:
-        """Fills `array` (any writable buffer: bytearray, array.array, a NumPy or ctypes array, also one with gaps,
-        whose elements are counted in the order of their indices) from its element `offset` on with `count` elements
-        (None: up to its end) from `position` on. Returns how many were read: as many as there are, maybe 0; the rest of
-        the array is untouched.
+        """Fills `array` (any writable buffer: bytearray, array.array, a NumPy or ctypes array, `T.array(n)` of a
+        Struct, also one with gaps, whose elements are counted in the order of their indices) from its element `offset`
+        on with `count` elements (None: up to its end) from `position` on. Returns how many were read: as many as there
+        are, maybe 0; the rest of the array is untouched.
 
         Elements lie here as .NET lays them: `size` apart if that is 1 or 2, else rounded up to a multiple of 4."""
         return self.copy_elements(False, position, array, offset, count)
 
-    def write_array(self, position: int, array: Buffer, offset: int = 0, count: int | None = None) -> int:
+    def write_array(
+        self, position: int, array: Buffer | Sequence[Struct], offset: int = 0, count: int | None = None
+    ) -> int:
         """Writes `count` elements of `array` (None: up to its end) from its element `offset` on to `position`, laid out
-        as for read_array. All or nothing: ValueError if they do not fit. Returns how many were written."""
+        as for read_array. A list of structures is an array too. All or nothing: ValueError if they do not fit. Returns
+        how many were written."""
+        if isinstance(array, (list, tuple)) and array and isinstance(array[0], structs.Value):
+            array = structs.own_array(type(array[0]), array)
         return self.copy_elements(True, position, array, offset, count)
 
     def cast(self, format: Any, position: int = 0, count: int | None = None) -> ElementView:
@@ -200,6 +205,8 @@ def _int64s(values: Iterable[int]) -> array[int]:
 
 def _array_for(offsets: Any, type_: Any, kind: ValueType) -> Any:
     count = memoryview(offsets).nbytes // 8
+    if is_structure(type_):
+        return type_.array(count)
     numpy = sys.modules.get("numpy")
     if numpy is not None:
         shape = offsets.shape if isinstance(offsets, numpy.ndarray) else count

@@ -8,7 +8,8 @@ imported here:
   unless the format says otherwise, as in the struct module; one number may be spelled as in NumPy ("i4", "<f8");
 - a ctypes structure, union or array (an instance that owns its bytes), or simple type (its Python value, as ctypes
   itself returns the fields of a structure), with no pointer in it: an address means nothing in another process;
-- a NumPy dtype or scalar type: a NumPy scalar, for structured types a record that owns its bytes.
+- a NumPy dtype or scalar type: a NumPy scalar, for structured types a record that owns its bytes;
+- a Struct: a snapshot.
 
 `decimal.Decimal` is refused here: .NET's generic form writes other bytes than its `Write(decimal)`; the methods
 `read_decimal` and `write_decimal` are the ones to use.
@@ -22,6 +23,7 @@ import struct
 import sys
 from operator import index
 
+from ._native.structs import Value
 from ._typing import TYPE_CHECKING
 from .errors import ValueOutOfRangeError, shown
 
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ValueType",
     "check_elements",
+    "is_structure",
     "refuse_references",
     "refuse_references_of_numpy",
     "struct_format",
@@ -118,6 +121,8 @@ def _find(type_: Any) -> ValueType:
         return _of_struct(type_)
     if isinstance(type_, type) and _is_ctypes(type_):
         return _of_ctypes(type_)
+    if is_structure(type_):
+        return _of_structure(type_)
     numpy = sys.modules.get("numpy")
     if numpy is not None and (
         isinstance(type_, numpy.dtype) or (isinstance(type_, type) and issubclass(type_, numpy.generic))
@@ -125,7 +130,7 @@ def _find(type_: Any) -> ValueType:
         return _of_numpy(numpy, numpy.dtype(type_))
     if getattr(type_, "__name__", "") == "Decimal":
         raise TypeError("decimals are read and written by read_decimal and write_decimal, in .NET's layout")
-    raise TypeError(f"{type_!r} is no value type: a struct format, a ctypes type, or a NumPy dtype")
+    raise TypeError(f"{type_!r} is no value type: a Struct, a struct format, a ctypes type, or a NumPy dtype")
 
 
 # ------------------------------------------------------------------------------- blocks that are copied as they are
@@ -305,6 +310,20 @@ def _unfit(order: str, code: str, values: tuple[Any, ...]) -> Iterator[Any]:
 
 def _does_not_fit(value: Any, kind: Any) -> ValueOutOfRangeError:
     return ValueOutOfRangeError(f"{shown(value)} does not fit in {kind}")
+
+
+def is_structure(type_: Any) -> bool:
+    """Whether it is a Struct with fields."""
+    return isinstance(type_, type) and issubclass(type_, Value) and hasattr(type_, "__layout__")
+
+
+def _of_structure(kind: Any) -> ValueType:
+    def encode(value: Any) -> bytes:
+        if not isinstance(value, Value) or getattr(type(value), "__layout__", None) is not kind.__layout__:
+            raise TypeError(f"a {kind.__name__} is needed, not {shown(value)}")
+        return bytes(value)
+
+    return ValueType(kind.layout.size, None, kind.from_bytes, encode, None)
 
 
 def _is_ctypes(kind: type) -> bool:

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: MIT
-from typing import Any, NoReturn, SupportsFloat, SupportsIndex, overload
+from typing import Any, NoReturn, SupportsFloat, SupportsIndex, TypeVar, overload
 
 from typing_extensions import Buffer
 
+from memorymapped.structs.struct import Struct
+
 from .memory import View
+
+S = TypeVar("S", bound=Struct)
 
 _Number = SupportsFloat | SupportsIndex
 
@@ -50,6 +54,11 @@ class Accessor(View):
     def write_double(self, position: SupportsIndex, value: _Number, /) -> None: ...
     def read_bytes(self, position: SupportsIndex, count: SupportsIndex) -> bytes: ...
     def write_bytes(self, position: SupportsIndex, data: Any) -> None: ...
+    @overload
+    def read(self, position: SupportsIndex, type: type[S]) -> S: ...
+    @overload
+    def read(self, position: SupportsIndex, type: Any) -> Any: ...
+    def write(self, position: SupportsIndex, value: Any, type: Any = None) -> None: ...
     def copy_elements(
         self, writing: bool, position: SupportsIndex, array: Any, offset: SupportsIndex, count: SupportsIndex | None
     ) -> int: ...

@@ -122,7 +122,7 @@ cdef int own(StructLayout self, Field field) except -1:
     entry.name = <PyObject *>field.name
     entry.field = <PyObject *>field
     entry.offset = field.offset
-    entry.kind = field.kind if field.category == NUMBER and not field.swapped else -1
+    entry.kind = field.number if field.category == NUMBER and not field.swapped else -1
     return 0
 
 
@@ -312,14 +312,14 @@ cdef void freeze(Value value) noexcept:
 
 @cython.final
 cdef class Field:
-    """A field of a structure: `offset` and `size` in bytes, its `type`. A descriptor: assigned and read as an attribute
+    """A field of a structure: `offset` and `size` in bytes, its `kind`. A descriptor: assigned and read as an attribute
     of the structure's values."""
     cdef readonly str name
     cdef readonly Py_ssize_t offset
     cdef readonly Py_ssize_t size
-    cdef readonly object type   # a kind of memorymapped.structs.kinds
+    cdef readonly object kind   # of memorymapped.structs.kinds
     cdef int category
-    cdef int kind               # of a number
+    cdef int number             # its native kind, of a number
     cdef bint swapped           # the number has the other byte order
     cdef object decode          # from the number or the bytes
     cdef object encode          # to the number, or to bytes of this size
@@ -331,15 +331,15 @@ cdef class Field:
     cdef void *of               # the layout that has this field, and so outlives every access of it
     cdef readonly str format    # of a buffer's elements (PEP 3118)
 
-    def __init__(self, str name not None, Py_ssize_t offset, Py_ssize_t size, type, str format not None, *, int number=-1,
+    def __init__(self, str name not None, Py_ssize_t offset, Py_ssize_t size, kind, str format not None, *, int number=-1,
                  bint swapped=False, decode=None, encode=None, key=None, StructLayout nested=None, Field element=None,
                  Py_ssize_t count=0):
         self.name = intern(name)
         self.offset = offset
         self.size = size
-        self.type = type
+        self.kind = kind
         self.format = format
-        self.kind = number
+        self.number = number
         self.swapped = swapped
         self.decode = decode
         self.encode = encode
@@ -362,7 +362,7 @@ cdef class Field:
             raise ValueError(f"the field {name!r} of {size} bytes is none")  # accesses rely on it
 
     def __repr__(self):
-        return f"<field {self.name!r}: {self.type} at {self.offset}, {self.size} bytes>"
+        return f"<field {self.name!r}: {self.kind} at {self.offset}, {self.size} bytes>"
 
     def __get__(self, instance, owner):
         if instance is None:
@@ -397,10 +397,10 @@ cdef inline object unpacked(Field self, const char *at):
     """The number at an address."""
     cdef char turned[8]
     if not self.swapped:
-        return mmf_unpack(self.kind, at)
+        return mmf_unpack(self.number, at)
     memcpy(turned, at, self.size)
     turn(turned, self.size)
-    return mmf_unpack(self.kind, turned)
+    return mmf_unpack(self.number, turned)
 
 
 cdef int pack(Field self, object value, char *packed) except -1:
@@ -408,11 +408,11 @@ cdef int pack(Field self, object value, char *packed) except -1:
     if self.category == CONVERTED:
         value = self.encode(value)
     try:
-        if mmf_pack(self.kind, value, packed):
+        if mmf_pack(self.number, value, packed):
             raise ValueOutOfRangeError(f"{shown(value)} does not fit in {self.name or 'an element'}, which is "
-                                       f"{self.type.described}")
+                                       f"{self.kind.described}")
     except TypeError as error:
-        raise TypeError(f"{self.name or 'an element'} is {self.type.described}: {error}") from None
+        raise TypeError(f"{self.name or 'an element'} is {self.kind.described}: {error}") from None
     if self.swapped:
         turn(packed, self.size)
     return 0
@@ -423,7 +423,7 @@ cdef object decoded(Field self, object raw):
         return self.decode(raw)
     except ValueError as error:
         if self.name:
-            error.add_note(f"in the field {self.name!r}, which is {self.type}")
+            error.add_note(f"in the field {self.name!r}, which is {self.kind}")
         raise
 
 
@@ -515,7 +515,7 @@ cdef int encode_to(Field self, object value, char *to) except -1:
         copy_value(<Value>value, to)
     else:
         if isinstance(value, (str, dict, set)) or not hasattr(value, "__iter__"):
-            raise TypeError(f"{self.name or 'an element'} is {self.type.described}, not {shown(value)}")
+            raise TypeError(f"{self.name or 'an element'} is {self.kind.described}, not {shown(value)}")
         items = value if isinstance(value, (list, tuple)) else list(value)
         if len(items) != self.count:
             raise ValueError(f"{self.name or 'an element'} has {self.count} elements, not {len(items)}")
@@ -735,6 +735,9 @@ def own_array(cls, values):
     return new_array(element, Block(memory), 0, count, layout.size)
 
 
+cdef Field NO_ELEMENT = Field("", 0, 1, None, "B", number=MMF_UINT8)
+
+
 @cython.no_gc
 cdef class Exported:
     """The exporter of an array's buffer: it keeps the bytes, and what describes them."""
@@ -758,6 +761,9 @@ cdef class Array(Place):
     cdef Field element
     cdef readonly Py_ssize_t stride
     cdef Py_ssize_t length
+
+    def __cinit__(self, *args):
+        self.element = NO_ELEMENT
 
     def __init__(self, *args):
         raise TypeError("an array is a field of a structure, or made by view.refs(...) or T.array(...)")
@@ -882,7 +888,13 @@ cdef class Array(Place):
 
     def __repr__(self):
         cdef Py_ssize_t i
-        shown_first = [repr(load(self.element, self, i * self.stride)) for i in range(min(self.length, 16))]
+        cdef list shown_first = []
+        for i in range(min(self.length, 16)):
+            try:
+                value = load(self.element, self, i * self.stride)
+                shown_first.append(value._text() if isinstance(value, Value) else repr(value))
+            except (ValueError, OSError) as error:  # bytes that mean nothing; memory that is gone
+                shown_first.append(f"<{error}>")
         return f"Array([{', '.join(shown_first)}{', ...' if self.length > 16 else ''}])"
 
     def __getbuffer__(self, Py_buffer *buffer, int flags):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -20,7 +20,7 @@ from .markers import ByteOrder, Length, Offset, _positive
 
 __all__ = ["fields_of"]
 
-_OWN = {
+_OWN: dict[type, Callable[[], Kind]] = {
     bool: lambda: Number("bool"),
     datetime: DateTimeKind,
     timedelta: TimeSpanKind,
@@ -41,15 +41,12 @@ def fields_of(cls: type, order: str, frame: Any) -> Iterator[tuple[str, Kind, in
     """The name, the kind and the given offset (or None) of each field that a class declares. `frame`: where it is
     declared, whose names annotations may use."""
     module = sys.modules.get(cls.__module__)
-    names = dict(vars(module)) if module is not None else {}
-    while frame is not None:  # the innermost function's names win
-        names = {**frame.f_globals, **names, **frame.f_locals} if frame.f_locals is not frame.f_globals else names
-        break
+    names = {**(vars(module) if module is not None else {}), **frame.f_globals, **frame.f_locals}
     names[cls.__name__] = cls
     for name, annotation in cls.__annotations__.items():
         where = f"{cls.__name__}.{name}"
         annotation = _evaluated(annotation, names, where)
-        if annotation is ClassVar or get_origin(annotation) is ClassVar:
+        if ClassVar in (annotation, get_origin(annotation)):
             continue
         try:
             kind, offset = _kind_of(annotation, order, names, where)
@@ -65,7 +62,9 @@ def _evaluated(annotation: Any, names: dict[str, Any], where: str) -> Any:
         try:
             annotation = eval(annotation, names)
         except NameError as error:
-            raise NameError(f"{where} is annotated {annotation!r}: {error}. It must be known where the class is declared") from None
+            raise NameError(
+                f"{where} is annotated {annotation!r}: {error}. It must be known where the class is declared"
+            ) from None
     return annotation
 
 
@@ -90,7 +89,9 @@ def _kind_of(annotation: Any, order: str, names: dict[str, Any], where: str) -> 
     return (kind if isinstance(kind, Nested) else kind.turned(order)), offset
 
 
-def _plain(annotation: Any, own: Kind | None, markers: list[Any], order: str, names: dict[str, Any], where: str) -> Kind:
+def _plain(
+    annotation: Any, own: Kind | None, markers: list[Any], order: str, names: dict[str, Any], where: str
+) -> Kind:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         if own is not None and not isinstance(own, Number):
             raise TypeError(f"an enumeration lies in the bytes of an integer, not of {own}")
@@ -109,15 +110,15 @@ def _plain(annotation: Any, own: Kind | None, markers: list[Any], order: str, na
         return Nested(layout)
     try:
         if annotation in _OWN:
-            return _OWN[annotation]()  # type: ignore[no-any-return]
+            return _OWN[annotation]()
     except TypeError:
         pass
     advice = _ADVICE.get(get_origin(annotation) or annotation)
     if advice is None:
         advice = (
-            "a field is a number (int32, float64, ...), bool, an Enum, Decimal, datetime, timedelta, UUID, text or bytes "
-            "of a fixed size, a Struct, or an Array of those. References, such as pointers and other objects, mean nothing "
-            "in another process"
+            "a field is a number (int32, float64, ...), bool, an Enum, Decimal, datetime, timedelta, UUID, text or "
+            "bytes of a fixed size, a Struct, or an Array of those. References, such as pointers and other objects, "
+            "mean nothing in another process"
         )
     raise TypeError(f"{getattr(annotation, '__name__', None) or shown(annotation)} cannot be a field: {advice}")
 

@@ -131,7 +131,14 @@ class Number(Kind):
     def field(self, name: str, offset: int) -> native.Field:
         number, letter, size, _ = CODES[self.name]
         return native.Field(
-            name, offset, size, self, self._order + letter, number=number, swapped=_swapped(self._order), **self._codec()
+            name,
+            offset,
+            size,
+            self,
+            self._order + letter,
+            number=number,
+            swapped=_swapped(self._order),
+            **self._codec(),
         )
 
     def _codec(self) -> dict[str, Any]:
@@ -290,7 +297,9 @@ class TextKind(Coded):
 
     __slots__ = ("_order", "capacity", "codec", "terminated", "truncate", "unit")
 
-    def __init__(self, unit: int, capacity: int, order: str = "<", truncate: bool = False, terminated: bool = False) -> None:
+    def __init__(
+        self, unit: int, capacity: int, order: str = "<", truncate: bool = False, terminated: bool = False
+    ) -> None:
         name = "utf8" if unit == 1 else "utf16"
         super().__init__(_ordered(f"{name}[{capacity}]", order, unit), unit * capacity, unit)
         self.unit = unit
@@ -327,7 +336,9 @@ class TextKind(Coded):
         room = self._room * self.unit
         if len(raw) > room:
             if not self.truncate:
-                raise ValueOutOfRangeError(f"{shown(value)} needs {len(raw) // self.unit}, and there is {self.described}")
+                raise ValueOutOfRangeError(
+                    f"{shown(value)} needs {len(raw) // self.unit}, and there is {self.described}"
+                )
             raw = self._cut(raw, room)
         return raw.ljust(self.size, b"\0")
 

@@ -16,11 +16,12 @@ __all__ = ["Layout", "laid_out"]
 
 
 class Layout(StructLayout):
-    """The layout of a structure: `size` and `alignment` in bytes, `fields` (each with `name`, `offset`, `size`, `type`).
-    `print(Point.layout)` shows it with the padding, `.c()` and `.csharp()` are declarations for the other side.
+    """The layout of a structure: `size` and `alignment` in bytes, `fields` (each with `name`, `offset`, `size`,
+    `kind`) of the class `struct`. `print(Point.layout)` shows it with the padding, `.c()` and `.csharp()` are
+    declarations for the other side.
 
-    `text` is its canonical form, which two processes compare by its `hash` (8 bytes of SHA-256): offsets, types and names
-    of the fields, and the size."""
+    `text` is its canonical form, which two processes compare by its `hash` (8 bytes of SHA-256): offsets, types and
+    names of the fields, and the size."""
 
     __slots__ = ("__dict__",)
 
@@ -36,7 +37,7 @@ class Layout(StructLayout):
         self.name = struct.__name__
         self.pack = pack
         self.natural = natural
-        inner = ";".join(f"{field.offset} {field.type.text} {field.name}" for field in fields)
+        inner = ";".join(f"{field.offset} {field.kind.text} {field.name}" for field in fields)
         self.text = f"{{{inner}}}{size}"
         self.format = _format(self)
         self.element = Nested(self).field("", 0)
@@ -86,7 +87,7 @@ class Layout(StructLayout):
         return csharp(self, namespace)
 
     def __str__(self) -> str:
-        rows: list[tuple[Any, Any, str, str]] = [(f.offset, f.size, repr(f.type), f.name) for f in self.fields]
+        rows: list[tuple[Any, Any, str, str]] = [(f.offset, f.size, repr(f.kind), f.name) for f in self.fields]
         rows += [(offset, size, "", "(padding)") for offset, size in self.padding]
         rows = [("offset", "size", "type", "name"), *sorted(rows, key=lambda row: row[0])]
         width = max(len(row[2]) for row in rows)
@@ -97,10 +98,9 @@ class Layout(StructLayout):
         return f"<layout of {self.name}: {self.text}>"
 
 
-def laid_out(
-    struct: type, kinds: Iterable[tuple[str, Kind, int | None]], pack: int, size: int, align: int
-) -> Layout:
-    """Lays fields out as C and C# do: each at the next multiple of its alignment, which `pack` limits, or where it says."""
+def laid_out(struct: type, kinds: Iterable[tuple[str, Kind, int | None]], pack: int, size: int, align: int) -> Layout:
+    """Lays fields out as C and C# do: each at the next multiple of its alignment, which `pack` limits, or where it
+    says."""
     fields: list[Field] = []
     end = last = 0
     alignment = 1
@@ -135,8 +135,8 @@ def _gaps(fields: Iterable[Field], size: int) -> Iterator[tuple[int, int]]:
 
 
 def _format(layout: Layout) -> str:
-    """Of a buffer of such structures, in the language of PEP 3118; plain bytes where fields overlap or are out of order,
-    which that cannot say."""
+    """Of a buffer of such structures, in the language of PEP 3118; plain bytes where fields overlap or are out of
+    order, which that cannot say."""
     parts, at = "", 0
     for field in layout.fields:
         if field.offset < at:

@@ -57,7 +57,7 @@ def _positive(value: int, what: str) -> int:
     return value
 
 
-def Utf8(capacity: int, *, truncate: bool = False, terminated: bool = False) -> Kind:  # noqa: N802
+def Utf8(capacity: int, *, truncate: bool = False, terminated: bool = False) -> Kind:
     """`Annotated[str, Utf8(32)]`: text of at most `capacity` bytes of UTF-8, in a field of so many, filled with zeros.
 
     Text that is longer is refused (ValueOutOfRangeError), or with `truncate` cut at a character. `terminated` keeps the
@@ -65,13 +65,13 @@ def Utf8(capacity: int, *, truncate: bool = False, terminated: bool = False) -> 
     return TextKind(1, _positive(capacity, "the capacity of a text"), "<", truncate, terminated)
 
 
-def Utf16(capacity: int, *, truncate: bool = False, terminated: bool = False) -> Kind:  # noqa: N802
+def Utf16(capacity: int, *, truncate: bool = False, terminated: bool = False) -> Kind:
     """`Annotated[str, Utf16(16)]`: text of at most `capacity` UTF-16 units of two bytes (characters beyond U+FFFF take
     two), as `Utf8`. What C# calls `fixed char name[16]`."""
     return TextKind(2, _positive(capacity, "the capacity of a text"), "<", truncate, terminated)
 
 
-def FixedBytes(size: int) -> Kind:  # noqa: N802
+def FixedBytes(size: int) -> Kind:
     """`Annotated[bytes, FixedBytes(16)]`: so many bytes. What is assigned may be shorter: zeros follow."""
     return BytesKind(_positive(size, "the size of bytes"))
 
@@ -79,7 +79,7 @@ def FixedBytes(size: int) -> Kind:  # noqa: N802
 class Offset:
     """`Annotated[int32, Offset(8)]`: the field lies at this byte of the structure; fields may overlap then."""
 
-    __slots__ = ("offset",)
+    __slots__ = {"offset": "Bytes from the start of the structure."}
 
     def __init__(self, offset: int) -> None:
         if isinstance(offset, bool) or not isinstance(offset, int):
@@ -92,7 +92,7 @@ class Offset:
 class ByteOrder:
     """`Annotated[int32, ByteOrder("big")]`: the field's own byte order, "little" or "big"."""
 
-    __slots__ = ("order",)
+    __slots__ = {"order": '"<" or ">".'}
 
     def __init__(self, order: Literal["little", "big"]) -> None:
         self.order = order_of(order)
@@ -102,7 +102,7 @@ class Length:
     """`Annotated[Array[int32], Length(n)]`: the number of elements, where that is no literal. Several numbers make an
     array of arrays, the outermost first."""
 
-    __slots__ = ("counts",)
+    __slots__ = {"counts": "The lengths, from the outermost inwards."}
 
     def __init__(self, *counts: int) -> None:
         if not counts:

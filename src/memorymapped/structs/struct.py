@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Struct: a class whose annotations declare how its values lie in memory.
 
-    class Point(Struct):
-        x: int32
-        y: int32
+class Point(Struct):
+    x: int32
+    y: int32
 
-    class MyData(Struct):
-        my_int: int32
-        pt: Point
+class MyData(Struct):
+    my_int: int32
+    pt: Point
 
-    data = MyData(1, Point(2, 3))       # a snapshot: its own bytes, never changes
-    view.write(0, data)
-    same = view.read(0, MyData)         # another snapshot
-    ref = view.ref(MyData, 0)           # a reference: reads and writes through
-    ref.pt.x = 3
+data = MyData(1, Point(2, 3))       # a snapshot: its own bytes, never changes
+view.write(0, data)
+same = view.read(0, MyData)         # another snapshot
+ref = view.ref(MyData, 0)           # a reference: reads and writes through
+ref.pt.x = 3
 """
 
 from __future__ import annotations
@@ -90,11 +90,6 @@ class StructType(type):
         """A ctypes structure of the same layout."""
         return cls.layout.ctype
 
-    def array(cls: type[S], values: int | Iterable[S]) -> Array[S]:
-        """An array in memory of its own, whose elements can be assigned: of `values` zero structures, or of copies of
-        these. `read_array` fills it, `write_array` takes it."""
-        return native.own_array(cls, values)
-
     def __setattr__(cls, name: str, value: object) -> None:
         if name == "__layout__" or isinstance(cls.__dict__.get(name), native.Field):
             raise AttributeError(f"{cls.__name__}.{name} is how its values lie in memory, and cannot be changed")
@@ -122,7 +117,11 @@ def _declare(
     from .layout import laid_out
     from .markers import order_of
 
-    kinds = list(fields_of(cls, order_of(byte_order), frame)) if "__annotations__" in vars(cls) or sys.version_info >= (3, 14) else []
+    kinds = (
+        list(fields_of(cls, order_of(byte_order), frame))
+        if "__annotations__" in vars(cls) or sys.version_info >= (3, 14)
+        else []
+    )
     inherited = getattr(cls, "__layout__", None)
     if not kinds:
         if isinstance(inherited, Layout):
@@ -158,15 +157,16 @@ class Struct(Value, metaclass=StructType):
             name: Annotated[str, Utf8(32)]
             values: Array[float64, Literal[4]]
 
-    Options of the class: `pack` (the largest alignment of a field), `align` (the least of the structure), `size` (bytes,
-    if more than its fields need), `byte_order` ("little", as everywhere here, or "big").
+    Options of the class: `pack` (the largest alignment of a field), `align` (the least of the structure), `size`
+    (bytes, if more than its fields need), `byte_order` ("little", as everywhere here, or "big").
 
-    Making one, `Sample(when, id=3)`, gives a snapshot: it has its own bytes and never changes. Fields that are not given
-    have their defaults, or are zero. Snapshots compare and hash by the values of their fields. `Sample.layout`,
+    Making one, `Sample(when, id=3)`, gives a snapshot: it has its own bytes and never changes. Fields that are not
+    given have their defaults, or are zero. Snapshots compare and hash by the values of their fields. `Sample.layout`,
     `Sample.dtype` (NumPy), `Sample.ctype` (ctypes) are of the same layout.
 
-    A value that does not fit raises ValueOutOfRangeError, one of another kind TypeError; nothing is changed then. Bytes
-    that mean nothing (text that is no UTF-8, a number that an enumeration has not) raise ValueError when they are read."""
+    A value that does not fit raises ValueOutOfRangeError, one of another kind TypeError; nothing is changed then.
+    Bytes that mean nothing (text that is no UTF-8, a number that an enumeration has not) raise ValueError when they are
+    read."""
 
     __slots__ = ()
 
@@ -177,6 +177,12 @@ class Struct(Value, metaclass=StructType):
     def from_bytes(cls, data: Buffer) -> Self:
         """A snapshot of these bytes, which must be as many as the structure has."""
         return native.from_bytes(cls, data)
+
+    @classmethod
+    def array(cls, values: int | Iterable[Self]) -> Array[Self]:
+        """An array in memory of its own, whose elements can be assigned: of `values` zero structures, or of copies of
+        these. `read_array` fills it, `write_array` takes it."""
+        return native.own_array(cls, values)
 
     def snapshot(self) -> Self:
         """A snapshot of what is there now, with bytes of its own. A snapshot is its own."""
@@ -211,8 +217,13 @@ class Struct(Value, metaclass=StructType):
         return hash((self._layout.text, self._keys()))
 
     def __repr__(self) -> str:
+        if self._where is not None and self._where[0].closed:
+            return f"<reference to {type(self).__name__} in {self._where[0]!r}>"
+        return self._text() if self._mode == 0 else f"<{_MODES[self._mode]} {self._text()}>"
+
+    def _text(self) -> str:
         shown = ", ".join(f"{field.name}={_shown(self, field.name)}" for field in self._layout.fields)
-        return f"{type(self).__name__}({shown})" if self._mode == 0 else f"<{_MODES[self._mode]} {type(self).__name__}({shown})>"
+        return f"{type(self).__name__}({shown})"
 
     def __copy__(self) -> Self:
         return self.snapshot()
@@ -223,7 +234,9 @@ class Struct(Value, metaclass=StructType):
     def __reduce__(self) -> tuple[Any, ...]:
         """A snapshot travels as its bytes."""
         if self._mode == 2:
-            raise TypeError(f"a reference to a {type(self).__name__} is a place in memory of this process: pickle its snapshot()")
+            raise TypeError(
+                f"a reference to a {type(self).__name__} is a place in memory of this process: pickle its snapshot()"
+            )
         return _restored, (type(self), bytes(self), self._layout.hash)
 
 
@@ -244,6 +257,7 @@ def _plain(value: Any) -> Any:
 
 def _shown(struct: Struct, name: str) -> str:
     try:
-        return repr(getattr(struct, name))
-    except (ValueError, OSError) as error:  # bytes that mean nothing; a view that is closed
+        value = getattr(struct, name)
+        return value._text() if isinstance(value, Struct) else repr(value)
+    except (ValueError, OSError) as error:  # bytes that mean nothing; memory that is gone
         return f"<{error}>"
