@@ -25,7 +25,7 @@ from memorymapped.errors import OutOfRangeError, ValueOutOfRangeError, shown
 
 cimport cython
 from cpython.buffer cimport (
-    PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
+    PyBUF_ANY_CONTIGUOUS, PyBUF_C_CONTIGUOUS, PyBUF_F_CONTIGUOUS, PyBUF_FORMAT, PyBUF_ND, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
     PyObject_CheckBuffer,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
@@ -41,6 +41,7 @@ cdef extern from "Python.h":
     ctypedef object (*getattrofunc)(object, object)
     ctypedef struct TypeObject "PyTypeObject":
         Py_ssize_t tp_basicsize
+        void (*tp_free)(void *)
     object PyObject_GenericGetAttr(object self, object name)
     PyObject *_PyType_Lookup(PyTypeObject *cls, object name)
     void PyObject_Free(void *)
@@ -65,6 +66,7 @@ cdef enum:
     SPARES = 16
     SPARED = 512  # bytes: the largest whose memory is kept
     HEAD = sizeof(mmf_value)
+    CONTIGUOUS = (PyBUF_C_CONTIGUOUS | PyBUF_F_CONTIGUOUS | PyBUF_ANY_CONTIGUOUS) & ~PyBUF_STRIDES
 
 # What a field consists of.
 cdef enum:
@@ -192,8 +194,8 @@ cdef void end_value(PyObject *object) noexcept:
     cdef PyObject *owner = value.owner
     cdef PyObject *cls = <PyObject *>object.ob_type
     cdef StructLayout layout
-    if value.layout == NULL:  # it was never made
-        PyObject_Free(object)
+    if value.layout == NULL:  # it was never made; its class may not be sealed yet
+        (<TypeObject *>cls).tp_free(object)
         DECREF(owner)
         DECREF(cls)
         return
@@ -516,7 +518,7 @@ cdef int encode_to(Field self, object value, char *to) except -1:
     else:
         if isinstance(value, (str, dict, set)) or not hasattr(value, "__iter__"):
             raise TypeError(f"{self.name or 'an element'} is {self.kind.described}, not {shown(value)}")
-        items = value if isinstance(value, (list, tuple)) else list(value)
+        items = tuple(value)  # nobody else can change that
         if len(items) != self.count:
             raise ValueError(f"{self.name or 'an element'} has {self.count} elements, not {len(items)}")
         for i in range(self.count):
@@ -927,8 +929,11 @@ cdef class Array(Place):
             size *= element.count
             dimensions += 1
             element = element.element
-        if (flags & PyBUF_STRIDES) != PyBUF_STRIDES and self.stride != self.element.size and self.length > 1:
-            raise BufferError("the elements lie apart: take a buffer with strides")
+        if self.stride != self.element.size and self.length > 1:
+            if (flags & PyBUF_STRIDES) != PyBUF_STRIDES or flags & CONTIGUOUS:
+                raise BufferError("the elements lie apart: take a buffer with strides")
+        elif dimensions > 1 and (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS:
+            raise BufferError("the elements lie in C's order")
         exported.format = element.format.encode()
         buffer.obj = exported
         buffer.buf = memory

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Structures in memory: declared once, read and written by field, of the same layout in C, C#, NumPy and ctypes."""
 
+from collections.abc import Sequence
+
 from .layout import Layout
 from .markers import (
     Array,
@@ -24,6 +26,8 @@ from .markers import (
     uint64,
 )
 from .struct import Struct
+
+Sequence.register(Array)
 
 __all__ = [
     "Array",

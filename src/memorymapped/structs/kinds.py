@@ -346,7 +346,7 @@ class TextKind(Coded):
         if self.unit == 1:
             return raw.partition(b"\0")[0]
         at = raw.find(b"\0\0")
-        while at % 2 > 0:  # of two units
+        while at >= 0 and at % 2:  # of two units
             at = raw.find(b"\0\0", at + 1)
         return raw if at < 0 else raw[:at]
 

@@ -125,6 +125,11 @@ def _declare(
     inherited = getattr(cls, "__layout__", None)
     if not kinds:
         if isinstance(inherited, Layout):
+            for field in inherited.fields:
+                if field.name in namespace:
+                    raise TypeError(
+                        f"{cls.__name__}.{field.name} is a field of {inherited.name}: it cannot be another thing"
+                    )
             native.seal(cls)
         return
     if inherited is not None:
@@ -177,6 +182,11 @@ class Struct(Value, metaclass=StructType):
     def from_bytes(cls, data: Buffer) -> Self:
         """A snapshot of these bytes, which must be as many as the structure has."""
         return native.from_bytes(cls, data)
+
+    @classmethod
+    def zero(cls) -> Self:
+        """The snapshot whose bytes are all zero: C#'s default(T)."""
+        return cls.from_bytes(bytes(cls.layout.size))
 
     @classmethod
     def array(cls, values: int | Iterable[Self]) -> Array[Self]:
