@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Rows 2a to 2c: a structure in a structure, three numbers together: read as a value, looked into, written.
-
-The goals are those of the library's own value types, which do not exist yet; what is measured is how it reads and
-writes the types of others."""
+"""Rows 2a to 2c: a structure in a structure, three numbers together: read as a value, looked into, written."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import struct
 from collections import namedtuple
 from collections.abc import Iterator
-from struct import Struct
 from typing import Any
 
 import numpy as np
 
-from memorymapped import MemoryMappedFile
+from memorymapped import MemoryMappedFile, Struct, float64, int32, int64
 
 from ..bench import Bench, row
 from ..loops import statement
@@ -24,7 +21,6 @@ from ..workspace import mapped
 
 SIZE = 24 << 10
 FORMAT = "@qid"  # 24 bytes
-LATER = "for the library's own value types"
 
 
 class Inner(ctypes.Structure):
@@ -39,12 +35,26 @@ class Outer(ctypes.Structure):
     _fields_ = (("id", ctypes.c_int64), ("inner", Inner))
 
 
+class Pair(Struct):
+    """The same as Inner."""
+
+    count: int32
+    price: float64
+
+
+class Item(Struct):
+    """The same as Outer."""
+
+    id: int64
+    inner: Pair
+
+
 DTYPE = np.dtype([("id", "i8"), ("inner", np.dtype([("count", "i4"), ("price", "f8")], align=True))], align=True)
 Flat = namedtuple("Flat", "id count price")
 Part = namedtuple("Part", "count price")
 Whole = namedtuple("Whole", "id inner")
 
-assert ctypes.sizeof(Outer) == Struct(FORMAT).size == DTYPE.itemsize
+assert ctypes.sizeof(Outer) == struct.calcsize(FORMAT) == DTYPE.itemsize == Item.layout.size
 
 
 @contextlib.contextmanager
@@ -57,8 +67,9 @@ def _data(bench: Bench) -> Iterator[dict[str, Any]]:
             "path": path,
             "memory": memory,
             "view": stack.enter_context(map_.create_view_accessor()),
-            "codec": Struct(FORMAT),
+            "codec": struct.Struct(FORMAT),
             "Outer": Outer,
+            "Item": Item,
             "dtype": DTYPE,
         }
 
@@ -86,11 +97,8 @@ def reads(bench: Bench) -> Iterator[Case]:
         array = np.frombuffer(data["memory"], DTYPE)
         case.peer("numpy record (no copy)", statement("array[{k}]", array=array))
         with bench.dotnet.peers(case, ("Read<T>", "read_struct", data["path"])):
-            case.ours(
-                "accessor.read, struct format",
-                statement("view.read({p}, '@qid')", **_names(data, "view")),
-                Goal(0.50, pending=LATER),
-            )
+            case.ours("accessor.read", statement("view.read({p}, Item)", **_names(data, "view", "Item")), Goal(0.50))
+            case.ours("accessor.read, struct format", statement("view.read({p}, '@qid')", **_names(data, "view")))
             case.ours("accessor.read, ctypes", statement("view.read({p}, Outer)", **_names(data, "view", "Outer")))
             case.ours("accessor.read, numpy", statement("view.read({p}, dtype)", **_names(data, "view", "dtype")))
             yield case
@@ -126,11 +134,19 @@ def reads_and_fields(bench: Bench) -> Iterator[Case]:
         array = np.frombuffer(data["memory"], DTYPE)
         case.peer("numpy record, fields", statement(items.format("array[{k}]"), array=array))
         case.ours(
+            "accessor.read, fields",
+            statement(fields.format("view.read({p}, Item)"), **_names(data, "view", "Item")),
+            Goal(1.60),
+            Goal(0.40, "unpack_from to objects"),
+            Goal(0.25, "ctypes"),
+        )
+        case.ours(
+            "reference, fields (no copy)",
+            statement(fields.format("view.ref(Item, {p})"), **_names(data, "view", "Item")),
+        )
+        case.ours(
             "accessor.read, struct format, items",
             statement(flat.format("view.read({p}, '@qid')"), **_names(data, "view")),
-            Goal(1.60, pending=LATER),
-            Goal(0.40, "unpack_from to objects", pending=LATER),
-            Goal(0.25, "ctypes", pending=LATER),
         )
         case.ours(
             "accessor.read, ctypes, fields",
@@ -161,9 +177,13 @@ def writes(bench: Bench) -> Iterator[Case]:
         case.peer("numpy record, assigned", statement("array[{k}] = value", array=array, value=record))
         with bench.dotnet.peers(case, ("Write(ref T)", "write_struct", data["path"])):
             case.ours(
+                "accessor.write",
+                statement("view.write({p}, value)", value=Item(1, Pair(2, 3.0)), **_names(data, "view")),
+                Goal(0.60),
+            )
+            case.ours(
                 "accessor.write, struct format",
                 statement("view.write({p}, value, '@qid')", value=(1, 2, 3.0), **_names(data, "view")),
-                Goal(0.60, pending=LATER),
             )
             case.ours(
                 "accessor.write, ctypes", statement("view.write({p}, value)", value=structure, **_names(data, "view"))

@@ -21,14 +21,11 @@ if TYPE_CHECKING:
     from array import array
     from collections.abc import Iterable, Iterator, Sequence
     from decimal import Decimal
-    from typing import Any, TypeVar
+    from typing import Any
 
     from typing_extensions import Buffer
 
-    from ._native.structs import Array
     from .structs.struct import Struct
-
-    S = TypeVar("S", bound=Struct)
 
 __all__ = ["MemoryMappedViewAccessor"]
 
@@ -83,19 +80,6 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         except (ClosedError, io.UnsupportedOperation):
             _refuse_negative(position)
             raise
-
-    def ref(self, type: type[S], position: int = 0) -> S:
-        """The structure at `position`, in its place: its fields are read from the view, and assigned into it, when they
-        are asked for. Writing several fields is not one step: other processes see each.
-
-        It keeps the view, and ends with it: ClosedError then. OutOfRangeError or ValueError if the structure does not
-        fit, TypeError if `type` is no Struct."""
-        return structs.ref(self, position, type)
-
-    def refs(self, type: type[S], position: int = 0, count: int | None = None) -> Array[S]:
-        """`count` (None: as many as there are) structures from `position` on, each as `ref` gives it: a sequence of
-        references, which `numpy.asarray` sees without a copy. They lie as in read_array."""
-        return structs.refs(self, position, type, count)
 
     # -- arrays
 

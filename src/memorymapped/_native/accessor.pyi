@@ -6,6 +6,7 @@ from typing_extensions import Buffer
 from memorymapped.structs.struct import Struct
 
 from .memory import View
+from .structs import Array
 
 S = TypeVar("S", bound=Struct)
 
@@ -58,6 +59,8 @@ class Accessor(View):
     def read(self, position: SupportsIndex, type: type[S]) -> S: ...
     @overload
     def read(self, position: SupportsIndex, type: Any) -> Any: ...
+    def ref(self, type: type[S], position: SupportsIndex = 0) -> S: ...
+    def refs(self, type: type[S], position: SupportsIndex = 0, count: SupportsIndex | None = None) -> Array[S]: ...
     def write(self, position: SupportsIndex, value: Any, type: Any = None) -> None: ...
     def copy_elements(
         self, writing: bool, position: SupportsIndex, array: Any, offset: SupportsIndex, count: SupportsIndex | None

@@ -14,7 +14,8 @@ from cpython.number cimport PyIndex_Check
 from cpython.slice cimport PySlice_AdjustIndices
 from libc.stdint cimport uintptr_t
 from memorymapped._native.memory cimport *
-from memorymapped._native.structs cimport StructLayout, Value, layout_of, snapshot_at, write_value
+from memorymapped._native.structs cimport (
+    StructLayout, Value, layout_of, reference, references, snapshot_at, write_value)
 
 cdef extern from "<string.h>" nogil:
     void *memmem(const void *block, size_t length, const void *bytes, size_t size)
@@ -261,6 +262,20 @@ cdef class Accessor(View):
         if at < 0:
             refuse_negative(position)
         write_value(self, at, <Value>value)
+
+    def ref(self, type, position=0):
+        """The structure at `position`, in its place: its fields are read from the view, and assigned into it, when they
+        are asked for. Writing several fields is not one step: other processes see each.
+
+        It keeps the view, and ends with it: ClosedError then. OutOfRangeError or ValueError if the structure does not
+        fit, TypeError if `type` is no Struct."""
+        return reference(self, type, mmf_position(position))
+
+    def refs(self, type, position=0, count=None):
+        """`count` (None: as many as there are) structures from `position` on, each as `ref` gives it: a sequence of
+        references, which `numpy.asarray` sees without a copy. They lie as in read_array."""
+        return references(self, type, mmf_position(position), -1 if count is None else mmf_position(count),
+                          count is None)
 
     # ---- blocks
 

@@ -316,23 +316,6 @@ cdef void freeze(Value value) noexcept:
 cdef class Field:
     """A field of a structure: `offset` and `size` in bytes, its `kind`. A descriptor: assigned and read as an attribute
     of the structure's values."""
-    cdef readonly str name
-    cdef readonly Py_ssize_t offset
-    cdef readonly Py_ssize_t size
-    cdef readonly object kind   # of memorymapped.structs.kinds
-    cdef int category
-    cdef int number             # its native kind, of a number
-    cdef bint swapped           # the number has the other byte order
-    cdef object decode          # from the number or the bytes
-    cdef object encode          # to the number, or to bytes of this size
-    cdef object key             # bytes to what they are compared by
-    cdef StructLayout nested
-    cdef Field element
-    cdef Py_ssize_t count
-    cdef Py_ssize_t stride
-    cdef void *of               # the layout that has this field, and so outlives every access of it
-    cdef readonly str format    # of a buffer's elements (PEP 3118)
-
     def __init__(self, str name not None, Py_ssize_t offset, Py_ssize_t size, kind, str format not None, *, int number=-1,
                  bint swapped=False, decode=None, encode=None, key=None, StructLayout nested=None, Field element=None,
                  Py_ssize_t count=0):
@@ -636,7 +619,7 @@ def from_bytes(cls, data):
     cdef Py_buffer buffer
     cdef Value value
     if layout is None:
-        raise TypeError(f"{shown(cls)} is no class of structures")
+        refuse_type(cls)
     take_buffer(data, &buffer, PyBUF_SIMPLE)
     try:
         if buffer.len != layout.size:
@@ -655,13 +638,15 @@ cdef View checked_view(object view, Py_ssize_t at, Py_ssize_t size):
     return known
 
 
-def ref(View view not None, position, cls):
-    """The structure `cls` at `position` of a view."""
+cdef int refuse_type(object cls) except -1:
+    raise TypeError(f"{shown(cls)} is no structure: it is declared as a class with fields, class Point(Struct): x: int32")
+
+
+cdef Value reference(View view, object cls, Py_ssize_t at):
     cdef StructLayout layout = layout_of(cls)
-    cdef Py_ssize_t at = mmf_position(position)
     cdef Value value
     if layout is None:
-        raise TypeError(f"{shown(cls)} is no class of structures: class Point(Struct): x: int32")
+        refuse_type(cls)
     checked_view(view, at, layout.size)
     value = <Value>mmf_value_new(<PyTypeObject *>cls, <PyObject *>layout, 0, mmf_head_memory())
     value.data = NULL
@@ -682,25 +667,22 @@ cdef Array new_array(Field element, Place place, Py_ssize_t start, Py_ssize_t co
     return array
 
 
-def refs(View view not None, position, cls, count):
-    """`count` (None: as many as there are) structures from `position` of a view on, in .NET's stride."""
+cdef Array references(View view, object cls, Py_ssize_t at, Py_ssize_t many, bint to_the_end):
+    """`many` structures (or as many as there are) from `at` in a view on, in .NET's stride."""
     cdef StructLayout layout = layout_of(cls)
-    cdef Py_ssize_t at = mmf_position(position)
-    cdef Py_ssize_t size, stride, many
+    cdef Py_ssize_t size, stride
     if layout is None:
-        raise TypeError(f"{shown(cls)} is no class of structures: class Point(Struct): x: int32")
+        refuse_type(cls)
     size = layout.size
     stride = size if size <= 2 else (size + 3) & ~<Py_ssize_t>3
     checked_view(view, at, 0)
-    if count is None:
+    if to_the_end:
         many = (view.size - at) // stride
-    else:
-        many = mmf_position(count)
-        if many < 0:
-            raise OutOfRangeError(f"count must not be negative, got {many}")
-        if many > (view.size - at) // stride:
-            raise ValueError(f"{many} elements of {stride} bytes at position {at} do not fit in {view!r}, which has "
-                             f"{view.size} bytes")
+    elif many < 0:
+        raise OutOfRangeError(f"count must not be negative, got {many}")
+    elif many > (view.size - at) // stride:
+        raise ValueError(f"{many} elements of {stride} bytes at position {at} do not fit in {view!r}, which has "
+                         f"{view.size} bytes")
     cdef Array array = Array.__new__(Array)
     array.element = element_of(cls)
     array.length = many
@@ -760,10 +742,6 @@ cdef class Array(Place):
     `memoryview` and `numpy.asarray` see its bytes without a copy.
 
     In a declaration: `samples: Array[int32, Literal[8]]`."""
-    cdef Field element
-    cdef readonly Py_ssize_t stride
-    cdef Py_ssize_t length
-
     def __cinit__(self, *args):
         self.element = NO_ELEMENT
 
