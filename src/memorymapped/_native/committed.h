@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A value of S bytes in shared memory that is replaced as a whole: protocol and layout.
+ *
+ * Layout, version 1 (numbers in the machine's byte order; all that is not named is zero):
+ *
+ *     0       the value, S bytes, where programs that know nothing of the rest read and write it, under the lock
+ *     C       the control block; C is S rounded up to a multiple of 64
+ *     C+0     u64 magic: "mmfvalue" when it is made, "mmfmakes" while it is being made
+ *     C+8     u32 version: 1 (the magic and this are at the same place in every version)
+ *     C+12    u32 number of slots: 4
+ *     C+16    u64 S
+ *     C+24    u64 the first 8 bytes of the SHA-256 of the layout's text
+ *     C+32    u32 flags: 1, others than this library write the value too
+ *     C+36    u32 bytes of the layout's text
+ *     C+40    of a file: 16 bytes, the boot of the machine in which it was opened last
+ *     C+56    of a file: u32 how many have it open
+ *     C+64    u64 seq: the number of the last commit; its value is in slot seq % 4
+ *     C+72    u64 mirror: the number of the commit that stands at 0; not seq: that is being copied
+ *     C+128   u32 waiters: how many sleep until seq changes (its low 32 bits are the futex's word)
+ *     C+192   slots 0 to 3, K bytes each:
+ *             0       the value
+ *             R       u64 the number of the commit; R is S rounded up to a multiple of 8
+ *             R+8     u32 CRC32C of the value and the number
+ *             K       is R+16 rounded up to a multiple of 64
+ *     L       the layout's text, UTF-8; L is C + 192 + 4 K
+ *     E       u64 C, u64 magic: so that who expects another layout finds this one; E is the end of the text, rounded up
+ *             to a multiple of 8
+ *     E+16    the end
+ *
+ * Numbers of commits begin with 1 and never repeat. Only the owner of the lock writes, but for `waiters`. Killed after
+ * any instruction it leaves one of these states, and the next owner, whoever that is, makes them whole (mmf_settle):
+ *
+ *     slot[seq % 4]   the value, always: what is written goes to another slot first
+ *     0 .. S          that value; or half of it and half of the one before, mirror != seq; or what another program has
+ *                     written there: whole if it has released the lock, and perhaps not if it died with the lock
+ *
+ * The fences are what other processors, and the compiler, are held to.
+ */
+#ifndef MEMORYMAPPED_COMMITTED_H
+#define MEMORYMAPPED_COMMITTED_H
+
+#include "crc32c.h"
+#include "futex.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define MMF_SHARED_MADE 0x65756C6176666D6Dull  /* "mmfvalue" */
+#define MMF_SHARED_MAKING 0x73656B616D666D6Dull /* "mmfmakes" */
+
+enum {
+    MMF_SHARED_VERSION = 1,
+    MMF_SLOTS = 4,
+    MMF_FOREIGN = 1, /* the flag */
+    MMF_AT_SEQ = 64,
+    MMF_AT_MIRROR = 72,
+    MMF_AT_WAITERS = 128,
+    MMF_AT_SLOTS = 192,
+    MMF_TURNS = 64, /* of a reader, before it takes the lock */
+};
+
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t slots;
+    uint64_t size;
+    uint64_t layout;
+    uint32_t flags;
+    uint32_t text;
+    unsigned char boot[16];
+    uint32_t users;
+    uint32_t nothing;
+} mmf_control;
+
+/* Where everything is. From the size that this process expects: nothing of it is read from the shared memory. */
+typedef struct {
+    char *base;
+    mmf_control *control;
+    uint64_t *seq;
+    uint64_t *mirror;
+    uint32_t *waiters;
+    char *slots;
+    size_t size;  /* S */
+    size_t step;  /* K */
+    int foreign;
+} mmf_shared;
+
+static inline size_t mmf_round_up(size_t number, size_t to) { return (number + to - 1) & ~(to - 1); }
+
+static inline size_t mmf_slot_step(size_t size) { return mmf_round_up(mmf_round_up(size, 8) + 16, 64); }
+
+/* L, in a map of values of this size. */
+static inline size_t mmf_text_position(size_t size)
+{
+    return mmf_round_up(size, 64) + MMF_AT_SLOTS + MMF_SLOTS * mmf_slot_step(size);
+}
+
+/* How many bytes all of it takes. */
+static inline size_t mmf_shared_total(size_t size, size_t text)
+{
+    return mmf_round_up(mmf_text_position(size) + text, 8) + 16;
+}
+
+static inline void mmf_shared_place(mmf_shared *v, char *base, size_t size)
+{
+    char *control = base + mmf_round_up(size, 64);
+    v->base = base;
+    v->control = (mmf_control *)control;
+    v->seq = (uint64_t *)(control + MMF_AT_SEQ);
+    v->mirror = (uint64_t *)(control + MMF_AT_MIRROR);
+    v->waiters = (uint32_t *)(control + MMF_AT_WAITERS);
+    v->slots = control + MMF_AT_SLOTS;
+    v->size = size;
+    v->step = mmf_slot_step(size);
+    v->foreign = 0;
+}
+
+static inline uint64_t mmf_load(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
+
+static inline void mmf_store(uint64_t *at, uint64_t number) { __atomic_store_n(at, number, __ATOMIC_RELEASE); }
+
+/* Nothing that is written below is seen, by another processor or after a kill, before what is written above. */
+static inline void mmf_then(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+
+static inline char *mmf_slot(const mmf_shared *v, uint64_t number) { return v->slots + number % MMF_SLOTS * v->step; }
+
+static inline void mmf_sign(const mmf_shared *v, char *slot, uint64_t number)
+{
+    char *end = slot + mmf_round_up(v->size, 8);
+    uint32_t crc = mmf_crc32c(mmf_crc32c(0, slot, v->size), (char *)&number, 8);
+    memcpy(end, &number, 8);
+    memcpy(end + 8, &crc, 4);
+}
+
+/* The number of the commit in a slot, if that is whole; 0 otherwise. */
+static inline uint64_t mmf_signed_number(const mmf_shared *v, int slot)
+{
+    const char *bytes = v->slots + (size_t)slot * v->step, *end = bytes + mmf_round_up(v->size, 8);
+    uint64_t number;
+    uint32_t crc;
+    memcpy(&number, end, 8);
+    memcpy(&crc, end + 8, 4);
+    if (number % MMF_SLOTS != (uint64_t)slot || crc != mmf_crc32c(mmf_crc32c(0, bytes, v->size), (char *)&number, 8))
+        return 0;
+    return number;
+}
+
+/* The low half of seq, by which waiters sleep. */
+static inline uint32_t *mmf_shared_word(const mmf_shared *v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    return (uint32_t *)v->seq + 1;
+#else
+    return (uint32_t *)v->seq;
+#endif
+}
+
+/* Behind a fence that is behind the store of seq. */
+static inline void mmf_shared_wake(const mmf_shared *v)
+{
+    if (__atomic_load_n(v->waiters, __ATOMIC_RELAXED) != 0)
+        mmf_futex_wake(mmf_shared_word(v), INT_MAX);
+}
+
+/* ---- writing: by the owner of the lock, after mmf_settle */
+
+/* Makes `value` the value; NULL: what stands at 0. Returns the number of the commit. */
+static inline uint64_t mmf_commit(mmf_shared *v, const char *value)
+{
+    uint64_t number = mmf_load(v->seq) + 1;
+    char *slot = mmf_slot(v, number);
+    memcpy(slot, value ? value : v->base, v->size); /* never the slot of seq. Killed: the old value stands */
+    mmf_sign(v, slot, number);
+    mmf_store(v->seq, number); /* The commit: one aligned store. Killed before it: the old value, after it: the new one */
+    mmf_then();
+    if (value)
+        memcpy(v->base, slot, v->size); /* Killed: half of it; mirror != seq; mmf_settle copies it again */
+    mmf_store(v->mirror, number);
+    mmf_shared_wake(v); /* Killed before: who sleeps looks again by itself; mmf_settle wakes too, if mirror != seq */
+    return number;
+}
+
+/* Every byte at 0 is that of the value or that of the one before: a copy of ours has not come to its end. */
+static inline int mmf_is_half_copied(const mmf_shared *v, uint64_t number)
+{
+    const char *now = mmf_slot(v, number), *before = mmf_slot(v, number - 1);
+    for (size_t i = 0; i < v->size; i++)
+        if (v->base[i] != now[i] && v->base[i] != before[i])
+            return 0;
+    return 1;
+}
+
+enum { MMF_WAS_WHOLE, MMF_ADOPTED, MMF_ROLLED_BACK };
+
+/* The first step of each owner: makes the bytes at 0 and the value one. `abandoned`: the owner before has died. */
+static inline int mmf_settle(mmf_shared *v, int abandoned)
+{
+    uint64_t number = mmf_load(v->seq), mirror = mmf_load(v->mirror);
+    const char *slot = mmf_slot(v, number);
+    int differs = (v->foreign || abandoned || mirror != number) && memcmp(v->base, slot, v->size) != 0;
+    if (!differs && mirror == number)
+        return MMF_WAS_WHOLE;
+    if (differs && v->foreign && !abandoned && (mirror == number || !mmf_is_half_copied(v, number))) {
+        /* Another program was here under the lock, and has released it: its value counts. (mirror != seq: one of ours had
+         * died before, and that program was told of it.) */
+        mmf_commit(v, NULL);
+        return MMF_ADOPTED;
+    }
+    mmf_store(v->mirror, 0); /* Killed from here on: the next one does it again */
+    mmf_then();
+    if (differs)
+        memcpy(v->base, slot, v->size);
+    mmf_store(v->mirror, number);
+    mmf_then();
+    mmf_shared_wake(v);
+    return differs ? MMF_ROLLED_BACK : MMF_WAS_WHOLE;
+}
+
+/* ---- reading: by anybody */
+
+/* Copies the value, and says its number. 0: it could not be had without the lock. */
+static inline int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
+{
+    int others = 0;
+    for (int turn = 0; turn < MMF_TURNS; turn++) {
+        uint64_t mirror = mmf_load(v->mirror), seq = mmf_load(v->seq);
+        memcpy(to, mmf_slot(v, seq), v->size);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (mmf_load(v->seq) - seq > MMF_SLOTS - 2) { /* the next commit may have begun to write this slot */
+            ++*retries;
+            continue;
+        }
+        *number = seq;
+        if (!v->foreign || memcmp(to, v->base, v->size) == 0)
+            return 1;
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (mirror != seq || mmf_load(v->seq) != seq || mmf_load(v->mirror) != mirror)
+            return 1; /* one of ours is copying: what was read is committed */
+        if (others++) /* another program has written at 0, or is about to: the lock knows */
+            return 0;
+    }
+    return 0;
+}
+
+/* Whether another program seems to have written at 0 since commit `number`. */
+static inline int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
+{
+    if (!v->foreign || mmf_load(v->mirror) != number || memcmp(v->base, mmf_slot(v, number), v->size) == 0)
+        return 0;
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return mmf_load(v->seq) == number;
+}
+
+/* ---- making, and what is found on a disk: by the owner of the lock */
+
+static inline int mmf_is_zero(const char *bytes, size_t size)
+{
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+/* Makes the control block, with what stands at 0 as the first value. Killed: the magic says so; it is made again. */
+static inline void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *text, uint32_t length)
+{
+    char *control = (char *)v->control;
+    size_t end = mmf_shared_total(v->size, length) - 16;
+    uint64_t tail[2] = {(uint64_t)(control - v->base), MMF_SHARED_MADE};
+    mmf_control header = {.version = MMF_SHARED_VERSION, .slots = MMF_SLOTS, .size = v->size, .layout = layout,
+                          .flags = v->foreign ? MMF_FOREIGN : 0, .text = length};
+    mmf_store(&v->control->magic, MMF_SHARED_MAKING);
+    mmf_then();
+    memcpy(control + 8, (char *)&header + 8, sizeof header - 8);
+    memset(control + sizeof header, 0, (size_t)(v->base + end + 16 - control) - sizeof header);
+    memcpy(mmf_slot(v, 1), v->base, v->size);
+    mmf_sign(v, mmf_slot(v, 1), 1);
+    mmf_store(v->seq, 1);
+    mmf_store(v->mirror, 1);
+    memcpy(v->base + mmf_text_position(v->size), text, length);
+    memcpy(v->base + end, tail, 16);
+    mmf_store(&v->control->magic, MMF_SHARED_MADE);
+}
+
+/* After the machine went down what is on the disk is of different moments. Makes the newest value that is whole the
+ * value, by a commit of its own; `anyway`: also if that of seq is whole, and of the commit before. 0: none is whole. */
+static inline int mmf_shared_recover(mmf_shared *v, int anyway)
+{
+    uint64_t seq = mmf_load(v->seq), newest = 0, number;
+    if (mmf_signed_number(v, (int)(seq % MMF_SLOTS)) == seq && seq != 0) {
+        if (!anyway)
+            return 1;
+        newest = seq;
+    }
+    for (int i = 0; i < MMF_SLOTS; i++) {
+        number = mmf_signed_number(v, i);
+        if (number > newest && !(newest == seq && number == seq + 1)) /* seq + 1 was not committed */
+            newest = number;
+    }
+    if (newest == 0)
+        return 0;
+    if (newest != seq) {
+        number = (newest > seq ? newest : seq) + 1;
+        if (number % MMF_SLOTS == newest % MMF_SLOTS)
+            number++; /* killed in here: the one that is whole stays so */
+        memcpy(mmf_slot(v, number), mmf_slot(v, newest), v->size);
+        mmf_sign(v, mmf_slot(v, number), number);
+        mmf_store(v->seq, number);
+        mmf_then();
+    }
+    return 1;
+}
+
+#endif

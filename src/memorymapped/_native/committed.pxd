@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport uint32_t, uint64_t
+from memorymapped._native.memory cimport Mapping, View, mmf_region
+from memorymapped._native.robust cimport MutexHandle, RobustMutex
+
+
+cdef extern from "committed.h" nogil:
+    ctypedef struct mmf_control:
+        uint64_t magic
+        uint32_t version
+        uint32_t slots
+        uint64_t size
+        uint64_t layout
+        uint32_t flags
+        uint32_t text
+        unsigned char boot[16]
+        uint32_t users
+
+    ctypedef struct mmf_shared:
+        char *base
+        mmf_control *control
+        uint64_t *seq
+        uint64_t *mirror
+        uint32_t *waiters
+        size_t size
+        int foreign
+
+
+cdef class Committed:
+    cdef mmf_shared value          # base NULL: closed
+    cdef View view                # None: closed
+    cdef Mapping mapping          # the view's, as long as this is open
+    cdef mmf_region *region
+    cdef readonly object lock     # a MutexHandle; what messages say of it
+    cdef readonly object type     # None: bytes
+    cdef bint plain               # there is no control block
+    # The lock's acquisitions when a thread of this process, which owns it still if they are the same,
+    cdef unsigned long long edited_at   # began an edit; 0: it was ended
+    cdef unsigned long long settled_at  # made the value whole for `live`
+    cdef uint32_t counted_in      # the process in which this is one of the file's users; 0: none
+    cdef int asleep               # threads that may be sleeping on the word by this object
+    cdef uint64_t seen            # the number that was read or written last
+    cdef bytes seen_bytes         # the same without a control block
+    cdef uint64_t retries
+    cdef uint64_t adoptions
+    cdef uint64_t rollbacks
+    cdef uint64_t locked_reads
+    cdef object __weakref__
+
+    cdef int raise_closed(self) except -1
+    cdef int raise_fault(self) except -1
+    cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1
+    cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2
+    cdef int open_file(self, bytes boot) except -1
+    cdef int sync_control(self) except -1
+    cdef int begin(self) except -1
+    cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1
+    cdef int put(self, mmf_shared *v, Mapping mapping, const char *bytes) except -1
+    cdef int write(self, const char *bytes) except -1
+    cdef int read(self, char *to) except -1
+    cdef int read_locked(self, char *to) except -1
+    cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1
+    cdef int changed(self, object since) except -1
+    cdef int adopt_now(self) except -1
+    cdef object since(self, object version)

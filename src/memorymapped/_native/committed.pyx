@@ -1,0 +1,783 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=True, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""A value in shared memory that is replaced as a whole: the compiled half of SharedMemory.
+
+The steps on the memory, and its layout, are in committed.h. Here is who takes them, and when:
+
+- readers copy without the lock; after 64 turns in vain, or if another program has written, they take it;
+- whoever takes the lock makes whole what the owner before has left, then does his own, then gives it back: in one
+  call, so that no signal handler comes in between. Handlers run while it waits for the lock, and nothing has begun then.
+- what is read from the control block is data of others. Sizes and places come from the size that is expected here.
+
+A map without a control block (`plain`: another program has made it, with a capacity of its own) is read and written
+under the lock, and nothing else is known of it.
+"""
+import io
+import os
+from types import GenericAlias
+
+from memorymapped.errors import ClosedError, DamagedObjectError, LayoutMismatchError, OutOfRangeError, shown
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EBADMSG
+from libc.limits cimport INT_MAX
+from libc.string cimport memcmp, memcpy
+from memorymapped._native.futex cimport (
+    Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add)
+from memorymapped._native.memory cimport mmf_marked, mmf_replaced, take_buffer
+from memorymapped._native.robust cimport ABANDONED, TAKEN, hold, this_process
+
+cdef extern from "committed.h" nogil:
+    uint64_t MMF_SHARED_MADE, MMF_SHARED_MAKING
+    enum:
+        MMF_SHARED_VERSION
+        MMF_SLOTS
+        MMF_FOREIGN
+        MMF_AT_SLOTS
+        MMF_ADOPTED
+        MMF_ROLLED_BACK
+    void mmf_crc_start()
+    size_t mmf_round_up(size_t number, size_t to)
+    size_t mmf_text_position(size_t size)
+    size_t mmf_shared_total(size_t size, size_t text)
+    void mmf_shared_place(mmf_shared *v, char *base, size_t size)
+    uint64_t mmf_load(const uint64_t *at)
+    void mmf_store(uint64_t *at, uint64_t number)
+    void mmf_then()
+    char *mmf_slot(const mmf_shared *v, uint64_t number)
+    uint32_t *mmf_shared_word(const mmf_shared *v)
+    uint64_t mmf_commit(mmf_shared *v, const char *value)
+    int mmf_settle(mmf_shared *v, int abandoned)
+    int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
+    int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
+    bint mmf_is_zero(const char *bytes, size_t size)
+    void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *text, uint32_t length)
+    int mmf_shared_recover(mmf_shared *v, int anyway)
+    uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int msync(void *address, size_t length, int flags)
+    int MS_SYNC
+
+mmf_crc_start()
+
+VERSION = MMF_SHARED_VERSION
+LARGEST = 1 << 40
+"""The largest value, in bytes."""
+
+cdef enum:
+    WITH_GIL = 256 * 1024
+    SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
+    NESTED = 3            # of `begin`: the task at work has the lock already
+
+cdef double LOOK_AGAIN = 0.5          # seconds: a writer may die between its commit and its call
+cdef double LOOK_FOR_OTHERS = 0.05    # and other programs do not call
+
+
+def total_size(size_t size, size_t text):
+    """The bytes of a map for a value of `size` bytes, whose layout's text has `text` bytes."""
+    return mmf_shared_total(size, text)
+
+
+def crc32c(const unsigned char[::1] data, uint32_t crc=0):
+    """The CRC32C of `data`, behind what `crc` is that of."""
+    return mmf_crc32c(crc, <const char *>&data[0] if data.shape[0] else NULL, data.shape[0])
+
+
+cdef bint is_of_this_task(RobustMutex core):
+    """Does a task own the lock, which is the one at work?"""
+    from memorymapped.sync.aio import is_of_this_task
+
+    return core.is_ours() and core.task is not None and is_of_this_task(core.task)
+
+
+cdef int end(RobustMutex core, int got, bint abandoned) except -1:
+    """Gives back what `begin` took."""
+    if got != NESTED:
+        core.give(abandoned)
+    return 0
+
+
+cdef int copy(char *to, const char *source, size_t size) except -1:
+    if size <= WITH_GIL:
+        memcpy(to, source, size)
+    else:
+        with nogil:
+            memcpy(to, source, size)
+    return 0
+
+
+cdef class Committed:
+    """A value of a map. `view` reaches from the map's byte 0 to its end; `size` is that of the value, `text` its layout's
+    description, of which `layout` is a hash. `type` None: the value is bytes.
+
+    `boot`: for a file, 16 bytes that tell when the machine was started; None for memory."""
+
+    @classmethod
+    def __class_getitem__(cls, item):
+        return GenericAlias(cls, item)
+
+    def _attach(self, View view not None, MutexHandle lock not None, object type, size_t size, str text,
+                uint64_t layout, bint foreign, bytes boot):
+        if self.view is not None:
+            raise RuntimeError(f"{self!r} has been made already")
+        if not 0 < size <= LARGEST:
+            raise OutOfRangeError(f"a value has 1 to {LARGEST} bytes, not {size}")
+        if view.data == NULL or not view.reads or not view.writes or view.own_pages or view.offset != 0 or view.shift:
+            raise ValueError("a view of the whole map, for reading and writing, is needed")
+        if <size_t>view.size < size:
+            raise ValueError(f"{view!r} has {view.size} bytes, and the value needs {size}")
+        self.type = type
+        self.lock = lock
+        self.view = view
+        self.region = view.region
+        self.mapping = view.mapping
+        mmf_shared_place(&self.value, view.data, size)
+        try:
+            self.attach_control(text, layout, foreign, boot)
+        except BaseException:
+            self._detach()
+            raise
+
+    cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1:
+        """Finds the control block, or makes it. The lock is taken if that has to be made, or the map is a file."""
+        cdef bytes encoded = text.encode()
+        cdef const char *letters = PyBytes_AS_STRING(encoded)
+        cdef uint32_t length = len(encoded)
+        cdef size_t control = mmf_round_up(self.value.size, 64)
+        cdef size_t total = mmf_shared_total(self.value.size, length)
+        cdef RobustMutex core
+        cdef mmf_shared v
+        cdef bint fits = <size_t>self.view.size == total
+        cdef int got
+        cdef Py_ssize_t found = self.find(encoded, layout)
+        if found >= 0 and boot is None:
+            self.seen = mmf_load(self.value.seq)
+            return 0
+        core = (<MutexHandle>self.lock).opened()
+        got = self.begin()
+        try:
+            found = self.find(encoded, layout)
+            if found < 0 and fits and (self.value.control.magic == MMF_SHARED_MAKING
+                                       or mmf_is_zero(self.value.base + control, total - control)):
+                self.value.foreign = foreign
+                mmf_shared_make(&self.value, layout, letters, length)
+                found = 0
+                if got == ABANDONED:
+                    got = TAKEN  # what stands at 0 is the first value, and there is none before it
+            if found >= 0:
+                self.open_file(boot)
+                v = self.value
+                self.settle(&v, self.mapping, got == ABANDONED)
+                self.seen = mmf_load(self.value.seq)
+            else:
+                self.plain = True
+                self.value.foreign = True
+                self.seen_bytes = PyBytes_FromStringAndSize(self.value.base, self.value.size)
+            if mmf_marked(self.region):
+                self.raise_fault()
+        except BaseException:
+            end(core, got, got == ABANDONED)
+            raise
+        end(core, got, False)
+        return 0
+
+    cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2:
+        """Looks for the control block: 0, or -1 if there is none. LayoutMismatchError, NotImplementedError (a newer
+        version), DamagedObjectError."""
+        cdef mmf_control header
+        cdef size_t whole = self.view.size
+        cdef size_t at = mmf_round_up(self.value.size, 64)
+        cdef char *base = self.value.base
+        cdef uint64_t tail[2]
+        cdef uint64_t magic = 0
+        cdef size_t place, length
+        if at + MMF_AT_SLOTS <= whole:
+            magic = mmf_load(<uint64_t *>(base + at))
+        if magic != MMF_SHARED_MADE:
+            # Another size may have put it to another place.
+            if whole < MMF_AT_SLOTS + 16 or magic == MMF_SHARED_MAKING:
+                return -1
+            memcpy(tail, base + ((whole - 16) & ~<size_t>7), 16)
+            if (tail[1] != MMF_SHARED_MADE or tail[0] == at or tail[0] & 63 or tail[0] > whole - MMF_AT_SLOTS
+                    or mmf_load(<uint64_t *>(base + tail[0])) != MMF_SHARED_MADE):
+                if mmf_marked(self.region):
+                    self.raise_fault()
+                return -1
+            at = tail[0]
+        memcpy(&header, base + at, sizeof(mmf_control))  # once: it is others who write it
+        if mmf_marked(self.region):
+            self.raise_fault()
+        if header.version != MMF_SHARED_VERSION:
+            if header.version < MMF_SHARED_VERSION:
+                self.refuse(f"there is no version {header.version} of the format")
+            raise NotImplementedError(f"{self._named()} was made in version {header.version} of its format, by a newer "
+                                      f"memorymapped: this one knows version {MMF_SHARED_VERSION}")
+        if header.slots != MMF_SLOTS:
+            self.refuse(f"it says that it has {header.slots} slots, of {MMF_SLOTS}")
+        if header.flags & ~<uint32_t>MMF_FOREIGN:
+            self.refuse(f"its flags are {header.flags:#x}")
+        if not 0 < header.size <= at or mmf_round_up(header.size, 64) != at:
+            self.refuse(f"it says that its value has {header.size} bytes, and stands at {at}")
+        place = mmf_text_position(header.size)
+        length = header.text
+        if place > whole or length > whole - place or mmf_shared_total(header.size, length) > whole:
+            self.refuse(f"it says that its layout is described by {length} bytes at {place}, and has {whole} bytes")
+        cdef bint same = header.size == self.value.size and header.layout == layout and length == <size_t>len(text)
+        if same and memcmp(base + place, PyBytes_AS_STRING(text), length) != 0:
+            if mmf_marked(self.region):
+                self.raise_fault()
+            self.refuse("the description of its layout is not what it was")
+        if not same:
+            theirs = (<bytes>base[place:place + min(length, SHOWN_TEXT)]).decode("utf-8", "replace")
+            if mmf_marked(self.region):
+                self.raise_fault()
+            from memorymapped.shared.layouts import beside
+
+            raise LayoutMismatchError(
+                f"{self._named()} was made with another layout, of {header.size} bytes, than the {self.value.size} bytes "
+                f"that are asked for:\n{beside('the map', theirs, 'asked for', text.decode())}")
+        self.value.foreign = (header.flags & MMF_FOREIGN) != 0
+        return 0
+
+    def refuse(self, str why):
+        """Raises the DamagedObjectError of a control block."""
+        raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
+
+    cdef int open_file(self, bytes boot) except -1:
+        """What is on a disk may be of different moments, if the machine went down meanwhile. Owning the lock."""
+        cdef mmf_shared v = self.value
+        cdef mmf_control *control = v.control
+        cdef bint other_boot, clean
+        cdef int found
+        if boot is None:
+            return 0
+        if len(boot) != 16:
+            raise ValueError("the mark of a boot has 16 bytes")
+        other_boot = memcmp(control.boot, PyBytes_AS_STRING(boot), 16) != 0
+        clean = not other_boot or control.users == 0
+        with nogil:
+            found = mmf_shared_recover(&v, other_boot)
+        if mmf_marked(self.region):
+            self.raise_fault()
+        if not found:
+            self.refuse("none of its slots holds a whole value")
+        if other_boot:
+            self.value.waiters[0] = 0
+            if not clean:
+                self.settle(&v, self.mapping, True)
+            control.users = 0
+            memcpy(control.boot, PyBytes_AS_STRING(boot), 16)
+        control.users += 1
+        self.counted_in = this_process()
+        self.sync_control()
+        return 0
+
+    cdef int sync_control(self) except -1:
+        cdef char *page = <char *>(<size_t>self.value.control & ~<size_t>(self.region.page - 1))
+        cdef Mapping mapping = self.mapping
+        with nogil:
+            msync(page, self.region.page, MS_SYNC)  # what it is for is a crash of the machine; the view's close tells
+        return 0
+
+    # ---- the end
+
+    def _end_use(self):
+        """Before the view of a file is closed, which writes all of it to the disk: the last user says so."""
+        cdef RobustMutex core
+        cdef mmf_shared v = self.value
+        cdef int got
+        if v.base == NULL or self.counted_in != this_process():
+            return
+        self.counted_in = 0
+        core = (<MutexHandle>self.lock).opened()
+        if core.is_ours():
+            return  # within an edit: it is not closed as it should be, and that is what the file says then
+        got = hold(self.lock, 2.0)
+        if not got:
+            return
+        try:
+            self.settle(&v, self.mapping, got == ABANDONED)
+            if v.control.users == 1:
+                self.view.flush()
+            if v.control.users > 0:
+                v.control.users -= 1
+            self.sync_control()
+        finally:
+            core.give(False)
+
+    def _detach(self):
+        """Closed, from here on. Threads that wait by it get a ClosedError."""
+        cdef Mapping mapping = self.mapping
+        cdef mmf_shared value = self.value
+        cdef int turn
+        self.value.base = NULL
+        self.region = NULL
+        self.mapping = None
+        self.view = None
+        for turn in range(20):
+            if value.base == NULL or not self.asleep:
+                break
+            with nogil:
+                mmf_futex_wake(mmf_shared_word(&value), INT_MAX)
+                mmf_sleep(0.00005)
+
+    @property
+    def closed(self):
+        """True after close()."""
+        return self.value.base == NULL
+
+    cdef int raise_closed(self) except -1:
+        raise ClosedError(f"{self!r} is closed")
+
+    cdef int raise_fault(self) except -1:
+        """After the guard's mark was found. The value and what keeps it whole are one: any lost page is a fault."""
+        cdef View view = self.view
+        if view is None:
+            self.raise_closed()
+        view.raise_fault(0, view.size)
+        return 0
+
+    def _named(self):
+        return repr(self)
+
+    # ---- the lock
+
+    cdef int begin(self) except -1:
+        """Takes the lock: TAKEN, ABANDONED, or NESTED. `end` gives it back."""
+        cdef MutexHandle lock = self.lock
+        cdef RobustMutex core = lock.opened()
+        cdef int got
+        if core.task is not None and is_of_this_task(core):
+            return NESTED
+        got = hold(lock, -1.0)
+        if self.value.base == NULL:  # a signal handler, or another thread, meanwhile
+            core.give(got == ABANDONED)
+            self.raise_closed()
+        return got
+
+    cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1:
+        """The first step of who owns the lock. `v` is a copy of `value`, and `mapping` keeps what it leads to: while a
+        long copy lets other threads run, one may close this."""
+        if self.plain:
+            return 0
+        cdef int did = settle_value(v, abandoned)
+        if did == MMF_ADOPTED:
+            self.adoptions += 1
+        elif did == MMF_ROLLED_BACK:
+            self.rollbacks += 1
+        if mmf_marked(mapping.region):
+            self.raise_fault()
+        return 0
+
+    def _repair(self, lock):
+        """What a `with` of the lock calls that finds it abandoned."""
+        cdef mmf_shared v = self.value
+        if v.base != NULL:
+            self.settle(&v, self.mapping, True)
+
+    def _settle_for_live(self):
+        """Before the owner of the lock changes the bytes at 0 by himself."""
+        cdef MutexHandle lock = self.lock
+        cdef RobustMutex core
+        cdef mmf_shared v = self.value
+        if v.base == NULL:
+            self.raise_closed()
+        core = lock.opened()
+        if not core.is_ours() or (core.task is not None and not is_of_this_task(core)):
+            raise RuntimeError(f"{self!r}: the live structure is for who owns the lock; `with {{}}.lock:` takes it, "
+                               "and `edit` and `data` need no lock".format("shared_memory"))
+        if self.edited_at == core.acquisitions:
+            raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the live structure: "
+                               "change the draft")
+        if not self.value.foreign:
+            raise io.UnsupportedOperation(f"{self!r} was made with foreign=False: what is written to the live structure "
+                                          "would not count")
+        if self.settled_at != core.acquisitions:
+            self.settle(&v, self.mapping, False)
+            self.settled_at = core.acquisitions
+
+    # ---- writing
+
+    cdef int put(self, mmf_shared *v, Mapping mapping, const char *bytes) except -1:
+        """Makes these bytes the value. Owning the lock, after `settle`."""
+        cdef uint64_t number = 0
+        if self.plain:
+            copy(v.base, bytes, v.size)
+            self.seen_bytes = PyBytes_FromStringAndSize(bytes, v.size)
+        elif v.size <= WITH_GIL:
+            number = mmf_commit(v, bytes)
+        else:
+            with nogil:
+                number = mmf_commit(v, bytes)
+        if mmf_marked(mapping.region):
+            self.raise_fault()
+        self.seen = number
+        return 0
+
+    cdef int write(self, const char *bytes) except -1:
+        """Takes the lock, makes these bytes the value, gives the lock back."""
+        cdef RobustMutex core
+        cdef Mapping mapping
+        cdef mmf_shared v
+        cdef int got
+        if self.value.base == NULL:
+            self.raise_closed()
+        core = (<MutexHandle>self.lock).opened()
+        if self.edited_at == core.acquisitions and core.is_ours():
+            raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the value: change the "
+                               "draft")
+        got = self.begin()
+        v = self.value
+        mapping = self.mapping
+        try:
+            self.settle(&v, mapping, got == ABANDONED)
+            self.put(&v, mapping, bytes)
+        except BaseException:
+            end(core, got, got == ABANDONED)
+            raise
+        end(core, got, False)
+        return 0
+
+    # ---- reading
+
+    cdef int read(self, char *to) except -1:
+        """Copies the value. Runs no Python code, unless it takes the lock."""
+        cdef mmf_shared v
+        cdef Mapping mapping
+        cdef uint64_t number = 0, retries = 0
+        cdef int got
+        if self.value.base == NULL:
+            self.raise_closed()
+        if self.plain:
+            return self.read_locked(to)
+        if self.value.size <= WITH_GIL:
+            got = mmf_read(&self.value, to, &number, &self.retries)
+            if mmf_marked(self.region):
+                self.raise_fault()
+        else:
+            v = self.value
+            mapping = self.mapping
+            with nogil:
+                got = mmf_read(&v, to, &number, &retries)
+            self.retries += retries
+            if mmf_marked(mapping.region):
+                self.raise_fault()
+        if not got:
+            return self.read_locked(to)
+        self.seen = number
+        return 0
+
+    cdef int read_locked(self, char *to) except -1:
+        cdef RobustMutex core = (<MutexHandle>self.lock).opened()
+        # Has this thread changed the live structure? That is what it sees, and nobody else as long as it owns the lock.
+        cdef bint live = core.is_ours() and self.settled_at == core.acquisitions
+        cdef int got = self.begin()
+        cdef mmf_shared v = self.value
+        cdef Mapping mapping = self.mapping
+        self.locked_reads += 1
+        try:
+            if live:
+                copy(to, v.base, v.size)
+                if mmf_marked(mapping.region):
+                    self.raise_fault()
+            else:
+                self.settle(&v, mapping, got == ABANDONED)
+                self.copy_current(&v, mapping, to)
+        except BaseException:
+            end(core, got, got == ABANDONED)
+            raise
+        end(core, got, False)
+        return 0
+
+    cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1:
+        """The value, for who owns the lock, after `settle`."""
+        cdef uint64_t number = 0
+        cdef const char *source = v.base
+        if not self.plain:
+            number = mmf_load(v.seq)
+            source = mmf_slot(v, number)
+        copy(to, source, v.size)
+        if mmf_marked(mapping.region):
+            self.raise_fault()
+        if self.plain:
+            self.seen_bytes = PyBytes_FromStringAndSize(to, v.size)
+        self.seen = number
+        return 0
+
+    # ---- what users call
+
+    @property
+    def data(self):
+        """The value: a snapshot of its own, of one moment. Needs no lock, and never sees half of a change.
+
+        Assigning makes a new value of all of it, at one moment for all readers, under the lock. ClosedError;
+        MemoryFaultError; RuntimeError when assigned within an `edit` of the same thread; DamagedObjectError (the lock)."""
+        cdef bytes snapshot = PyBytes_FromStringAndSize(NULL, self.value.size)
+        self.read(PyBytes_AS_STRING(snapshot))
+        return snapshot
+
+    @data.setter
+    def data(self, value):
+        cdef Py_buffer buffer
+        take_buffer(value, &buffer, PyBUF_SIMPLE)
+        try:
+            if <size_t>buffer.len != self.value.size:
+                raise ValueError(f"{self!r} has a value of {self.value.size} bytes, not {buffer.len}")
+            self.write(<const char *>buffer.buf)
+        finally:
+            PyBuffer_Release(&buffer)
+
+    def edit(self):
+        """`with shared_memory.edit() as draft:` one update of the value: the lock is taken, `draft` is the value, to be
+        changed, and the end of the `with` makes it the new one; an exception discards it. Nobody sees a part of it.
+
+        RuntimeError: this thread is within an edit already; or a task of this thread's event loop owns the lock, and it
+        is not the one at work. Everything else as for `data`."""
+        cdef Edit edit = Edit.__new__(Edit)
+        edit.of = self
+        return edit
+
+    @property
+    def version(self):
+        """The number of the last commit: it grows with each, of any process, and never repeats. None: the map has no
+        control block. ClosedError; MemoryFaultError."""
+        if self.value.base == NULL:
+            self.raise_closed()
+        if self.plain:
+            return None
+        number = mmf_load(self.value.seq)
+        if mmf_marked(self.region):
+            self.raise_fault()
+        return number
+
+    @property
+    def has_control(self):
+        """Whether there is a control block behind the value, which all guarantees but the lock need."""
+        return not self.plain
+
+    @property
+    def foreign(self):
+        """Whether programs that know nothing of the control block write the value too: what the maker of the map
+        said."""
+        return bool(self.value.foreign)
+
+    @property
+    def size(self):
+        """The bytes of the value. Still readable after close."""
+        return self.value.size
+
+    def _counts(self):
+        return self.retries, self.locked_reads, self.adoptions, self.rollbacks
+
+    # ---- waiting
+
+    cdef int changed(self, object since) except -1:
+        """Whether there is another value than `since`: a number, or bytes without a control block."""
+        cdef uint64_t number = 0 if self.plain else since
+        cdef mmf_shared v = self.value
+        cdef Mapping mapping = self.mapping
+        cdef bint differs
+        if v.base == NULL:
+            self.raise_closed()
+        if self.plain:
+            differs = memcmp(v.base, PyBytes_AS_STRING(since), v.size) != 0
+        else:
+            differs = mmf_load(v.seq) != number
+            if not differs and mmf_seems_foreign(&v, number) and not mmf_marked(mapping.region):
+                self.adopt_now()
+                differs = mmf_load(v.seq) != number
+        if mmf_marked(mapping.region):
+            self.raise_fault()
+        return differs
+
+    cdef int adopt_now(self) except -1:
+        """Adopts what another program has written, if it has released the lock."""
+        cdef RobustMutex core = (<MutexHandle>self.lock).opened()
+        cdef mmf_shared v
+        cdef int got
+        if core.is_ours():
+            return 0
+        got = hold(self.lock, 0)
+        if not got:
+            return 0
+        v = self.value
+        try:
+            if v.base == NULL:
+                self.raise_closed()
+            self.settle(&v, self.mapping, got == ABANDONED)
+        except BaseException:
+            core.give(got == ABANDONED)
+            raise
+        core.give(False)
+        return 0
+
+    cdef object since(self, object version):
+        if version is None:
+            return self.seen_bytes if self.plain else self.seen
+        if self.plain:
+            raise ValueError(f"{self!r} has no control block, so its values have no numbers: wait without `since`")
+        try:
+            return <uint64_t>version
+        except OverflowError:
+            raise OutOfRangeError(f"since is a version, not {shown(version)}") from None
+
+    def _since(self, version):
+        return self.since(version)
+
+    def _pause(self):
+        """Seconds between two looks."""
+        return LOOK_FOR_OTHERS if self.value.foreign else LOOK_AGAIN
+
+    def wait_for_change(self, timeout=None, *, since=None):
+        """Waits until there is a newer value than the one that this object has read or written last, or than version
+        `since`: True; False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Where programs that know
+        nothing of the control block write too (`foreign`), their changes are noticed within 50 ms of their release of the
+        lock. If threads share this object give `since`. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
+        cdef double limit = limit_of(timeout)
+        cdef object old = self.since(since)
+        cdef double deadline = mmf_now() + limit
+        cdef double time
+        cdef uint32_t expected = 0
+        cdef mmf_shared v
+        cdef Mapping mapping
+        if self.changed(old):
+            return True
+        if limit == 0:
+            return False
+        v = self.value
+        mapping = self.mapping
+        if not self.plain:
+            expected = <uint32_t><uint64_t>old
+            mmf_word_add(v.waiters, 1)
+        self.asleep += 1
+        try:
+            while not self.changed(old):
+                time = LOOK_FOR_OTHERS if v.foreign else LOOK_AGAIN
+                if limit >= 0:
+                    time = min(time, deadline - mmf_now())
+                    if time <= 0:
+                        return False
+                # Safe: `mapping` keeps the word, whoever closes this.
+                with nogil:
+                    if self.plain:
+                        mmf_sleep(time)
+                    else:
+                        mmf_futex_wait(mmf_shared_word(&v), expected, time)
+                PyErr_CheckSignals()
+            return True
+        finally:
+            self.asleep -= 1
+            if not self.plain:
+                mmf_word_add(v.waiters, <uint32_t>-1)
+
+
+cdef int settle_value(mmf_shared *v, bint abandoned) noexcept:
+    cdef int did
+    if v.size <= WITH_GIL:
+        return mmf_settle(v, abandoned)
+    with nogil:
+        did = mmf_settle(v, abandoned)
+    return did
+
+
+@cython.final
+@cython.freelist(8)
+cdef class Edit:
+    """One update of a value, for `with`. See Committed.edit."""
+    cdef Committed of
+    cdef RobustMutex core   # None: not entered
+    cdef int got
+    cdef bytearray draft
+
+    def __enter__(self):
+        cdef Committed of = self.of
+        cdef RobustMutex core
+        cdef Mapping mapping
+        cdef mmf_shared v
+        cdef int got
+        cdef bytearray draft
+        if self.core is not None:
+            raise RuntimeError("an edit is one update: it is entered already")
+        draft = PyByteArray_FromStringAndSize(NULL, of.value.size)
+        if of.value.base == NULL:
+            of.raise_closed()
+        core = (<MutexHandle>of.lock).opened()
+        if of.edited_at == core.acquisitions and core.is_ours():
+            raise RuntimeError(f"{of!r}: this thread is within an edit already: change its draft")
+        got = of.begin()
+        v = of.value
+        mapping = of.mapping
+        try:
+            of.settle(&v, mapping, got == ABANDONED)
+            of.copy_current(&v, mapping, PyByteArray_AS_STRING(draft))
+        except BaseException:
+            end(core, got, got == ABANDONED)
+            raise
+        of.edited_at = core.acquisitions
+        self.core = core
+        self.got = got
+        self.draft = draft
+        return draft
+
+    def __exit__(self, kind, value, traceback):
+        cdef Committed of = self.of
+        cdef RobustMutex core = self.core
+        cdef Mapping mapping = of.mapping
+        cdef mmf_shared v = of.value
+        cdef bytearray draft = self.draft
+        if core is None:
+            raise RuntimeError("this edit is not entered")
+        if not core.is_ours():
+            if v.base != NULL:
+                raise RuntimeError(f"{of!r}: an edit is ended by the thread that has begun it")
+            if kind is None:  # closed within: that has given the lock back
+                of.raise_closed()
+            return
+        self.core = None
+        self.draft = None
+        of.edited_at = 0
+        try:
+            if kind is None:
+                if v.base == NULL:
+                    of.raise_closed()
+                if <size_t>len(draft) != v.size:
+                    raise ValueError(f"{of!r} has a value of {v.size} bytes, and the draft has {len(draft)} now")
+                of.put(&v, mapping, PyByteArray_AS_STRING(draft))
+        finally:
+            end(core, self.got, False)
+
+
+cdef class Change(Waitable):
+    """The wait of a task for a change: aio tries, and sleeps on the word."""
+    cdef Committed of
+    cdef object since
+
+    def __cinit__(self, Committed of not None, since):
+        if of.value.base == NULL:
+            of.raise_closed()
+        self.of = of
+        self.since = since
+        if of.plain:
+            raise ValueError("there is no word to sleep on")
+        self.place(of.mapping, <char *>mmf_shared_word(&of.value), <char *>of.value.waiters)
+
+    def _order(self):
+        return "change", id(self), 0
+
+    cdef uint32_t idle(self):
+        return <uint32_t><uint64_t>self.since
+
+    cdef int take(self) except -1:
+        return self.of.changed(self.since)
+
+
+def has_changed(Committed of not None, since):
+    """Whether there is another value than that of `Committed._since`."""
+    return of.changed(since) != 0

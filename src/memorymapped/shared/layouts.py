@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""What a map is typed with, as the map itself describes it: so that two processes that mean different things are told."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from .._typing import TYPE_CHECKING
+from ..errors import OutOfRangeError, shown
+
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["Described", "beside", "described"]
+
+LARGEST = 2**40  # bytes
+
+
+class Described:
+    """A type of values: its `size` in bytes, the canonical `text` of its layout, and the number that is the first 8
+    bytes of the text's SHA-256. `struct` is the class; None: values are bytes."""
+
+    __slots__ = ("hash", "size", "struct", "text")
+
+    def __init__(self, struct: Any, size: int, text: str) -> None:
+        self.struct = struct
+        self.size = size
+        self.text = text
+        self.hash = int.from_bytes(sha256(text.encode()).digest()[:8], "little")
+
+
+def described(what: Any) -> Described:
+    """Of a Struct's class, or of a number of bytes. TypeError for anything else."""
+    layout = getattr(what, "__layout__", None)
+    if isinstance(what, type) and layout is not None:
+        return Described(what, layout.size, layout.text)
+    if isinstance(what, bool) or not isinstance(what, int):
+        raise TypeError(f"a value is of a class derived from Struct, or a number of bytes, not {shown(what)}")
+    if not 0 < what <= LARGEST:
+        raise OutOfRangeError(f"a value has 1 to {LARGEST} bytes, not {shown(what)}")
+    return Described(None, what, f"bytes {what}")
+
+
+def beside(what: str, one: str, what_other: str, other: str) -> str:
+    """Two layouts, by their canonical texts, as a table; the lines that differ are marked."""
+    left, right = [what, *_lines(one)], [what_other, *_lines(other)]
+    width = max(map(len, left))
+    rows = max(len(left), len(right))
+    left += [""] * (rows - len(left))
+    right += [""] * (rows - len(right))
+    marks = ["|", *("|" if a == b else "≠" for a, b in zip(left[1:], right[1:], strict=True))]
+    return "\n".join(f"  {a:{width}} {mark} {b}".rstrip() for a, mark, b in zip(left, marks, right, strict=True))
+
+
+def _lines(text: str) -> list[str]:
+    """A field a line, nested ones further in."""
+    lines, line, depth = [], "", 0
+    for letter in text:
+        if letter in "{;}":
+            if line.strip():
+                lines.append("  " * depth + line.strip())
+            line = ""
+            depth += {"{": 1, ";": 0, "}": -1}[letter]
+            if letter == "}":
+                line = "size "
+        else:
+            line += letter
+    if line.strip():
+        lines.append("  " * depth + line.strip())
+    return [line for line in lines if line != "size"]

@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: MIT
+"""SharedMemory: a value that several processes read and replace, and that is whole whatever dies when."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import warnings
+from _weakref import ref
+from contextlib import ExitStack, closing
+from functools import partial
+from typing import TypeVar
+
+from .._native.committed import Change, Committed, has_changed, total_size
+from .._native.memory import adopt_methods
+from .._typing import TYPE_CHECKING, overload
+from ..enums import FileMode
+from ..errors import ClosedError
+from ..file import MemoryMappedFile
+from ..record import Record
+from ..sync.awaiting import was_closed
+from ..sync.mutex import Mutex
+from ..system.boots import boot_mark
+from ..system.names import parse
+from ..timeouts import seconds
+from .layouts import Described, described
+
+if TYPE_CHECKING:
+    from typing import Any, Self
+
+    from ..accessor import MemoryMappedViewAccessor
+    from ..file import StrPath
+    from ..structs.struct import Struct
+    from ..timeouts import Timeout
+
+    S = TypeVar("S", bound=Struct)
+
+T = TypeVar("T")
+
+__all__ = ["SharedMemory", "SharedMemoryStatistics"]
+
+
+class SharedMemoryStatistics(Record):
+    """What this object has met: see its fields."""
+
+    __slots__ = {
+        "adoptions": "How often it found that another program had written, and made that the value.",
+        "locked_reads": "How often it took the lock to read.",
+        "retries": "How often a read began anew, as writers were faster.",
+        "rollbacks": "How often it put back the last value after a death.",
+    }
+
+    def __init__(self, retries: int, locked_reads: int, adoptions: int, rollbacks: int) -> None:
+        self.retries = retries
+        self.locked_reads = locked_reads
+        self.adoptions = adoptions
+        self.rollbacks = rollbacks
+
+
+@adopt_methods
+class SharedMemory(Committed[T]):
+    """A value in shared memory, under a name, of a structure's class:
+
+        class MyData(Struct):
+            my_int: int32
+            pt: Point
+
+        with SharedMemory(MyData, "ShmemTest") as shared:
+            data = shared.data                  # a snapshot
+            shared.data = MyData(1, Point(2, 3))
+            with shared.edit() as draft:        # one update
+                draft.pt.x += 1
+
+    Opens the map of this name, or makes it; it lives as long as somebody holds it. Instead of a class a number of bytes:
+    `data` is bytes then. Readers need no lock, never see half of a change, and are not starved. A writer that dies at
+    any moment leaves the value before or the new one, and is in nobody's way.
+
+    The value lies at byte 0, so that a program that knows nothing of the rest takes part: it reads and writes there
+    while it owns the lock, a `Mutex` named `lock_name` (the map's name and ".lock" unless it is given). What it wrote
+    becomes the value, unless it died with the lock. `foreign=False`, for who makes the map: there are no such programs,
+    so readers need not look whether one has written, and what one writes does not count.
+
+    A map that somebody else has made with another size has no control block (`has_control`): then the value is read and
+    written under the lock, and a death in the midst of a write leaves what it leaves. See `docs/shared-memory.md`.
+
+    Raises LayoutMismatchError (the map was made with another layout: it shows both), ValueError (it is smaller than the
+    value), DamagedObjectError, NotImplementedError (made by a newer version), and what MemoryMappedFile and Mutex
+    raise."""
+
+    __slots__ = {
+        "_file": "The map.",
+        "_lock": "",
+        "_type": "What it was made with.",
+        "_view": "",
+        "_waits": "Waits of tasks.",
+    }
+
+    _file: MemoryMappedFile
+    _lock: Mutex
+    _type: Any
+    _view: MemoryMappedViewAccessor
+    _waits: set[Change]
+
+    @overload
+    def __init__(
+        self: SharedMemory[S], type: type[S], name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: SharedMemory[bytes], type: int, name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> None: ...
+    def __init__(self, type: Any, name: str, *, lock_name: str | None = None, foreign: bool = True) -> None:
+        self._open(type, name, lock_name, foreign, new=True, existing=True)
+
+    # ---- other ways to make one
+
+    @overload
+    @classmethod
+    def create_new(
+        cls, type: type[S], name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> SharedMemory[S]: ...
+    @overload
+    @classmethod
+    def create_new(
+        cls, type: int, name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> SharedMemory[bytes]: ...
+    @classmethod
+    def create_new(cls, type: Any, name: str, *, lock_name: str | None = None, foreign: bool = True) -> Any:
+        """Makes it: NameInUseError if somebody holds a map of this name."""
+        self = cls.__new__(cls)
+        self._open(type, name, lock_name, foreign, new=True, existing=False)
+        return self
+
+    @overload
+    @classmethod
+    def create_or_open(
+        cls, type: type[S], name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> SharedMemory[S]: ...
+    @overload
+    @classmethod
+    def create_or_open(
+        cls, type: int, name: str, *, lock_name: str | None = None, foreign: bool = True
+    ) -> SharedMemory[bytes]: ...
+    @classmethod
+    def create_or_open(cls, type: Any, name: str, *, lock_name: str | None = None, foreign: bool = True) -> Any:
+        """The same as the constructor, by .NET's name."""
+        self = cls.__new__(cls)
+        self._open(type, name, lock_name, foreign, new=True, existing=True)
+        return self
+
+    @overload
+    @classmethod
+    def open_existing(cls, type: type[S], name: str, *, lock_name: str | None = None) -> SharedMemory[S]: ...
+    @overload
+    @classmethod
+    def open_existing(cls, type: int, name: str, *, lock_name: str | None = None) -> SharedMemory[bytes]: ...
+    @classmethod
+    def open_existing(cls, type: Any, name: str, *, lock_name: str | None = None) -> Any:
+        """Opens it: FileNotFoundError if nobody holds a map of this name."""
+        self = cls.__new__(cls)
+        self._open(type, name, lock_name, True, new=False, existing=True)
+        return self
+
+    @overload
+    @classmethod
+    def create_from_file(
+        cls,
+        type: type[S],
+        path: StrPath,
+        mode: FileMode = ...,
+        *,
+        lock_name: str | None = None,
+        foreign: bool = True,
+    ) -> SharedMemory[S]: ...
+    @overload
+    @classmethod
+    def create_from_file(
+        cls, type: int, path: StrPath, mode: FileMode = ..., *, lock_name: str | None = None, foreign: bool = True
+    ) -> SharedMemory[bytes]: ...
+    @classmethod
+    def create_from_file(
+        cls,
+        type: Any,
+        path: StrPath,
+        mode: FileMode = FileMode.OPEN_OR_CREATE,
+        *,
+        lock_name: str | None = None,
+        foreign: bool = True,
+    ) -> Any:
+        """The value in a file, where it stays. The lock is named from the file (device and inode), and is this user's:
+        of a file of another user ValueError, until `lock_name` says which one all its users take. FileNotFoundError,
+        FileExistsError by the mode. A file that is found must hold such a value, or be long enough for one."""
+        self = cls.__new__(cls)
+        self._open_file(type, path, FileMode(mode), lock_name, foreign)
+        return self
+
+    def _open(self, type: Any, name: str, lock_name: str | None, foreign: bool, *, new: bool, existing: bool) -> None:
+        what = described(type)
+        prefix = parse(name).given
+        with ExitStack() as undo:
+            self._lock = undo.enter_context(closing(Mutex(name=lock_name or f"{prefix}.lock")))
+            file = None
+            if existing:
+                try:
+                    file = MemoryMappedFile.open_existing(name)
+                except FileNotFoundError:
+                    if not new:
+                        raise
+            if file is not None:
+                undo.enter_context(file)
+                self._begin(what, type, file, foreign, None)
+            else:
+                # Under the lock: who wants another layout finds nothing, or the control block.
+                abandoned: list[Mutex] = []
+                with self._lock.recovering(abandoned.append):
+                    size = total_size(what.size, len(what.text.encode()))
+                    make = MemoryMappedFile.create_or_open if existing else MemoryMappedFile.create_new
+                    file = undo.enter_context(make(name, size))
+                    self._begin(what, type, file, foreign, None)
+                    if abandoned:
+                        self._repair(self._lock)
+            undo.pop_all()
+
+    def _open_file(self, type: Any, path: StrPath, mode: FileMode, lock_name: str | None, foreign: bool) -> None:
+        what = described(type)
+        size = total_size(what.size, len(what.text.encode()))
+        if mode is FileMode.OPEN_OR_CREATE and _has_bytes(path):
+            mode = FileMode.OPEN
+        with ExitStack() as undo:
+            created = mode is not FileMode.OPEN
+            file = undo.enter_context(
+                MemoryMappedFile.create_from_file(path, mode, capacity=size if created else 0, reserve=created)
+            )
+            if lock_name is None:
+                lock_name = _lock_of(file)
+            self._lock = undo.enter_context(closing(Mutex(name=lock_name)))
+            self._begin(what, type, file, foreign, boot_mark())
+            undo.pop_all()
+
+    def _begin(
+        self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool, boot: bytes | None
+    ) -> None:
+        if not isinstance(foreign, bool):
+            raise TypeError(f"foreign is True or False, not {foreign!r:.100}")
+        self._type = type
+        self._file = file
+        self._waits = set()
+        capacity = file.capacity
+        if capacity < what.size:
+            raise ValueError(f"{file!r} has {capacity} bytes, which is too small for the {what.size} bytes of a value")
+        view = self._view = file.create_view_accessor()
+        try:
+            self._attach(view, self._lock, what.struct, what.size, what.text, what.hash, foreign, boot)
+        except BaseException:
+            view.close()
+            raise
+        self._lock.on_abandoned = partial(_repair, ref(self))
+
+    # ---- what it is
+
+    @property
+    def lock(self) -> Mutex:
+        """The mutex that writers own. `with shared.lock:` is for several steps that belong together, and for `live`;
+        it repairs what an owner who died has left."""
+        return self._lock
+
+    @property
+    def live(self) -> Any:
+        """The structure in its place, a reference: who owns the lock changes it field by field. The next read or write
+        of anybody after the lock's release makes what it is then the value; if this process dies with the lock, nothing
+        has happened. (With a number of bytes: a memoryview.)
+
+        RuntimeError if this thread does not own the lock, or is within an `edit`; io.UnsupportedOperation where
+        `foreign` is False. After the release a reference is not to be used: nothing guards it."""
+        self._settle_for_live()
+        what = described(self._type)
+        if what.struct is None:
+            return memoryview(self._view)[: what.size]
+        return self._view.ref(what.struct, 0)
+
+    @property
+    def name(self) -> str | None:
+        """The map's name; None for a file."""
+        return self._file.name
+
+    @property
+    def path(self) -> str | None:
+        """The file behind it, which other programs can map: see MemoryMappedFile.path."""
+        return self._file.path
+
+    def statistics(self) -> SharedMemoryStatistics:
+        """What this object has met since it was made."""
+        return SharedMemoryStatistics(*self._counts())
+
+    def __repr__(self) -> str:
+        what = getattr(self._type, "__name__", f"{self._type} bytes") if hasattr(self, "_type") else "?"
+        file = self._file if hasattr(self, "_file") else None
+        where = "" if file is None else f" {file.name!r}" if file.name is not None else f" {file.path}"
+        return f"<SharedMemory of {what}{where}{', closed' if self.closed else ''}>"
+
+    # ---- waiting
+
+    async def wait_for_change_async(self, timeout: Timeout = None, *, since: int | None = None) -> bool:
+        """As `wait_for_change`, for a task of asyncio: other tasks go on."""
+        from time import monotonic
+
+        from ..sync.aio import wait_one
+
+        limit = seconds(timeout)
+        deadline = monotonic() + limit
+        old = self._since(since)
+        if not self.has_control:
+            return await self._poll(old, limit, deadline)
+        change = Change(self, old)
+        self._waits.add(change)
+        try:
+            while not has_changed(self, old):
+                pause = self._pause()
+                if limit >= 0:
+                    pause = min(pause, deadline - monotonic())
+                    if pause <= 0:
+                        return False
+                if await wait_one(change, pause):
+                    return True
+            return True
+        finally:
+            self._waits.discard(change)
+            change._unmap()
+
+    async def _poll(self, old: object, limit: float, deadline: float) -> bool:
+        from asyncio import sleep
+        from time import monotonic
+
+        while not has_changed(self, old):
+            pause = self._pause()
+            if limit >= 0:
+                pause = min(pause, deadline - monotonic())
+                if pause <= 0:
+                    return False
+            await sleep(pause)
+        return True
+
+    # ---- the end
+
+    def flush(self) -> None:
+        """Writes a file's value to the disk, and waits: it is there after a crash of the machine. OSError; ClosedError.
+        Nothing to do for a named map."""
+        self._view.flush()
+
+    def close(self) -> None:
+        """Closes the map and the lock; a second call does nothing. The named value ends with its last holder in any
+        process; a file stays. Waits by this object end with a ClosedError."""
+        if not hasattr(self, "_file"):
+            return
+        with ExitStack() as stack:
+            stack.callback(self._lock.close)
+            stack.callback(self._file.close)
+            stack.callback(self._view.close)
+            stack.callback(self._end_waits)
+            stack.callback(self._detach)
+            self._end_use()
+            self._lock.on_abandoned = None
+
+    def _end_waits(self) -> None:
+        for change in list(self._waits):
+            change._unmap()
+            was_closed(change)  # type: ignore[arg-type]
+
+    def dispose(self) -> None:
+        """The same as close, by its .NET name."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise ClosedError(f"{self!r} is closed")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if self.closed or sys.is_finalizing():
+            return
+        try:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:  # also where warnings are errors
+            self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.closed:
+            raise ClosedError(f"{self!r} is closed")
+        return _reopened, (type(self), self._type, self._file, self._lock)
+
+
+def _reopened(cls: type[SharedMemory[Any]], type: Any, file: MemoryMappedFile, lock: Mutex) -> SharedMemory[Any]:
+    self = cls.__new__(cls)
+    try:
+        self._lock = lock
+        self._begin(described(type), type, file, True, None if file.name else boot_mark())
+    except BaseException:
+        file.close()
+        lock.close()
+        raise
+    return self
+
+
+def _repair(whose: ref[SharedMemory[Any]], lock: Mutex) -> None:
+    shared = whose()
+    if shared is not None:
+        shared._repair(lock)
+
+
+def _has_bytes(path: StrPath) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except FileNotFoundError:
+        return False
+
+
+def _lock_of(file: MemoryMappedFile) -> str:
+    """The name of the lock of a file that belongs to this user."""
+    status = os.fstat(file.fileno())
+    if status.st_uid != os.geteuid():
+        raise ValueError(
+            f"{file.path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by lock_name "
+            "which one all take who use this file"
+        )
+    return f"file-{status.st_dev:x}-{status.st_ino:x}"
