@@ -2,6 +2,7 @@
 from libc.stdint cimport uint32_t, uint64_t
 from memorymapped._native.memory cimport Mapping, View, mmf_region
 from memorymapped._native.robust cimport MutexHandle, RobustMutex
+from memorymapped._native.structs cimport StructLayout
 
 
 cdef extern from "committed.h" nogil:
@@ -32,7 +33,8 @@ cdef class Committed:
     cdef Mapping mapping          # the view's, as long as this is open
     cdef mmf_region *region
     cdef readonly object lock     # a MutexHandle; what messages say of it
-    cdef readonly object type     # None: bytes
+    cdef readonly object type     # of the values; None: bytes
+    cdef StructLayout layout      # its layout
     cdef bint plain               # there is no control block
     # The lock's acquisitions when a thread of this process, which owns it still if they are the same,
     cdef unsigned long long edited_at   # began an edit; 0: it was ended

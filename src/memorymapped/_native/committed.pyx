@@ -32,6 +32,7 @@ from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add)
 from memorymapped._native.memory cimport mmf_marked, mmf_replaced, take_buffer
 from memorymapped._native.robust cimport ABANDONED, TAKEN, hold, this_process
+from memorymapped._native.structs cimport DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value
 
 cdef extern from "committed.h" nogil:
     uint64_t MMF_SHARED_MADE, MMF_SHARED_MAKING
@@ -68,8 +69,9 @@ cdef extern from "<sys/mman.h>" nogil:
 mmf_crc_start()
 
 VERSION = MMF_SHARED_VERSION
-LARGEST = 1 << 40
-"""The largest value, in bytes."""
+cdef size_t LARGEST = <size_t>1 << 40
+LARGEST_SIZE = LARGEST
+"""Of a value, in bytes."""
 
 cdef enum:
     WITH_GIL = 256 * 1024
@@ -134,6 +136,9 @@ cdef class Committed:
         if <size_t>view.size < size:
             raise ValueError(f"{view!r} has {view.size} bytes, and the value needs {size}")
         self.type = type
+        self.layout = layout_of(type)
+        if type is not None and (self.layout is None or <size_t>self.layout.size != size):
+            raise TypeError(f"{shown(type)} is no class of structures of {size} bytes")
         self.lock = lock
         self.view = view
         self.region = view.region
@@ -519,13 +524,30 @@ cdef class Committed:
 
         Assigning makes a new value of all of it, at one moment for all readers, under the lock. ClosedError;
         MemoryFaultError; RuntimeError when assigned within an `edit` of the same thread; DamagedObjectError (the lock)."""
-        cdef bytes snapshot = PyBytes_FromStringAndSize(NULL, self.value.size)
-        self.read(PyBytes_AS_STRING(snapshot))
-        return snapshot
+        cdef bytes raw
+        cdef Value snapshot
+        if self.layout is not None:
+            snapshot = new_value(self.layout, self.type)
+            self.read(snapshot.data)
+            return snapshot
+        raw = PyBytes_FromStringAndSize(NULL, self.value.size)
+        self.read(PyBytes_AS_STRING(raw))
+        return raw
 
     @data.setter
     def data(self, value):
         cdef Py_buffer buffer
+        cdef bytes copied
+        if self.layout is not None:
+            if not isinstance(value, Value) or (<Value>value).layout != <void *>self.layout:
+                raise TypeError(f"{self!r} has values of {self.type.__name__}, not {shown(value)}")
+            if (<Value>value).data != NULL:
+                self.write((<Value>value).data)
+            else:  # a reference into a view
+                copied = PyBytes_FromStringAndSize(NULL, self.value.size)
+                copy_value(<Value>value, PyBytes_AS_STRING(copied))
+                self.write(PyBytes_AS_STRING(copied))
+            return
         take_buffer(value, &buffer, PyBUF_SIMPLE)
         try:
             if <size_t>buffer.len != self.value.size:
@@ -694,7 +716,7 @@ cdef class Edit:
     cdef Committed of
     cdef RobustMutex core   # None: not entered
     cdef int got
-    cdef bytearray draft
+    cdef object draft  # a Value, or a bytearray
 
     def __enter__(self):
         cdef Committed of = self.of
@@ -702,10 +724,16 @@ cdef class Edit:
         cdef Mapping mapping
         cdef mmf_shared v
         cdef int got
-        cdef bytearray draft
+        cdef object draft
+        cdef char *bytes
         if self.core is not None:
             raise RuntimeError("an edit is one update: it is entered already")
-        draft = PyByteArray_FromStringAndSize(NULL, of.value.size)
+        if of.layout is not None:
+            draft = new_value(of.layout, of.type)
+            bytes = (<Value>draft).data
+        else:
+            draft = PyByteArray_FromStringAndSize(NULL, of.value.size)
+            bytes = PyByteArray_AS_STRING(draft)
         if of.value.base == NULL:
             of.raise_closed()
         core = (<MutexHandle>of.lock).opened()
@@ -716,10 +744,12 @@ cdef class Edit:
         mapping = of.mapping
         try:
             of.settle(&v, mapping, got == ABANDONED)
-            of.copy_current(&v, mapping, PyByteArray_AS_STRING(draft))
+            of.copy_current(&v, mapping, bytes)
         except BaseException:
             end(core, got, got == ABANDONED)
             raise
+        if of.layout is not None:
+            (<Value>draft).position = DRAFT
         of.edited_at = core.acquisitions
         self.core = core
         self.got = got
@@ -731,7 +761,7 @@ cdef class Edit:
         cdef RobustMutex core = self.core
         cdef Mapping mapping = of.mapping
         cdef mmf_shared v = of.value
-        cdef bytearray draft = self.draft
+        cdef object draft = self.draft
         if core is None:
             raise RuntimeError("this edit is not entered")
         if not core.is_ours():
@@ -747,10 +777,15 @@ cdef class Edit:
             if kind is None:
                 if v.base == NULL:
                     of.raise_closed()
-                if <size_t>len(draft) != v.size:
+                if of.layout is not None:
+                    of.put(&v, mapping, (<Value>draft).data)
+                elif <size_t>len(draft) != v.size:
                     raise ValueError(f"{of!r} has a value of {v.size} bytes, and the draft has {len(draft)} now")
-                of.put(&v, mapping, PyByteArray_AS_STRING(draft))
+                else:
+                    of.put(&v, mapping, PyByteArray_AS_STRING(draft))
         finally:
+            if of.layout is not None:
+                freeze(<Value>draft)
             end(core, self.got, False)
 
 

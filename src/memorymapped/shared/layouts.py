@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from .._native.committed import LARGEST_SIZE
 from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError, shown
 
@@ -12,9 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = ["Described", "beside", "described"]
-
-LARGEST = 2**40  # bytes
-
 
 class Described:
     """A type of values: its `size` in bytes, the canonical `text` of its layout, and the number that is the first 8
@@ -36,8 +34,8 @@ def described(what: Any) -> Described:
         return Described(what, layout.size, layout.text)
     if isinstance(what, bool) or not isinstance(what, int):
         raise TypeError(f"a value is of a class derived from Struct, or a number of bytes, not {shown(what)}")
-    if not 0 < what <= LARGEST:
-        raise OutOfRangeError(f"a value has 1 to {LARGEST} bytes, not {shown(what)}")
+    if not 0 < what <= LARGEST_SIZE:
+        raise OutOfRangeError(f"a value has 1 to {LARGEST_SIZE} bytes, not {shown(what)}")
     return Described(None, what, f"bytes {what}")
 
 
