@@ -46,6 +46,7 @@ __all__ = [
     "Number",
     "TextKind",
     "TimeSpanKind",
+    "spelled",
 ]
 
 
@@ -76,6 +77,11 @@ class Kind:
         """The same in another byte order, for what has one of its own."""
         return self
 
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        """What a named field of this kind is in the language of PEP 3118: lengths, and the element."""
+        return (), f"{self.size}x"  # raw, for NumPy; it takes "16s" for text, which ends before its last zeros
+
     def field(self, name: str, offset: int) -> native.Field:
         """A field of this kind."""
         raise NotImplementedError
@@ -96,6 +102,12 @@ CODES = {
     "float64": (10, "d", 8, "float64"),
     "char16": (11, "H", 2, "char16 (one UTF-16 unit)"),
 }
+
+
+def spelled(member: tuple[tuple[int, ...], str]) -> str:
+    """A member as a format has it."""
+    lengths, element = member
+    return f"({','.join(map(str, lengths))}){element}" if lengths else element
 
 
 def _ordered(text: str, order: str, size: int) -> str:
@@ -128,17 +140,14 @@ class Number(Kind):
     def turned(self, order: str) -> Kind:
         return Number(self.name, order)
 
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        return (), self._order + CODES[self.name][1]
+
     def field(self, name: str, offset: int) -> native.Field:
-        number, letter, size, _ = CODES[self.name]
+        number, _, size, _ = CODES[self.name]
         return native.Field(
-            name,
-            offset,
-            size,
-            self,
-            self._order + letter,
-            number=number,
-            swapped=_swapped(self._order),
-            **self._codec(),
+            name, offset, size, self, self.member[1], number=number, swapped=_swapped(self._order), **self._codec()
         )
 
     def _codec(self) -> dict[str, Any]:
@@ -363,10 +372,13 @@ class TextKind(Coded):
     def key(self) -> Callable[[bytes], Any]:
         return self._used
 
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        return ((), f"{self.size}s") if self.unit == 1 else ((self.capacity,), self._order + "H")
+
     def field(self, name: str, offset: int) -> native.Field:
-        field_format = f"{self.size}s" if self.unit == 1 else f"({self.capacity}){self._order}H"
         return native.Field(
-            name, offset, self.size, self, field_format, decode=self.decode, encode=self.encode, key=self.key
+            name, offset, self.size, self, spelled(self.member), decode=self.decode, encode=self.encode, key=self.key
         )
 
 
@@ -505,10 +517,12 @@ class Float16Kind(Coded):
     def key(self) -> Callable[[bytes], Any]:
         return self.decode
 
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        return (), self._order + "e"
+
     def field(self, name: str, offset: int) -> native.Field:
-        return native.Field(
-            name, offset, 2, self, self._order + "e", decode=self.decode, encode=self.encode, key=self.key
-        )
+        return native.Field(name, offset, 2, self, self.member[1], decode=self.decode, encode=self.encode, key=self.key)
 
 
 class Nested(Kind):
@@ -526,6 +540,10 @@ class Nested(Kind):
     @property
     def described(self) -> str:
         return f"a {self.layout.name}"
+
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        return ((), self.layout.format) if self.layout.format.startswith("T{") else super().member
 
     def field(self, name: str, offset: int) -> native.Field:
         return native.Field(name, offset, self.size, self, self.layout.format, nested=self.layout)
@@ -564,8 +582,12 @@ class ArrayKind(Kind):
     def turned(self, order: str) -> Kind:
         return ArrayKind(self.element.turned(order), self.count)
 
+    @property
+    def member(self) -> tuple[tuple[int, ...], str]:
+        lengths, element = self.element.member
+        return (self.count, *lengths), element
+
     def field(self, name: str, offset: int) -> native.Field:
-        element = self.element.field("", 0)
         return native.Field(
-            name, offset, self.size, self, f"({self.count}){element.format}", element=element, count=self.count
+            name, offset, self.size, self, spelled(self.member), element=self.element.field("", 0), count=self.count
         )

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .._native.structs import Field, StructLayout
 from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError
-from .kinds import Kind, Nested
+from .kinds import Kind, Nested, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,21 +70,21 @@ class Layout(StructLayout):
 
     def _once(self, what: str, make: Any) -> Any:
         known = self.__dict__.get(what)
-        if known is None:
-            known = self.__dict__[what] = make(self)
-        return known
+        return self.__dict__.setdefault(what, make(self)) if known is None else known  # one for all threads
 
-    def c(self) -> str:
-        """A declaration in C (C11), with those of nested structures before it, and assertions of each offset."""
+    def c(self, *more: Layout) -> str:
+        """A declaration in C (C11, and C++), with those of nested structures before it, and assertions of each offset.
+        `more`: layouts to be declared with it, so that what they share is declared once."""
         from .declarations import c
 
-        return c(self)
+        return c(self, *more)
 
-    def csharp(self, namespace: str | None = None) -> str:
-        """A declaration in C#, with those of nested structures before it."""
-        from .declarations import csharp
+    def csharp(self, *more: Layout, namespace: str | None = None) -> str:
+        """A declaration in C# 7 (to be compiled with /unsafe), with those of nested structures before it. `more`: as in
+        `c`."""
+        from .csharp import csharp
 
-        return csharp(self, namespace)
+        return csharp(self, *more, namespace=namespace)
 
     def __str__(self) -> str:
         rows: list[tuple[Any, Any, str, str]] = [(f.offset, f.size, repr(f.kind), f.name) for f in self.fields]
@@ -142,6 +142,6 @@ def _format(layout: Layout) -> str:
         if field.offset < at:
             return f"{layout.size}s"
         parts += f"{field.offset - at}x" if field.offset > at else ""
-        parts += f"{field.format}:{field.name}:"
+        parts += f"{spelled(field.kind.member)}:{field.name}:"
         at = field.offset + field.size
     return "T{" + parts + (f"{layout.size - at}x" if layout.size > at else "") + "}"

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What declarations in other languages have in common."""
+
+from __future__ import annotations
+
+import re
+
+from .._typing import TYPE_CHECKING
+from .kinds import ArrayKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from .kinds import Kind
+
+__all__ = ["Names", "dimensions", "identifier"]
+
+
+class Names:
+    """The names of one scope. What is taken already gets underscores."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken = set(taken)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._taken)
+
+    def take(self, wanted: str) -> str:
+        """The name itself, if it can be had."""
+        name = identifier(wanted)
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
+
+
+def identifier(name: str) -> str:
+    """A name that was made by a call may be anything."""
+    return name if name.isidentifier() else "_" + re.sub(r"\W", "_", name)
+
+
+def dimensions(kind: Kind) -> tuple[Kind, list[int]]:
+    """What an array has in the end, and its lengths, the outermost first; no lengths for anything else."""
+    lengths = []
+    while isinstance(kind, ArrayKind):
+        lengths.append(kind.count)
+        kind = kind.element
+    return kind, lengths
