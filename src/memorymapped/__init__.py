@@ -37,6 +37,7 @@ from .stream import MemoryMappedViewStream
 from .viewing import GuardStatus, Residency, guard_status
 
 if TYPE_CHECKING:
+    from .shared.shared_memory import SharedMemory, SharedMemoryStatistics
     from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
     from .structs import (
         Array,
@@ -76,6 +77,10 @@ __version__ = "0.1.0"
 
 # Loaded when they are first asked for: who only maps files does not wait for them.
 _LATER = {
+    "shared.shared_memory": (
+        "SharedMemory",
+        "SharedMemoryStatistics",
+    ),
     "shared.single_instance": (
         "CommandLine",
         "InstanceHolder",
@@ -218,6 +223,8 @@ __all__ = [
     "Semaphore",
     "SemaphoreFullError",
     "SemaphoreStatistics",
+    "SharedMemory",
+    "SharedMemoryStatistics",
     "SingleInstance",
     "Struct",
     "Utf8",

@@ -56,10 +56,10 @@ def check(whole: bytes) -> int:
 class Stage:
     """What the victims and this process share."""
 
-    def __init__(self, way: str) -> None:
+    def __init__(self, way: str, tag: str) -> None:
         self.way = way
         self.number = 0
-        self.shared: SharedMemory[bytes] = SharedMemory(SIZE, f"stage of {os.getpid()}")
+        self.shared: SharedMemory[bytes] = SharedMemory(SIZE, f"stage-{tag}")
         self.view = self.shared._view
         self.expected: set[int] = set()
         self.kept: list[Any] = []
@@ -162,10 +162,10 @@ class Stage:
         return {self.number: "old", self.number + 1: "new"}.get(found, "the other program's")
 
 
-def kill_everywhere(way: str, step: int, start: int) -> dict[str, int]:
+def kill_everywhere(way: str, step: int, start: int, tag: str) -> dict[str, int]:
     """A victim for every `step`-th of the instructions that are ours or the C library's. Counts what was found."""
     gc.disable()  # it would come at another instruction each time
-    stage = Stage(way)
+    stage = Stage(way, tag)
     stage.before()
     stage.act()  # what happens the first time only is not what is looked at
     stage.before()

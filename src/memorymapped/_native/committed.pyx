@@ -133,8 +133,6 @@ cdef class Committed:
             raise OutOfRangeError(f"a value has 1 to {LARGEST} bytes, not {size}")
         if view.data == NULL or not view.reads or not view.writes or view.own_pages or view.offset != 0 or view.shift:
             raise ValueError("a view of the whole map, for reading and writing, is needed")
-        if <size_t>view.size < size:
-            raise ValueError(f"{view!r} has {view.size} bytes, and the value needs {size}")
         self.type = type
         self.layout = layout_of(type)
         if type is not None and (self.layout is None or <size_t>self.layout.size != size):
@@ -162,6 +160,9 @@ cdef class Committed:
         cdef bint fits = <size_t>self.view.size == total
         cdef int got
         cdef Py_ssize_t found = self.find(encoded, layout)
+        if <size_t>self.view.size < self.value.size:
+            raise ValueError(f"{self._named()}: the map has {self.view.size} bytes, which is too small for the "
+                             f"{self.value.size} bytes of a value")
         if found >= 0 and boot is None:
             self.seen = mmf_load(self.value.seq)
             return 0

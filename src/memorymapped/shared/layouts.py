@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Described", "beside", "described"]
 
+
 class Described:
     """A type of values: its `size` in bytes, the canonical `text` of its layout, and the number that is the first 8
     bytes of the text's SHA-256. `struct` is the class; None: values are bytes."""

@@ -238,17 +238,12 @@ class SharedMemory(Committed[T]):
             self._begin(what, type, file, foreign, boot_mark())
             undo.pop_all()
 
-    def _begin(
-        self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool, boot: bytes | None
-    ) -> None:
+    def _begin(self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool, boot: bytes | None) -> None:
         if not isinstance(foreign, bool):
             raise TypeError(f"foreign is True or False, not {foreign!r:.100}")
         self._type = type
         self._file = file
         self._waits = set()
-        capacity = file.capacity
-        if capacity < what.size:
-            raise ValueError(f"{file!r} has {capacity} bytes, which is too small for the {what.size} bytes of a value")
         view = self._view = file.create_view_accessor()
         try:
             self._attach(view, self._lock, what.struct, what.size, what.text, what.hash, foreign, boot)
