@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""SharedMemory: values that are read and replaced as a whole. Deaths are in test_shared_memory_deaths.py, files, formats
-and damage in test_shared_memory_files.py."""
+"""SharedMemory: values that are read and replaced as a whole. Deaths are in test_shared_memory_deaths.py, files,
+the format and damage in test_shared_memory_files.py."""
 
 from __future__ import annotations
 
@@ -35,7 +35,6 @@ from memorymapped import (
     WaitHandleNotFoundError,
 )
 from memorymapped.structs import Struct
-
 
 TYPES = "from support.values import MyData, Point\n"
 
@@ -152,7 +151,7 @@ def test_types_that_cannot_be(tag: str, wrong: Any) -> None:
 
 def test_an_exception_discards_the_draft(shared: SharedMemory[MyData]) -> None:
     shared.data = MyData(1)
-    with pytest.raises(ZeroDivisionError), shared.edit() as draft:
+    with pytest.raises(ZeroDivisionError), shared.edit() as draft:  # noqa: PT012
         draft.my_int = 2
         draft.my_int //= 0
     assert shared.data.my_int == 1
@@ -161,7 +160,7 @@ def test_an_exception_discards_the_draft(shared: SharedMemory[MyData]) -> None:
 
 
 def test_a_value_that_does_not_fit_changes_nothing(shared: SharedMemory[MyData]) -> None:
-    with pytest.raises(ValueOutOfRangeError), shared.edit() as draft:
+    with pytest.raises(ValueOutOfRangeError), shared.edit() as draft:  # noqa: PT012
         draft.pt.x = 5
         draft.pt.y = 2**31
     assert shared.data == MyData()
@@ -179,7 +178,8 @@ def test_a_draft_ends_with_its_edit(shared: SharedMemory[MyData]) -> None:
 
 
 def test_edits_are_one_after_the_other(shared: SharedMemory[MyData], tag: str, actors: Callable[[], Actor]) -> None:
-    code = "shared = SharedMemory(MyData, name)\nfor _ in range(2000):\n with shared.edit() as d: d.pt.x += 1; d.my_int -= 1"
+    loop = "for _ in range(2000):\n with shared.edit() as d: d.pt.x += 1; d.my_int -= 1"
+    code = f"shared = SharedMemory(MyData, name)\n{loop}"
     others = [actors(), actors()]
     for other in others:
         other.send(code, name=tag)
@@ -232,9 +232,8 @@ def test_an_edit_is_used_once(shared: SharedMemory[MyData]) -> None:
 
 def test_an_edit_ends_in_its_thread(shared: SharedMemory[MyData]) -> None:
     edit = shared.edit()
-    with edit:
-        with pytest.raises(RuntimeError, match="by the thread"):
-            in_thread(lambda: edit.__exit__(None, None, None))
+    with edit, pytest.raises(RuntimeError, match="by the thread"):
+        in_thread(lambda: edit.__exit__(None, None, None))
     assert not shared.lock.owned
 
 
@@ -345,7 +344,7 @@ def test_a_map_of_another_program(tag: str, size: int, actors: Callable[[], Acto
             shared.data = MyData(4)
             with shared.edit() as draft:
                 draft.pt.x += 5
-            with pytest.raises(KeyError), shared.edit() as draft:
+            with pytest.raises(KeyError), shared.edit() as draft:  # noqa: PT012
                 draft.pt.x = 1000
                 raise KeyError
             with shared.lock:
@@ -490,10 +489,10 @@ def test_after_close_everything_says_so(tag: str) -> None:
 def test_closed_within_an_edit(tag: str) -> None:
     with SharedMemory(MyData, tag) as keeps:
         shared = SharedMemory(MyData, tag)
-        with pytest.raises(ClosedError), shared.edit() as draft:
+        with pytest.raises(ClosedError), shared.edit() as draft:  # noqa: PT012
             draft.my_int = 1
             shared.close()
-        with pytest.raises(KeyError), SharedMemory(MyData, tag) as shared, shared.edit() as draft:
+        with pytest.raises(KeyError), SharedMemory(MyData, tag) as shared, shared.edit() as draft:  # noqa: PT012
             draft.my_int = 1
             shared.close()
             raise KeyError
@@ -833,7 +832,7 @@ def test_closed_by_another_thread_while_large_values_are_copied(tag: str) -> Non
                             with shared.edit() as draft:
                                 draft[:] = value
                 except BaseException as error:  # noqa: BLE001
-                    failures.append(error)
+                    failures.append(error)  # noqa: B023
 
             threads = [threading.Thread(target=work) for _ in range(2)]
             for thread in threads:

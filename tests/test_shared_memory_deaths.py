@@ -34,7 +34,9 @@ def stage() -> Iterator[Actor]:
 
 def step_through(stage: Actor, way: str, step: int) -> None:
     start = random.Random(SEED).randrange(step)
-    counts = stage.get("kill_everywhere(way, step, start, tag)", way=way, step=step, start=start, tag=os.urandom(4).hex())
+    counts = stage.get(
+        "kill_everywhere(way, step, start, tag)", way=way, step=step, start=start, tag=os.urandom(4).hex()
+    )
     print(f"{way} from {start} (MEMORYMAPPED_TEST_SEED={SEED}): {counts}")
     assert counts["points"] > 300
     assert "old" in counts

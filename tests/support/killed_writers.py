@@ -200,7 +200,9 @@ class Run:
                     assert os.waitpid(self.pids[place], os.WNOHANG) == (0, 0), "a reader has failed"
                 if time.monotonic() - looked > 5:
                     now = self.reads()
-                    assert all(b > a for a, b in zip(before, now, strict=True)), f"a reader stands still: {before}, {now}"
+                    assert all(b > a for a, b in zip(before, now, strict=True)), (
+                        f"a reader stands still: {before}, {now}"
+                    )
                     before, looked = now, time.monotonic()
             self.table[STOP] = 1
             for place, pid in list(self.pids.items()):

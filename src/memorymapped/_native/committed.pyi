@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 from contextlib import AbstractContextManager
 from datetime import timedelta
-from types import GenericAlias
 from typing import Any, Generic, Never, Self, TypeVar, final
 
 from typing_extensions import Buffer, disjoint_base

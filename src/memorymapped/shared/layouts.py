@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a map is typed with, as the map itself describes it: so that two processes that mean different things are told."""
+"""What a map is typed with, as the map itself describes it: two processes that mean different things are told so."""
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 import warnings
@@ -72,8 +71,8 @@ class SharedMemory(Committed[T]):
             with shared.edit() as draft:        # one update
                 draft.pt.x += 1
 
-    Opens the map of this name, or makes it; it lives as long as somebody holds it. Instead of a class a number of bytes:
-    `data` is bytes then. Readers need no lock, never see half of a change, and are not starved. A writer that dies at
+    Opens the map of this name, or makes it; it lives as long as somebody holds it. With a number of bytes instead of a
+    class `data` is bytes. Readers need no lock, never see half of a change, and are not starved. A writer that dies at
     any moment leaves the value before or the new one, and is in nobody's way.
 
     The value lies at byte 0, so that a program that knows nothing of the rest takes part: it reads and writes there
@@ -418,7 +417,7 @@ def _lock_of(file: MemoryMappedFile) -> str:
     status = os.fstat(file.fileno())
     if status.st_uid != os.geteuid():
         raise ValueError(
-            f"{file.path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by lock_name "
-            "which one all take who use this file"
+            f"{file.path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by "
+            "lock_name which one all take who use this file"
         )
     return f"file-{status.st_dev:x}-{status.st_ino:x}"
