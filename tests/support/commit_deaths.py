@@ -10,7 +10,7 @@ n-th instruction. At that moment, and after the death,
 
 Ways: what the victim does, and what it finds. "data": assigns. "edit": one update. "discarded": an edit that raises.
 "after a copy": one of ours has died while it copied to 0. "after a torn write": a program that knows only the bytes at
-0 has died in the midst of a write. "after a write": such a program has written, and released the lock; its value counts,
+0 has died in the midst of a write. "after a write": such a program has written and released the lock; its value counts,
 unless the victim dies before it has made that the value (who is told of the death cannot know whose it was). "read":
 the victim reads after such a write. "made": the victim makes the control block.
 """
