@@ -158,6 +158,28 @@ def test_a_reader_reads_the_shared_memory_file_of_a_writer(tmp_path: Path) -> No
         assert "Traceback" not in missing.stderr
 
 
+@pytest.mark.parametrize("where", ["memory", "file"])
+def test_the_second_client_of_shared_memory_sees_what_the_first_has_written(where: str, tmp_path: Path) -> None:
+    with only_one("ShmemTest.lock", "SM_LOCK"):
+        client = [*sample("shared_memory_client"), *(["--file", tmp_path / "shared"] if where == "file" else [])]
+        with started(*client) as first:
+            assert line_with(first, "press Enter").startswith("0, 0, 0\n")
+            with started(*client, start_new_session=True) as second:
+                assert line_with(second, "press Enter").startswith("1, 2, 3\n")
+                second.kill()
+                second.wait(30)
+            with started(*client) as third:
+                assert line_with(third, "press Enter").startswith("1, 2, 3\n")
+                third.send_signal(signal.SIGINT)
+                _, errors = third.communicate(timeout=30)
+                assert (third.returncode, errors) == (0, "")
+            enter(first)
+        with started(*client) as fourth:
+            expected = "1, 2, 3\n" if where == "file" else "0, 0, 0\n"
+            assert line_with(fourth, "press Enter").startswith(expected), "memory ends with its last user, a file stays"
+            enter(fourth)
+
+
 def stopped_in_the_midst(program: str, method: str) -> str:
     """Code that runs a sample until it writes, and stops there."""
     return (

@@ -222,24 +222,24 @@ cdef class Committed:
             self.raise_fault()
         if header.version != MMF_SHARED_VERSION:
             if header.version < MMF_SHARED_VERSION:
-                self.refuse(f"there is no version {header.version} of the format")
+                self._refuse(f"there is no version {header.version} of the format")
             raise NotImplementedError(f"{self._named()} was made in version {header.version} of its format, by a newer "
                                       f"memorymapped: this one knows version {MMF_SHARED_VERSION}")
         if header.slots != MMF_SLOTS:
-            self.refuse(f"it says that it has {header.slots} slots, of {MMF_SLOTS}")
+            self._refuse(f"it says that it has {header.slots} slots, of {MMF_SLOTS}")
         if header.flags & ~<uint32_t>MMF_FOREIGN:
-            self.refuse(f"its flags are {header.flags:#x}")
+            self._refuse(f"its flags are {header.flags:#x}")
         if not 0 < header.size <= at or mmf_round_up(header.size, 64) != at:
-            self.refuse(f"it says that its value has {header.size} bytes, and stands at {at}")
+            self._refuse(f"it says that its value has {header.size} bytes, and stands at {at}")
         place = mmf_text_position(header.size)
         length = header.text
         if place > whole or length > whole - place or mmf_shared_total(header.size, length) > whole:
-            self.refuse(f"it says that its layout is described by {length} bytes at {place}, and has {whole} bytes")
+            self._refuse(f"it says that its layout is described by {length} bytes at {place}, and has {whole} bytes")
         cdef bint same = header.size == self.value.size and header.layout == layout and length == <size_t>len(text)
         if same and memcmp(base + place, PyBytes_AS_STRING(text), length) != 0:
             if mmf_marked(self.region):
                 self.raise_fault()
-            self.refuse("the description of its layout is not what it was")
+            self._refuse("the description of its layout is not what it was")
         if not same:
             theirs = (<bytes>base[place:place + min(length, SHOWN_TEXT)]).decode("utf-8", "replace")
             if mmf_marked(self.region):
@@ -252,7 +252,7 @@ cdef class Committed:
         self.value.foreign = (header.flags & MMF_FOREIGN) != 0
         return 0
 
-    def refuse(self, str why):
+    def _refuse(self, str why):
         """Raises the DamagedObjectError of a control block."""
         raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
 
@@ -273,7 +273,7 @@ cdef class Committed:
         if mmf_marked(self.region):
             self.raise_fault()
         if not found:
-            self.refuse("none of its slots holds a whole value")
+            self._refuse("none of its slots holds a whole value")
         if other_boot:
             self.value.waiters[0] = 0
             if not clean:
