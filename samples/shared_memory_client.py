@@ -34,8 +34,8 @@ def main(shared: SharedMemory[MyData]) -> None:
         draft.my_int = 1
         draft.my_pt.x = 2
         draft.my_pt.y = 3
-    print("press Enter to end", flush=True)
     with suppress(KeyboardInterrupt):
+        print("press Enter to end", flush=True)
         sys.stdin.readline()
 
 

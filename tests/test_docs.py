@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy
 import pytest
@@ -40,6 +41,21 @@ def test_the_second_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pyte
     assert names["record"] == (0, 0.0)
     assert names["array"].size == 500_000
     assert list(names["values"]) == [0.0, 0.0, 0.0]
+
+
+def test_the_examples_of_structures_and_what_is_shared_run(capsys: pytest.CaptureFixture[str]) -> None:
+    import memorymapped
+
+    structures, shared = python_blocks(REPOSITORY / "README.md")[2:4]
+    names = dict(vars(memorymapped), **{name: getattr(memorymapped, name) for name in memorymapped.__all__})
+    names.update(Annotated=Annotated)
+    with memorymapped.MemoryMappedFile.create_new(None, 4096) as map, map.create_view_accessor() as view:
+        names.update(view=view)
+        exec(compile(structures, "README.md", "exec"), names)
+        assert names["data"].name == "first"
+        assert "struct MyData" in capsys.readouterr().out
+    exec(compile(shared.replace("timeout=5", "timeout=0"), "README.md", "exec"), names)
+    assert capsys.readouterr().out == "0\n"
 
 
 def test_the_page_on_faults_shows_the_message_that_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,21 @@ def test_memory_without_a_file_reaches_a_child_by_inheritance_and_another_proces
         enter(creator)
 
 
+def test_a_class_with_members_of_variable_length_is_shared() -> None:
+    before = "fruit: 2 records\n  apples: [1, 2]\n  äpfel 🍏: []\n"
+    with started(*sample("variable_members"), "first") as first:
+        line_with(first, "press Enter")
+        assert finished(*sample("variable_members"), "show").stdout == before
+        added = finished(*sample("variable_members"), "add", "pears", "3", "5", "8")
+        after = before.replace("2 records", "3 records") + "  pears: [3, 5, 8]\n"
+        assert (added.returncode, added.stdout) == (0, after)
+        for arguments in (["long " * 7], ["many", *map(str, range(17))], ["large", str(2**31)]):
+            refused = finished(*sample("variable_members"), "add", *arguments)
+            assert refused.returncode == 1
+            assert refused.stderr.startswith("not added: ")
+        assert enter(first) == after  # and nothing else
+
+
 def test_two_views_keep_their_accesses() -> None:
     program = finished(*sample("two_views"))
     assert (program.returncode, program.stderr) == (0, "")

@@ -122,7 +122,7 @@ def test_bytes_instead_of_a_structure(tag: str) -> None:
 def test_any_size(tag: str, size: int) -> None:
     """Also larger than what is copied with the GIL."""
     with SharedMemory(size, tag) as shared, SharedMemory(size, tag) as same:
-        for value in (os.urandom(size), os.urandom(size)):
+        for value in (b"\1" + os.urandom(size - 1), b"\2" + os.urandom(size - 1)):
             shared.data = value
             assert same.data == value
             with same.edit() as draft:
