@@ -37,6 +37,7 @@ from .stream import MemoryMappedViewStream
 from .viewing import GuardStatus, Residency, guard_status
 
 if TYPE_CHECKING:
+    from .shared.segments import RecoveredSegment, SegmentDamage, SegmentFile, SegmentReport
     from .shared.shared_memory import SharedMemory, SharedMemoryStatistics
     from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
     from .structs import (
@@ -77,6 +78,12 @@ __version__ = "0.1.0"
 
 # Loaded when they are first asked for: who only maps files does not wait for them.
 _LATER = {
+    "shared.segments": (
+        "RecoveredSegment",
+        "SegmentDamage",
+        "SegmentFile",
+        "SegmentReport",
+    ),
     "shared.shared_memory": (
         "SharedMemory",
         "SharedMemoryStatistics",
@@ -219,7 +226,11 @@ __all__ = [
     "OutOfRangeError",
     "PreviousOwner",
     "ReaderWriterStatistics",
+    "RecoveredSegment",
     "Residency",
+    "SegmentDamage",
+    "SegmentFile",
+    "SegmentReport",
     "Semaphore",
     "SemaphoreFullError",
     "SemaphoreStatistics",

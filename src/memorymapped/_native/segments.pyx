@@ -1,0 +1,977 @@
+# SPDX-License-Identifier: MIT
+# cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
+# cython: embedsignature=True, embedsignature.format=clinic
+# cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Segments of any length, one behind the other, that several processes append to and read.
+
+The bytes, and the control object beside them, are in segments.h. Each object keeps an index of its own: where each
+segment that it knows ends. Known segments never change, so they are read without the lock, by the index alone.
+
+Look    What is new. `end` of the control object is further than the index: walk there; the segments below were whole
+        before it was stored. Does the walk not stop exactly there, or is the length behind the known end not 0
+        otherwise: somebody else has written, or it is none of `end`'s truth. Take the lock, walk to the end, and say so
+        in `end`. A length of 0: there is nothing new.
+Append  1  take the lock. It was abandoned, or `writing` says that an append of ours was cut short and that its
+           abandonment was taken by a program that does not know of us: Repair.
+        2  walk to the end. Is there room?
+        3  `writing` = where. Killed before: nothing has happened.
+        4  zero the four bytes behind the new segment. *Else what a killed writer has left there would be the next
+           segment as soon as this one has a length.*
+        5  the data, and its checksum. *Killed: the length is still 0; step 1 of the next one zeroes what was written.*
+        6  a fence, the length. **Commit.**
+        7  `end`; `writing` = 0. *Killed before: Look finds the segment by its length, under the lock.*
+        8  `change` + 1, wake who sleeps. *Killed before: everybody looks every 50 ms.*
+        9  give the lock back.
+Repair  Walk to the end. Who died owning the lock and was none of ours, as the bits of the control object tell, may have
+        written a length and not all of the data: the last segment behind `end` is rolled back, unless it is text without
+        a NUL: the memory was zero before, so that is whole. Zero what lies behind the end, to the last byte. `end`,
+        `writing` = 0.
+
+The steps under the lock are one call, in which no Python code runs and no exception is raised: they come to a status,
+which is dealt with when the lock has been given back. Nothing is allocated there that the garbage collector knows of,
+as a collection may run a finalizer.
+
+Without a lock (`synchronized=False`: one writer, promised) it goes the same way, and readers do not look behind `end`
+while `writing` is set.
+"""
+from memorymapped.errors import ClosedError, DamagedSegmentError, OutOfRangeError, shown
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
+from cpython.ref cimport PyObject, Py_DECREF
+from cpython.slice cimport PySlice_AdjustIndices
+from cpython.unicode cimport PyUnicode_AsEncodedString, PyUnicode_Decode, PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF16
+from libc.errno cimport EBADMSG, ENOSPC, errno
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
+from libc.string cimport memset, strerror
+from memorymapped._native.futex cimport (
+    Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
+from memorymapped._native.memory cimport (
+    Mapping, View, mmf_copy, mmf_marked, mmf_position, mmf_region, mmf_replaced, mmf_slice, take_buffer)
+from memorymapped._native.robust cimport ABANDONED, TAKEN, MutexHandle, RobustMutex, hold, owner_died, this_process
+
+cdef extern from "segments.h" nogil:
+    ctypedef struct mmf_control:
+        uint64_t end
+        uint32_t change
+        uint32_t waiters
+        uint64_t writing
+        uint64_t size
+    int MMF_CONTROL_SIZE
+    int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
+    int32_t mmf_length_at(const char *at)
+    void mmf_commit(char *at, int32_t length)
+    int mmf_walk(const char *data, int64_t size, int64_t *at, int64_t until, int64_t *ends, size_t room, size_t *found)
+    bint mmf_is_known(const mmf_control *control)
+    uint64_t mmf_end_load(const mmf_control *control)
+    void mmf_end_store(mmf_control *control, uint64_t end)
+    uint64_t mmf_writing_load(const mmf_control *control)
+    void mmf_writing_begin(mmf_control *control, uint64_t at, uint64_t size)
+    void mmf_writing_end(mmf_control *control)
+    bint mmf_wrote_at(uint64_t writing, uint64_t size, uint64_t at)
+    void mmf_process_note(mmf_control *control, uint32_t process)
+    bint mmf_process_noted(const mmf_control *control, uint32_t process)
+    void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
+    int64_t mmf_last_used(int fd, const char *data, int64_t size, int64_t end)
+    bint mmf_has_nul(const char *text, int64_t size, int64_t unit)
+    int64_t mmf_file_size(int fd)
+
+cdef extern from "segments.h":
+    PyObject *mmf_utf16(object text)
+
+cdef extern from "crc32c.h" nogil:
+    void mmf_crc_start()
+    uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
+
+cdef extern from "<sys/mman.h>" nogil:
+    int msync(void *address, size_t length, int flags)
+    int madvise(void *address, size_t length, int advice)
+    int MS_SYNC
+
+cdef extern from "Python.h":
+    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
+
+CONTROL_SIZE = MMF_CONTROL_SIZE
+LONGEST = INT_MAX
+"""Bytes of the longest segment."""
+
+LOOK = 0.05
+"""Seconds after which who waits looks for what other programs have appended."""
+
+SUMS_HEAD = 16
+"""Bytes before the first checksum."""
+
+cdef enum:
+    WITH_GIL = 256 * 1024
+    HEAD = 16
+    ENTRY = 8          # of a checksum: u32 length of the segment (0: none is known), u32 CRC-32C of its data
+    POPULATE_WRITE = 23
+    LEAST_AHEAD = 16 * 1024
+    MOST_AHEAD = 512 * 1024
+
+cdef double PAUSE = LOOK
+cdef enum:
+    BYTES, UTF16, UTF8, OTHER  # what segments are
+
+mmf_crc_start()
+
+
+def crc32c(data):
+    """The CRC-32C of a bytes-like object."""
+    cdef Py_buffer buffer
+    take_buffer(data, &buffer, PyBUF_SIMPLE)
+    try:
+        return mmf_crc32c(0, <const char *>buffer.buf, buffer.len)
+    finally:
+        PyBuffer_Release(&buffer)
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class SegmentBuffer:
+    """The bytes of one segment, for a memoryview. Keeps the pages, whoever closes the file."""
+    cdef Mapping mapping
+    cdef char *data
+    cdef Py_ssize_t size
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, True, flags)
+
+
+@cython.no_gc_clear
+cdef class Segments:
+    """The compiled half of SegmentFile. Sizes and offsets are bytes; a segment's number counts from 0."""
+    cdef View whole          # of all of the file; None: closed
+    cdef Mapping mapping
+    cdef mmf_region *region
+    cdef char *data          # NULL: closed
+    cdef int64_t size        # of the view: the file may have grown since
+    cdef int fd              # the map's own
+    cdef bint writes
+    cdef bint on_disk
+    cdef readonly bint _durable
+    cdef int64_t *ends       # ends[n] is where segment n begins, ends[n + 1] where it ends
+    cdef Py_ssize_t count    # of known segments
+    cdef Py_ssize_t room     # for how many there is memory in `ends`
+    cdef int64_t synced      # what lies below is on the disk
+    cdef int64_t populated   # what lies below has pages
+    cdef bint tail_is_clean  # nothing but zeros lies behind the end, as far as can be known
+    cdef MutexHandle lock    # None: unsynchronized
+    cdef View control_view   # None: there is none
+    cdef mmf_control *control
+    cdef uint32_t process    # noted as one of ours
+    cdef View sums_view      # None: no checksums
+    cdef int coding
+    cdef int error           # errno of the last step that failed with MMF_DISK
+    cdef readonly object _codec
+    cdef object __weakref__
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.ends)
+
+    # ---- made, mapped anew, closed
+
+    def _start(self, MutexHandle lock, View control, codec, bint durable, bint on_disk, bint tail_is_clean):
+        """Before `_attach`. `lock` and `control` may be None. `codec`: the name of a codec, None for bytes.
+        `tail_is_clean`: nobody can have left anything behind the end."""
+        if self.ends != NULL:
+            raise RuntimeError("it was started before")
+        if self.reserve(64) != MMF_DONE:
+            raise MemoryError()
+        self.ends[0] = 0
+        self.lock = lock
+        self.tail_is_clean = tail_is_clean
+        self._codec = codec
+        self.coding = {None: BYTES, "utf-16-le": UTF16, "utf-8": UTF8}.get(codec, OTHER)
+        self._durable = durable
+        self.on_disk = on_disk
+        if control is not None and control.writes and control.size >= MMF_CONTROL_SIZE and control.data != NULL:
+            self.control_view = control
+            self.control = <mmf_control *>control.data
+
+    def _attach(self, View view not None, int fd):
+        """Maps the file, or maps it anew when it has grown. What is known of it stays."""
+        if self.ends == NULL or view.data == NULL or view.own_pages or view.size < self.size:
+            raise ValueError("a segment file needs a shared view of all of it")
+        self.whole = view
+        self.mapping = view.mapping
+        self.region = view.region
+        self.data = view.data
+        self.size = view.size
+        self.writes = view.writes
+        self.fd = fd
+
+    def _attach_sums(self, View view not None):
+        self.sums_view = view
+
+    def _detach(self):
+        """Closes it; what is read at this moment goes on. The view, and the rest, is the caller's to close."""
+        cdef Mapping mapping = self.mapping
+        self.data = NULL
+        self.region = NULL
+        self.mapping = None
+        self.whole = None
+        self.control = NULL
+        self.control_view = None
+        self.sums_view = None
+        self.fd = -1
+
+    @property
+    def closed(self):
+        """True after close()."""
+        return self.data == NULL
+
+    cdef int raise_closed(self) except -1:
+        raise ClosedError(f"{self!r}: the segment file is closed")
+
+    cdef int reserve(self, Py_ssize_t count) noexcept:
+        """Memory for `count` segments."""
+        cdef Py_ssize_t room = max(count, self.room + self.room // 2)
+        cdef int64_t *ends
+        if count <= self.room:
+            return MMF_DONE
+        # Safe: plain memory, for which no Python code runs.
+        ends = <int64_t *>PyMem_RawRealloc(self.ends, (room + 1) * sizeof(int64_t))
+        if ends == NULL:
+            return MMF_NO_MEMORY
+        self.ends = ends
+        self.room = room
+        return MMF_DONE
+
+    # ---- steps: no Python code, no exception
+
+    cdef int walk(self, int64_t until) noexcept:
+        """Adds to the index what follows, up to `until` (negative: to the end). MMF_DAMAGED, MMF_NO_MEMORY,
+        MMF_FAULTED."""
+        cdef int64_t at = self.ends[self.count], before = at
+        cdef size_t found = 0
+        cdef int status
+        cdef Py_ssize_t known = self.count
+        while True:
+            if self.count == self.room and self.reserve(self.count + 1) != MMF_DONE:
+                return MMF_NO_MEMORY
+            found = 0
+            status = mmf_walk(self.data, self.size, &at, until, self.ends + self.count + 1, self.room - self.count,
+                              &found)
+            self.count += found
+            if status != MMF_DONE or self.count < self.room:
+                break
+        if mmf_marked(self.region) and mmf_replaced(self.region, self.data + before, min(at + 4, self.size) - before):
+            self.count = known
+            return MMF_FAULTED
+        return status
+
+    cdef int repair(self, uint32_t died, bint abandoned) noexcept:
+        """Under the lock. `died`: the process that abandoned it, as far as it has said so; 0: nobody knows."""
+        cdef mmf_control *control = self.control
+        cdef uint64_t writing = 0, size = 0, end = 0
+        cdef bint foreign = False
+        cdef int status
+        cdef int64_t at
+        if mmf_file_size(self.fd) > self.size:
+            return MMF_STALE
+        status = self.walk(-1)
+        if status == MMF_NO_MEMORY or status == MMF_FAULTED:
+            return status
+        if not self.writes:
+            return MMF_DONE
+        if control != NULL:
+            writing = mmf_writing_load(control)
+            size = control.size
+            end = mmf_end_load(control)
+            foreign = (abandoned and mmf_is_known(control) and writing == 0 and died != 0 and died != 0xFFFFFFFF
+                       and not mmf_process_noted(control, died))
+        if foreign and end <= <uint64_t>self.ends[self.count] and self.ends[self.find(end)] == <int64_t>end:
+            if status == MMF_DAMAGED:
+                status = MMF_DONE  # a length that was being written
+            elif self.count > 0 and <uint64_t>self.ends[self.count - 1] >= end and self.is_torn(self.count - 1):
+                self.count -= 1
+        elif status == MMF_DAMAGED and mmf_wrote_at(writing, size, self.ends[self.count]):
+            status = MMF_DONE  # what a killed append of ours has left, behind a segment of somebody else
+        at = self.ends[self.count]
+        if status == MMF_DONE:
+            mmf_clean_tail(self.fd, self.data, self.size, at)
+            if self.is_lost(at, self.size - at):
+                return MMF_FAULTED
+            self.forget_sums(False)
+            self.tail_is_clean = True
+        if control != NULL:
+            mmf_end_store(control, at)
+            mmf_writing_end(control)
+            self.tell(control)
+        return MMF_DONE
+
+    cdef Py_ssize_t find(self, uint64_t end) noexcept:
+        """The number of the segment that begins there, or else of one near it."""
+        cdef Py_ssize_t low = 0, high = self.count, middle
+        while low < high:
+            middle = (low + high) // 2
+            if <uint64_t>self.ends[middle] < end:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
+    cdef bint is_torn(self, Py_ssize_t number) noexcept:
+        """May a segment, which somebody was writing when he died, lack some of its data?"""
+        cdef int64_t at = self.ends[number] + 4
+        if self.coding != UTF16 and self.coding != UTF8:
+            return True
+        return mmf_has_nul(self.data + at, self.ends[number + 1] - at, 2 if self.coding == UTF16 else 1)
+
+    cdef bint is_lost(self, int64_t at, int64_t size) noexcept:
+        return mmf_marked(self.region) and size > 0 and mmf_replaced(self.region, self.data + at, size)
+
+    cdef void tell(self, mmf_control *control) noexcept:
+        """Whoever waits looks."""
+        mmf_word_add(&control.change, 1)
+        if mmf_word_load(&control.waiters) != 0:
+            mmf_futex_wake(&control.change, INT_MAX)
+
+    cdef void publish(self) noexcept:
+        """Under the lock, after a walk to the end: what others have appended is known."""
+        cdef mmf_control *control = self.control
+        if control != NULL and self.writes and (
+                mmf_end_load(control) != <uint64_t>self.ends[self.count] or not mmf_is_known(control)):
+            mmf_end_store(control, self.ends[self.count])
+            self.tell(control)
+
+    cdef int begin(self, RobustMutex core, int got) noexcept:
+        """The first step under the lock (core None: unsynchronized, and about to write): repairs, and walks to the end."""
+        cdef int status
+        if self.data == NULL:
+            return MMF_CLOSED
+        if self.control != NULL and self.process != this_process():
+            self.process = this_process()
+            mmf_process_note(self.control, self.process)
+        if got == ABANDONED or (self.control != NULL and self.writes and mmf_writing_load(self.control) != 0):
+            status = self.repair(core.previous if got == ABANDONED else 0, got == ABANDONED)
+            if status != MMF_DONE:
+                return status
+        return self.walk(-1)
+
+    cdef int put(self, const char *source, Py_ssize_t size, Py_ssize_t expected, bint durable) noexcept:
+        """Appends, under the lock and after `begin`. Its number is `count` - 1 then."""
+        cdef Mapping mapping = self.mapping  # whoever closes it while the GIL is let go
+        cdef mmf_region *region = self.region
+        cdef mmf_control *control = self.control
+        cdef View sums = self.sums_view
+        cdef Mapping control_mapping = self.control_view.mapping if control != NULL else None
+        cdef Mapping sums_mapping = sums.mapping if sums is not None else None
+        cdef char *data = self.data
+        cdef Py_ssize_t number = self.count
+        cdef int64_t at = self.ends[number], end = at + 4 + size
+        cdef int64_t left = self.size - end
+        cdef uint32_t crc = 0
+        cdef uint32_t *entry = NULL
+        cdef int64_t synced
+        cdef int rc
+        if expected >= 0 and expected != number:
+            return MMF_ORDER
+        if left < 0:
+            return MMF_FULL
+        if self.reserve(number + 1) != MMF_DONE:
+            return MMF_NO_MEMORY
+        if sums is not None:
+            if number >= (sums.size - HEAD) // ENTRY:
+                return MMF_SUMS
+            entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+        if not self.tail_is_clean:
+            mmf_clean_tail(self.fd, data, self.size, at)
+            self.tail_is_clean = True
+        if end > self.populated:
+            self.populate(end)
+        if control != NULL:
+            mmf_writing_begin(control, at, size)
+        memset(data + end, 0, min(left, 4))
+        if size <= WITH_GIL:
+            mmf_copy(data + at + 4, source, size)
+            if entry != NULL:
+                crc = mmf_crc32c(0, data + at + 4, size)
+        else:
+            with nogil:
+                mmf_copy(data + at + 4, source, size)
+                if entry != NULL:
+                    crc = mmf_crc32c(0, data + at + 4, size)
+        if entry != NULL:
+            entry[1] = crc
+            entry[0] = <uint32_t>size
+        if mmf_marked(region) and mmf_replaced(region, data + at, min(end + 4, end + left) - at):
+            return self.give_up(control, data, at, size, entry, MMF_FAULTED)
+        if durable:
+            synced = self.synced
+            with nogil:
+                rc = sync_bytes(region, data, synced, end + min(left, 4))
+            if rc:
+                self.error = rc
+                return self.give_up(control, data, at, size, entry, MMF_DISK)
+        mmf_commit(data + at, <int32_t>size)
+        if control != NULL:
+            mmf_end_store(control, end)
+            mmf_writing_end(control)
+            self.tell(control)
+        if self.count == number and self.ends[number] == at and self.reserve(number + 1) == MMF_DONE:
+            self.ends[number + 1] = end
+            self.count = number + 1
+        if mmf_marked(region) and mmf_replaced(region, data + at, 4):
+            return MMF_FAULTED
+        if durable:
+            with nogil:
+                rc = sync_bytes(region, data, at, at + 4)
+            if rc:
+                self.error = rc
+                return MMF_DISK
+            self.synced = max(self.synced, end)
+        return MMF_DONE
+
+    cdef int give_up(self, mmf_control *control, char *data, int64_t at, int64_t size, uint32_t *entry,
+                     int status) noexcept:
+        """Before the commit: nothing stays."""
+        memset(data + at, 0, size + 4)
+        if entry != NULL:
+            entry[0] = entry[1] = 0
+        if control != NULL:
+            mmf_writing_end(control)
+        return status
+
+    cdef void populate(self, int64_t end) noexcept:
+        """Has the kernel make pages ahead, many in one call: one fault each costs more than the append itself. The more
+        was written, the more of them."""
+        cdef size_t page = self.region.page
+        cdef int64_t start = max(end - 1, self.populated) // page * page
+        cdef int64_t ahead = min(max(end // 4, <int64_t>LEAST_AHEAD), <int64_t>MOST_AHEAD)
+        cdef int64_t stop = min(end + ahead, self.size) // page * page
+        self.populated = max(stop, end)
+        if stop > start:
+            madvise(self.data + start, stop - start, POPULATE_WRITE)  # a kernel without it: one by one
+
+    cdef void forget_sums(self, bint all) noexcept:
+        """No checksum is known of what a killed append has not committed: at most one. If there are more, the length of
+        a segment was damaged, and recover() needs them. `all`: they are of another file."""
+        cdef View sums = self.sums_view
+        cdef Py_ssize_t number = self.count, room
+        cdef uint32_t *entry
+        if sums is None or not sums.writes or sums.data == NULL:
+            return
+        room = (sums.size - HEAD) // ENTRY
+        if all:
+            while number < room:
+                entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+                if entry[0] != 0 or entry[1] != 0:
+                    entry[0] = entry[1] = 0
+                number += 1
+        elif number < room:
+            entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+            if number + 1 == room or entry[2] == 0:
+                entry[0] = entry[1] = 0
+
+    # ---- looks
+
+    cdef int look(self) except -1:
+        """Adds to the index what is there now. MMF_DONE; MMF_DAMAGED: behind it something is wrong."""
+        cdef int status
+        cdef uint64_t end
+        cdef int64_t at
+        cdef Py_ssize_t known
+        while True:
+            if self.data == NULL:
+                self.raise_closed()
+            at = self.ends[self.count]
+            if self.control != NULL:
+                end = mmf_end_load(self.control)
+                if end > <uint64_t>at and end <= <uint64_t>self.size:
+                    known = self.count
+                    self.check(self.walk(end))
+                    at = self.ends[self.count]
+                    if <uint64_t>at != end:  # it is not what the memory says
+                        self.count = known
+                        at = self.ends[known]
+                elif end > <uint64_t>self.size and self.has_grown():
+                    continue
+            if at > self.size - 4:
+                if self.has_grown():
+                    continue
+                return MMF_DONE
+            if mmf_length_at(self.data + at) == 0:
+                if mmf_marked(self.region):
+                    self.check_lost(at, 4)
+                return MMF_DONE
+            status = self.look_locked()
+            if status == MMF_STALE or (status == MMF_DAMAGED and self.has_grown()):
+                if not self.has_grown():
+                    return MMF_DAMAGED
+                continue
+            self.check(status)
+            return status
+
+    cdef int look_locked(self) except -1:
+        """The status of a walk to the end under the lock."""
+        cdef RobustMutex core
+        cdef int got, status
+        if self.lock is None:
+            if self.control != NULL and mmf_writing_load(self.control) != 0:
+                return MMF_DONE  # it is being written
+            return self.walk(-1)
+        got = hold(self.lock, -1.0)
+        core = self.lock.core
+        status = self.begin(core, got)
+        if status == MMF_DONE or status == MMF_DAMAGED:
+            self.publish()
+        core.give(got == ABANDONED and (not self.writes or (status != MMF_DONE and status != MMF_DAMAGED)))
+        return status
+
+    cdef bint has_grown(self) except -1:
+        """Whether the file is larger now than the view; maps it anew then."""
+        if self.data == NULL:
+            self.raise_closed()
+        if mmf_file_size(self.fd) <= self.size:
+            return False
+        cdef int64_t before = self.size
+        self._map_again()
+        if self.data == NULL:
+            self.raise_closed()
+        return self.size > before
+
+    cdef int check(self, int status) except -1:
+        """Raises what a status says, but for what the caller deals with."""
+        if status == MMF_CLOSED:
+            self.raise_closed()
+        if status == MMF_NO_MEMORY:
+            raise MemoryError(f"no memory for the index of {self!r}")
+        if status == MMF_FAULTED:
+            if self.data == NULL:
+                self.raise_closed()
+            self.whole.raise_fault(self.ends[self.count], 4)
+        return 0
+
+    cdef int check_lost(self, int64_t at, int64_t size) except -1:
+        if self.is_lost(at, size):
+            self.whole.raise_fault(at, size)
+        return 0
+
+    cdef Py_ssize_t known(self, Py_ssize_t number) except -1:
+        """The number of a segment that is in the index, after a look. DamagedSegmentError; OutOfRangeError."""
+        cdef int status
+        if self.data == NULL:
+            self.raise_closed()
+        if number < 0:
+            raise OutOfRangeError(f"a segment's number must not be negative, got {number}")
+        if number >= self.count:
+            status = self.look()
+            if number >= self.count:
+                if status == MMF_DAMAGED:
+                    self.raise_damage(number)
+                raise OutOfRangeError(f"there is no segment {number} in {self!r}, which has {self.count}")
+        return number
+
+    cdef int raise_damage(self, Py_ssize_t number) except -1:
+        cdef int64_t at = self.ends[self.count]
+        raise DamagedSegmentError(EBADMSG, f"{self!r} is damaged at segment {self.count}: {damage_at(self.data, self.size, at)}; "
+                                  f"segment {number} cannot be read. The {self.count} before are whole, and recover() "
+                                  "gives what can be had")
+
+    # ---- reading
+
+    cdef bytes get(self, Py_ssize_t number):
+        if number < 0 or number >= self.count or self.data == NULL:
+            self.known(number)
+        cdef int64_t at = self.ends[number]
+        cdef int64_t size = self.ends[number + 1] - at - 4
+        cdef bytes data = self.whole.new_bytes(at + 4, size)
+        if self.sums_view is not None:
+            self.verify(number, PyBytes_AS_STRING(data), size)
+        return data
+
+    cdef int sum_of(self, Py_ssize_t number, int64_t size, uint32_t *crc) except -2:
+        """1, and the checksum of a segment; 0: none is known; -1: what is known is of another length."""
+        cdef View sums = self.sums_view
+        cdef uint32_t length
+        cdef uint32_t *entry
+        if sums is None or sums.data == NULL:
+            return 0
+        if number >= (sums.size - HEAD) // ENTRY:
+            self._map_sums(number, False)
+            sums = self.sums_view
+            if sums is None or sums.data == NULL or number >= (sums.size - HEAD) // ENTRY:
+                return 0
+        entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+        length = entry[0]
+        crc[0] = entry[1]
+        if mmf_marked(sums.region):
+            sums.check_fault(HEAD + number * ENTRY, ENTRY)
+        return 0 if length == 0 else 1 if length == size else -1
+
+    cdef int verify(self, Py_ssize_t number, const char *data, int64_t size) except -1:
+        cdef uint32_t crc = 0
+        cdef int there = self.sum_of(number, size, &crc)
+        if there < 0 or (there > 0 and crc != mmf_crc32c(0, data, size)):
+            raise DamagedSegmentError(EBADMSG, f"segment {number} of {self!r} is not what was written: its checksum is "
+                                      "another one. check() says what else is")
+        return 0
+
+    cdef object decoded(self, bytes data, Py_ssize_t number):
+        cdef int order = -1
+        try:
+            if self.coding == UTF16:
+                return PyUnicode_DecodeUTF16(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), "strict", &order)
+            if self.coding == UTF8:
+                return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), "strict")
+            if self.coding == BYTES:
+                return data
+            return data.decode(self._codec)
+        except UnicodeError as error:
+            error.add_note(f"this was segment {number} of {self!r}; read_bytes({number}) gives what is there")
+            raise
+
+    def read_bytes(self, segment):
+        """The bytes of a segment, by its number from 0 on. OutOfRangeError (an IndexError) if there is none of this
+        number; DamagedSegmentError, also for a wrong checksum; ClosedError, MemoryFaultError."""
+        return self.get(mmf_position(segment))
+
+    def read(self, segment):
+        """The text of a segment, or its bytes if the file has no encoding. As `read_bytes`; UnicodeDecodeError."""
+        cdef Py_ssize_t number = mmf_position(segment)
+        return self.decoded(self.get(number), number)
+
+    def view(self, segment):
+        """A read-only memoryview of a segment, without a copy. It keeps the pages, also when the file is closed; a
+        segment never changes. Errors as `read_bytes`."""
+        cdef Py_ssize_t number = mmf_position(segment)
+        if number < 0 or number >= self.count or self.data == NULL:
+            self.known(number)
+        cdef int64_t at = self.ends[number]
+        cdef SegmentBuffer block = SegmentBuffer.__new__(SegmentBuffer)
+        if self.data == NULL:  # an allocation may run a finalizer
+            self.raise_closed()
+        block.mapping = self.mapping
+        block.data = self.data + at + 4
+        block.size = self.ends[number + 1] - at - 4
+        if self.sums_view is not None:
+            self.verify(number, block.data, block.size)
+        if mmf_marked(block.mapping.region) and mmf_replaced(block.mapping.region, block.data, block.size):
+            self.check_lost(at + 4, block.size)
+        return memoryview(block)
+
+    def __len__(self):
+        self.look()
+        return self.count
+
+    def __getitem__(self, segment):
+        cdef Py_ssize_t number, start, stop, step, size
+        if isinstance(segment, slice):
+            mmf_slice(segment, &start, &stop, &step)
+            self.look()
+            size = PySlice_AdjustIndices(self.count, &start, &stop, step)
+            return [self.read(start + i * step) for i in range(size)]
+        number = mmf_position(segment)
+        if number < 0:
+            self.look()
+            if number < -self.count:
+                raise OutOfRangeError(f"there is no segment {number} in {self!r}, which has {self.count}")
+            number += self.count
+        return self.decoded(self.get(number), number)
+
+    @property
+    def used(self):
+        """The bytes that the segments take, with their lengths: where the next one begins."""
+        self.look()
+        return self.ends[self.count]
+
+    # ---- appending
+
+    cdef object encoded(self, text):
+        """What is appended for a text."""
+        cdef PyObject *made
+        if self.coding == BYTES:
+            raise TypeError(f"{self!r} has no encoding: it takes bytes, not str")
+        if self.coding == UTF16:
+            made = mmf_utf16(text)
+            if made != NULL:
+                data = <object>made
+                Py_DECREF(data)  # the reference that it came with
+                return data
+        return PyUnicode_AsEncodedString(text, PyUnicode_AsUTF8AndSize(self._codec, NULL), "strict")
+
+    cdef Py_ssize_t add(self, data, Py_ssize_t expected, bint durable) except -1:
+        cdef Py_buffer buffer
+        cdef Py_ssize_t size, number
+        cdef const char *text
+        if isinstance(data, str):
+            if self.coding == UTF8:
+                text = PyUnicode_AsUTF8AndSize(data, &size)
+                return self.add_bytes(text, size, expected, durable)
+            data = self.encoded(data)
+        if PyBytes_CheckExact(data):
+            return self.add_bytes(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), expected, durable)
+        take_buffer(data, &buffer, PyBUF_SIMPLE)
+        try:
+            return self.add_bytes(<const char *>buffer.buf, buffer.len, expected, durable)
+        finally:
+            PyBuffer_Release(&buffer)
+
+    cdef Py_ssize_t add_bytes(self, const char *source, Py_ssize_t size, Py_ssize_t expected, bint durable) except -1:
+        cdef RobustMutex core
+        cdef Py_ssize_t number
+        cdef int got, status
+        if size == 0:
+            raise ValueError("an empty segment cannot be told from the end of the file, and is not written")
+        if size > INT_MAX:
+            raise OutOfRangeError(f"a segment has at most {INT_MAX} bytes, its length is 32 bits; this has {size}")
+        durable = (durable or self._durable) and self.on_disk
+        while True:
+            if self.data == NULL:
+                self.raise_closed()
+            if not self.writes:
+                raise PermissionError(f"{self!r} was opened for reading only")
+            core = None
+            got = TAKEN
+            if self.lock is not None:
+                got = hold(self.lock, -1.0)
+                core = self.lock.core
+            status = self.begin(core, got)
+            number = 0
+            if status == MMF_DONE:
+                number = self.count
+                status = self.put(source, size, expected, durable)
+            if core is not None:
+                core.give(got == ABANDONED and (status == MMF_FAULTED or status == MMF_NO_MEMORY or status == MMF_STALE))
+            if status == MMF_DONE:
+                return number
+            self.overcome(status, size, expected, number)
+
+    cdef int overcome(self, int status, Py_ssize_t size, Py_ssize_t expected, Py_ssize_t number) except -1:
+        """Returns if another try may do; raises otherwise."""
+        self.check(status)
+        if status == MMF_ORDER:
+            if expected < number:
+                raise OutOfRangeError(f"segment {expected} of {self!r} is written already, and cannot be written again: "
+                                      f"the next is {number}")
+            raise OutOfRangeError(f"segment {expected} cannot be written to {self!r} yet: the next is {number}")
+        if status == MMF_DISK:
+            raise OSError(self.error, f"{strerror(self.error).decode()}: segment {number} of {self!r} may not be on the disk"
+                          + ("" if number < self.count else ", and was not appended"))
+        if status == MMF_SUMS:
+            self._map_sums(number, True)
+            return 0
+        if self.has_grown():
+            return 0
+        cdef int64_t end = self.ends[self.count]
+        if status == MMF_FULL:
+            self._make_room(end, size)
+            return 0
+        if status == MMF_DAMAGED:
+            raise DamagedSegmentError(EBADMSG, f"{self!r} is damaged at segment {self.count}: "
+                                      f"{damage_at(self.data, self.size, end)}, so nothing can be appended. Copy what "
+                                      "recover() gives to a new file")
+        raise RuntimeError(f"{self!r}: unexpected status {status}")
+
+    def append(self, data, *, bint durable=False):
+        """Appends a segment, text or bytes. Its number. Atomic: whoever dies at whatever instruction, the segment is
+        there whole or not at all. `durable`: it is on the disk when this returns.
+
+        TypeError (no text, no bytes; text without an encoding); ValueError: it is empty; UnicodeEncodeError: a lone
+        surrogate; OSError (ENOSPC): no room, see `grow`; DamagedSegmentError; PermissionError (opened for reading);
+        ClosedError, MemoryFaultError."""
+        return self.add(data, -1, durable)
+
+    def write(self, segment, data, *, bint durable=False):
+        """As `append`, for the number that the segment is to have. OutOfRangeError, and nothing is written, if that is
+        not the next one: segments are written in order, and once."""
+        cdef Py_ssize_t number = mmf_position(segment)
+        if number < 0:
+            raise OutOfRangeError(f"a segment's number must not be negative, got {shown(segment)}")
+        self.add(data, number, durable)
+
+    # ---- waiting
+
+    def wait_for(self, segment, timeout=None):
+        """Waits until there is a segment of this number, `timeout` seconds at most (a number or a timedelta; None: for
+        ever; 0: a look). Whether there is. What another kind of program appends is noticed within 50 ms.
+
+        OutOfRangeError (negative); DamagedSegmentError: it can never come; ClosedError, also if it is closed
+        meanwhile."""
+        cdef Py_ssize_t number = mmf_position(segment)
+        cdef double limit = limit_of(timeout)
+        cdef double until, time = PAUSE
+        cdef View view
+        cdef Mapping mapping
+        cdef mmf_control *control
+        cdef uint32_t value = 0
+        if self.has(number):
+            return True
+        if limit == 0:
+            return False
+        until = mmf_now() + limit
+        # Safe: `mapping` keeps the words, whoever closes this.
+        view = self.control_view
+        control = self.control
+        mapping = view.mapping if view is not None else None
+        if control != NULL:
+            mmf_word_add(&control.waiters, 1)
+        try:
+            while True:
+                if control != NULL:
+                    value = mmf_word_load(&control.change)
+                if self.has(number):
+                    return True
+                if limit >= 0:
+                    time = min(PAUSE, until - mmf_now())
+                    if time <= 0:
+                        return False
+                with nogil:
+                    if control != NULL:
+                        mmf_futex_wait(&control.change, value, time)
+                    else:
+                        mmf_sleep(time)
+                PyErr_CheckSignals()
+        finally:
+            if control != NULL:
+                mmf_word_add(&control.waiters, <uint32_t>-1)
+
+    cdef bint has(self, Py_ssize_t number) except -1:
+        """Whether there is a segment of this number. Also repairs what a dead writer has left."""
+        cdef int status
+        if number < 0:
+            raise OutOfRangeError(f"a segment's number must not be negative, got {number}")
+        if self.data == NULL:
+            self.raise_closed()
+        if number < self.count:
+            return True
+        status = self.look()
+        if status != MMF_DAMAGED and self.lock is not None and self.lock.core is not None and owner_died(self.lock.core):
+            status = self.look_locked()
+            self.check(status)
+        if number < self.count:
+            return True
+        if status == MMF_DAMAGED:
+            self.raise_damage(number)
+        return False
+
+    def _has(self, segment):
+        return self.has(mmf_position(segment))
+
+    def _watch(self, Change change not None):
+        """Has `change` sleep on the control object, from its state now. False: there is none."""
+        if self.data == NULL:
+            self.raise_closed()
+        if self.control == NULL:
+            return False
+        change.place(self.control_view.mapping, <char *>&self.control.change, <char *>&self.control.waiters)
+        change.seen = mmf_word_load(change.word)
+        return True
+
+    # ---- what it holds
+
+    def _settle(self, bint first=False, bint new=False):
+        """A look under the lock: repairs, and says what is there. (count, end, why there is no more or None). `first`:
+        nobody else has it open; `new`: nobody has had it before."""
+        cdef int status
+        while True:
+            if self.data == NULL:
+                self.raise_closed()
+            status = self.look_locked()
+            if (status == MMF_STALE or status == MMF_DAMAGED) and self.has_grown():
+                continue
+            self.check(status)
+            why = None
+            if status == MMF_DAMAGED:
+                why = damage_at(self.data, self.size, self.ends[self.count])
+            elif first:
+                self.forget_sums(new)
+            return self.count, self.ends[self.count], why
+
+    def _walk_again(self):
+        """From the start, without the index: (segments, end, why there is no more or None) as a newcomer sees them."""
+        cdef int64_t at = 0
+        cdef int64_t ends[256]
+        cdef size_t found = 256, count = 0
+        cdef int status = MMF_DONE
+        if self.data == NULL:
+            self.raise_closed()
+        while found == 256 and status == MMF_DONE:
+            status = mmf_walk(self.data, self.size, &at, -1, ends, 256, &found)
+            count += found
+        self.check_lost(0, min(at + 4, self.size))
+        return count, at, damage_at(self.data, self.size, at) if status == MMF_DAMAGED else None
+
+    def _behind(self, int64_t end):
+        """The offset behind the last byte that is not zero, at or behind `end`."""
+        cdef Mapping mapping = self.mapping
+        cdef char *data = self.data
+        cdef int64_t size = self.size, last
+        cdef int fd = self.fd
+        if data == NULL:
+            self.raise_closed()
+        if end < 0 or end > size:
+            raise OutOfRangeError(f"{end} is outside of {self!r}")
+        with nogil:
+            last = mmf_last_used(fd, data, size, end)
+        return last
+
+    def _sum(self, Py_ssize_t number):
+        """What is known of a segment's checksum: (length, crc), or None."""
+        cdef View sums = self.sums_view
+        cdef uint32_t *entry
+        if sums is None or sums.data == NULL or number < 0:
+            return None
+        if number >= (sums.size - HEAD) // ENTRY:
+            self._map_sums(number, False)
+            sums = self.sums_view
+            if number >= (sums.size - HEAD) // ENTRY:
+                return None
+        entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+        return (entry[0], entry[1]) if entry[0] != 0 else None
+
+    def _bytes_at(self, int64_t at, int64_t size):
+        """Bytes of the file, whatever they are; None if they are not all there."""
+        if self.data == NULL:
+            self.raise_closed()
+        if at < 0 or size < 0 or at > self.size or size > self.size - at:
+            return None
+        return self.whole.new_bytes(at, size)
+
+    @property
+    def _view_size(self):
+        return self.size
+
+
+cdef str damage_at(const char *data, int64_t size, int64_t at):
+    cdef int32_t length
+    if data == NULL or at > size - 4:
+        return "the file was closed meanwhile"
+    length = mmf_length_at(data + at)
+    if length < 0:
+        return f"the length at offset {at} is negative ({length})"
+    if length > size - 4 - at:
+        return f"the length at offset {at} is {length}, and only {size - 4 - at} bytes of the file follow"
+    return f"the length at offset {at} was damaged, and is {length} now"
+
+
+cdef int sync_bytes(mmf_region *region, char *data, int64_t start, int64_t stop) noexcept nogil:
+    """msync of the pages that hold these bytes. 0, or why not."""
+    cdef uintptr_t page = region.page
+    cdef uintptr_t first = (<uintptr_t>data + start) & ~(page - 1)
+    return errno if msync(<void *>first, <uintptr_t>data + stop - first, MS_SYNC) else 0
+
+
+cdef class Change(Waitable):
+    """A change of the control object since it was looked at: for waits that another thread sleeps for."""
+    cdef uint32_t seen
+
+    cdef uint32_t idle(self):
+        return self.seen
+
+    cdef int take(self) except -1:
+        return self.take_since(self.seen)
+
+    cdef int take_since(self, uint32_t value) except -1:
+        if self.word == NULL:
+            self.raise_closed()
+        cdef bint changed = mmf_word_load(self.word) != self.seen
+        if mmf_marked(self.region):
+            self.check_fault()
+        return changed

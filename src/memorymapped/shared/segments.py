@@ -1,0 +1,698 @@
+# SPDX-License-Identifier: MIT
+"""SegmentFile: messages of any length, one behind the other, that several processes append and read.
+
+The `MmFile` of the article "Inter-Process Communication using memory-mapped files in .NET", with its bytes (a 32-bit
+length, then the data, from offset 0), so that its C# program reads what we wrote and the other way round. How that is
+done, and what is true when a writer dies, is in `_native/segments.pyx`; the layout in `docs/segment-files.md`.
+
+Nothing of ours lies in the file. Beside it there are, named by its device and inode, so that whoever opens it, by name
+or by path, finds the same: a mutex, and a small map on which readers sleep (`control`); with checksums their file too.
+"""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import sys
+import warnings
+from operator import index
+
+from .._native.memory import adopt_methods
+from .._native.segments import CONTROL_SIZE, LOOK, SUMS_HEAD, Change, Segments, crc32c
+from .._typing import TYPE_CHECKING
+from ..enums import FileMode
+from ..enums import MemoryMappedFileAccess as Access
+from ..enums import MemoryMappedFileRights as Rights
+from ..errors import ClosedError, DamagedObjectError, OutOfRangeError, shown
+from ..file import MemoryMappedFile
+from ..handover import is_same
+from ..record import Record
+from ..sync.awaiting import AsyncWait
+from ..sync.mutex import Mutex
+from ..system import NamedMemory
+from ..system.names import Scope, parse
+from ..timeouts import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from typing import Any, Self
+
+    from ..accessor import MemoryMappedViewAccessor
+    from ..file import StrPath
+    from ..security import MemoryMappedFileSecurity
+    from ..timeouts import Timeout
+
+__all__ = ["RecoveredSegment", "SegmentDamage", "SegmentFile", "SegmentReport"]
+
+SUMS_MAGIC = b"MMFSUMS\x01"
+SUM = 8  # bytes of one checksum: length, CRC-32C
+SUFFIX = ".sums"
+
+_CODECS = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without a byte order mark, as C# writes it
+
+
+class SegmentDamage(Record):
+    """The first thing that is wrong with a segment file: from `segment`, at `offset`, for a `reason`."""
+
+    __slots__ = {
+        "offset": "Of the length of that segment.",
+        "reason": "What is wrong there.",
+        "segment": "The number of the first segment that cannot be read.",
+    }
+
+    def __init__(self, segment: int, offset: int, reason: str) -> None:
+        self.segment = segment
+        self.offset = offset
+        self.reason = reason
+
+
+class SegmentReport(Record):
+    """What `SegmentFile.check` found: `segments` that can be read, up to offset `end`; `damage` behind them, or None;
+    segments with `bad_checksums`, and how many are `without_checksum`; and how many bytes `behind` the end are there,
+    to the last that is not zero."""
+
+    __slots__ = {
+        "bad_checksums": "The numbers of the segments whose bytes are not what was written.",
+        "behind": "Bytes behind the end, to the last that is not zero: of a killed writer, or behind a damaged length.",
+        "damage": "A SegmentDamage; None if the file is whole.",
+        "end": "Where the next segment would begin.",
+        "segments": "How many can be read.",
+        "without_checksum": "How many have no checksum: other programs write none. None if the file is used without.",
+    }
+
+    def __init__(
+        self,
+        segments: int,
+        end: int,
+        damage: SegmentDamage | None,
+        bad_checksums: tuple[int, ...],
+        without_checksum: int | None,
+        behind: int,
+    ) -> None:
+        self.segments = segments
+        self.end = end
+        self.damage = damage
+        self.bad_checksums = bad_checksums
+        self.without_checksum = without_checksum
+        self.behind = behind
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is wrong."""
+        return self.damage is None and not self.bad_checksums
+
+
+class RecoveredSegment(Record):
+    """A segment that is still whole: its `number`, the `offset` of its length, its `data` (bytes), and whether that was
+    `checked` by a checksum."""
+
+    __slots__ = {
+        "checked": "Whether a checksum says that it is what was written.",
+        "data": "Its bytes.",
+        "number": "Its number.",
+        "offset": "Where its length is.",
+    }
+
+    def __init__(self, number: int, offset: int, data: bytes, checked: bool) -> None:
+        self.number = number
+        self.offset = offset
+        self.data = data
+        self.checked = checked
+
+
+class _Change(AsyncWait, Change):
+    """A change of a segment file, for a task."""
+
+    __slots__ = ()
+
+    def _order(self) -> tuple[str, int, int]:
+        return "segments", 0, id(self)  # each of them has a line of its own
+
+    def close(self) -> None:
+        self._unmap()
+
+
+# --------------------------------------------------------------------------------------------------------- names
+
+
+def unique_id() -> str:
+    """A name that nobody has: a GUID."""
+    from uuid import uuid4
+
+    return str(uuid4())
+
+
+class _Names:
+    """What lies beside a file is called after its device and inode, so that it is the same for whoever opens the file,
+    by whatever name or path. The user's own: two terminals are two sessions. Only what is used by all users has a
+    mutex for all users."""
+
+    def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
+        named = map_.name if map_.name is not None else lock_name
+        scope = Scope.GLOBAL if named is not None and parse(named).scope is Scope.GLOBAL else Scope.USER
+        device, inode, _ = map_.generation
+        place = f"{device:x}-{inode:x}"
+        self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
+        self.control = f"{scope.value}\\segments-1-{place}"
+        self.sums = f"{scope.value}\\segments-sums-1-{place}"
+
+
+# ---------------------------------------------------------------------------------------------------------- files
+
+
+def _codec(encoding: str | None) -> str | None:
+    """The codec's name. LookupError if there is none."""
+    if encoding is None:
+        return None
+    if not isinstance(encoding, str):
+        raise TypeError(f"an encoding is a str, or None for bytes, not {type(encoding).__name__}")
+    name = codecs.lookup(encoding).name
+    "".encode(name)  # LookupError for what is no encoding of text
+    return _CODECS.get(name, name)
+
+
+class _Options:
+    """What the factories have in common, checked."""
+
+    __slots__ = ("checksums", "codec", "durable", "encoding", "grow", "lock_name", "most", "security", "synchronized")
+
+    def __init__(
+        self,
+        encoding: str | None,
+        lock_name: str | None,
+        synchronized: bool,
+        checksums: bool,
+        grow: bool,
+        max_capacity: int | None,
+        durable: bool = False,
+        security: MemoryMappedFileSecurity | None = None,
+    ) -> None:
+        self.codec = _codec(encoding)
+        self.encoding = encoding
+        if lock_name is not None:
+            parse(lock_name)
+            if not synchronized:
+                raise ValueError("synchronized=False takes no lock, so lock_name has no meaning")
+        self.lock_name = lock_name
+        self.synchronized = bool(synchronized)
+        self.checksums = bool(checksums)
+        self.most = None if max_capacity is None else index(max_capacity)
+        if self.most is not None and self.most < 1:
+            raise OutOfRangeError(f"max_capacity must be positive, got {shown(max_capacity)}")
+        self.grow = bool(grow) or self.most is not None
+        self.durable = bool(durable)
+        self.security = security
+
+    def state(self) -> dict[str, Any]:
+        """As keywords of a factory."""
+        return {
+            "encoding": self.encoding,
+            "lock_name": self.lock_name,
+            "synchronized": self.synchronized,
+            "checksums": self.checksums,
+            "grow": self.grow,
+            "max_capacity": self.most,
+        }
+
+
+@adopt_methods
+class SegmentFile(Segments):
+    """Segments, numbered from 0, that any process appends and any process reads, in memory with a name or in a file.
+
+    Made by `create_new`, `open_existing`, `create_or_open` (by name) and `create_from_file` (by path). Their options:
+
+    - `encoding`: of text: "utf-16" (as C# has it, little endian and without a mark), "utf-8", or another codec; None
+      for bytes. Bytes can always be appended.
+    - `lock_name`: the name of the mutex, where other programs use one; otherwise it is made from the file's device and
+      inode. `synchronized=False`: none at all. Then no two may write at the same time.
+    - `checksums=True`: the CRC-32C of each segment is kept beside the file, and verified by each read.
+    - `grow=True`, `max_capacity`: an append for which there is no room makes the file longer, up to `max_capacity`
+      bytes.
+
+    `append(data)` is atomic, whoever dies when. `s[n]`, `s[-1]`, `s[a:b]`, `len(s)`, `for text in s`; `wait_for(n)`,
+    `for text in s.follow()`. A context manager that closes it."""
+
+    __slots__ = ("_control", "_control_view", "_file", "_kept", "_map", "_mutex", "_options", "_sums")
+
+    _map: MemoryMappedFile
+    _file: MemoryMappedViewAccessor
+    _mutex: Mutex | None
+    _control: MemoryMappedFile | None
+    _control_view: MemoryMappedViewAccessor | None
+    _sums: MemoryMappedFile | None
+    _kept: MemoryMappedViewAccessor | None
+    _options: _Options
+
+    def __init__(self) -> None:
+        raise TypeError(
+            "a segment file is made by create_new, open_existing, create_or_open or create_from_file, never directly"
+        )
+
+    # ------------------------------------------------------------------------------------------------- factories
+
+    @classmethod
+    def create_new(
+        cls,
+        capacity: int,
+        file_id: str | None = None,
+        *,
+        encoding: str | None = "utf-16",
+        lock_name: str | None = None,
+        synchronized: bool = True,
+        checksums: bool = False,
+        grow: bool = False,
+        max_capacity: int | None = None,
+        security: MemoryMappedFileSecurity | None = None,
+    ) -> Self:
+        """A new one of `capacity` bytes in memory, under a name: `file_id`, or a GUID, which a child gets on its
+        command line. It lives as long as somebody has it open. NameInUseError, and what MemoryMappedFile.create_new raises;
+        LookupError for an unknown encoding."""
+        options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
+        map_ = MemoryMappedFile.create_new(unique_id() if file_id is None else file_id, capacity, security=security)
+        return cls._made(map_, options, new=True)
+
+    @classmethod
+    def open_existing(
+        cls,
+        file_id: str,
+        *,
+        encoding: str | None = "utf-16",
+        lock_name: str | None = None,
+        synchronized: bool = True,
+        checksums: bool = False,
+        grow: bool = False,
+        max_capacity: int | None = None,
+        access: Access = Access.READ_WRITE,
+    ) -> Self:
+        """The one that somebody has open under this name. FileNotFoundError, PermissionError. `access` READ: it can
+        only be read."""
+        options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity)
+        access = _access(access)
+        rights = Rights.READ if access is Access.READ else Rights.READ_WRITE
+        return cls._made(MemoryMappedFile.open_existing(file_id, rights), options, access=access)
+
+    @classmethod
+    def create_or_open(
+        cls,
+        file_id: str,
+        capacity: int,
+        *,
+        encoding: str | None = "utf-16",
+        lock_name: str | None = None,
+        synchronized: bool = True,
+        checksums: bool = False,
+        grow: bool = False,
+        max_capacity: int | None = None,
+        security: MemoryMappedFileSecurity | None = None,
+    ) -> Self:
+        """The one of this name, made if nobody has it open. An existing one keeps its capacity."""
+        options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
+        return cls._made(MemoryMappedFile.create_or_open(file_id, capacity, security=security), options)
+
+    @classmethod
+    def create_from_file(
+        cls,
+        path: StrPath,
+        mode: FileMode = FileMode.OPEN_OR_CREATE,
+        capacity: int = 0,
+        *,
+        encoding: str | None = "utf-16",
+        lock_name: str | None = None,
+        synchronized: bool = True,
+        checksums: bool = False,
+        grow: bool = False,
+        max_capacity: int | None = None,
+        durable: bool = False,
+        access: Access = Access.READ_WRITE,
+        security: MemoryMappedFileSecurity | None = None,
+    ) -> Self:
+        """A file, which stays. `capacity`: 0 takes the file's length, more makes it longer. `durable`: each append, and
+        the making of the file, is on the disk when it returns. With `checksums` they lie in a file beside it, with
+        ".sums" behind its name.
+
+        Raises what MemoryMappedFile.create_from_file does (ValueError: an empty file, and no capacity). The default
+        mutex is this user's: several users need a `lock_name` that begins with "Global\\\\"."""
+        options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, durable, security)
+        access = _access(access)
+        existed = mode != FileMode.CREATE and os.path.exists(path)
+        map_ = MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security)
+        return cls._made(map_, options, access=access, new=not existed)
+
+    @classmethod
+    def _made(
+        cls, map_: MemoryMappedFile, options: _Options, *, access: Access = Access.READ_WRITE, new: bool = False
+    ) -> Self:
+        """`new`: nobody has had the file before."""
+        self = cls.__new__(cls)
+        self._map = map_
+        self._options = options
+        self._mutex = self._control = self._control_view = self._sums = self._kept = None
+        try:
+            self._open(access, new)
+        except BaseException:
+            self._let_go()
+            raise
+        return self
+
+    def _open(self, access: Access, new: bool) -> None:
+        options, map_ = self._options, self._map
+        names = _Names(map_, options.lock_name)
+        first = self._open_control(names)
+        if options.synchronized:
+            self._mutex = Mutex(name=names.lock)
+        on_disk = not map_._backing.is_memory
+        if options.durable and on_disk and new and map_.path is not None:
+            _sync_folder(map_.path)
+        self._file = map_.create_view_accessor(0, 0, access)
+        self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk, new or not first)
+        self._attach(self._file, map_.fileno())
+        if options.checksums:
+            self._open_sums(names, access)
+        self._settle(first, new)
+
+    def _open_control(self, names: _Names) -> bool:
+        """Whether this call has made it: nobody else has the file open."""
+        control = self._control = MemoryMappedFile.create_or_open(
+            names.control, CONTROL_SIZE, security=self._options.security
+        )
+        backing = control._backing
+        if control.capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
+            self._control_view = control.create_view_accessor(0, CONTROL_SIZE)
+        return isinstance(backing, NamedMemory) and backing.held.created
+
+    def _open_sums(self, names: _Names, access: Access) -> None:
+        size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
+        if self._map.name is not None:
+            self._sums = MemoryMappedFile.create_or_open(names.sums, size, security=self._options.security)
+        else:
+            path = f"{self._map.path}{SUFFIX}"
+            if access is Access.READ and not os.path.exists(path):
+                return
+            mode = FileMode.OPEN if access is Access.READ else FileMode.OPEN_OR_CREATE
+            there = os.path.getsize(path) if os.path.exists(path) else 0
+            self._sums = MemoryMappedFile.create_from_file(path, mode, None, 0 if there >= size else size, access)
+        view = self._kept = self._sums.create_view_accessor(0, 0, access)
+        magic = view.read_bytes(0, len(SUMS_MAGIC))
+        if not any(magic) and access is not Access.READ:
+            view.write_bytes(0, SUMS_MAGIC)
+        elif magic != SUMS_MAGIC:
+            raise DamagedObjectError(
+                errno.EBADMSG, f"{self._sums!r} has no checksums of segments: remove it, or open without checksums"
+            )
+        self._attach_sums(view)
+
+    def _map_sums(self, number: int, make: bool) -> None:
+        """The checksum of this segment lies behind what is mapped of them: maps them anew, if they are longer now;
+        `make`: makes them longer."""
+        sums, view = self._sums, self._kept
+        if sums is None or view is None:
+            raise ClosedError(f"{self!r}: the segment file is closed")
+        needed = SUMS_HEAD + SUM * (number + 1)
+        if make and sums.capacity < needed:
+            _lengthen(sums, 2 * needed)
+        if sums.capacity > view.capacity:
+            self._kept = sums.create_view_accessor(0, 0, Access.READ_WRITE if view.can_write else Access.READ)
+            self._attach_sums(self._kept)
+            view.close()
+
+    def _map_again(self) -> None:
+        """The file is longer than what is mapped of it."""
+        old = self._file
+        self._file = self._map.create_view_accessor(0, 0, Access.READ_WRITE if old.can_write else Access.READ)
+        self._attach(self._file, self._map.fileno())
+        old.close()
+
+    # ----------------------------------------------------------------------------------------------- what it is
+
+    @property
+    def file_id(self) -> str:
+        """What leads another process here: the name, or the path if there is none."""
+        name = self._map.name
+        return name if name is not None else self.path
+
+    @property
+    def name(self) -> str | None:
+        """The name of the map; None for a file."""
+        return self._map.name
+
+    @property
+    def path(self) -> str:
+        """The file, or for a named one that which another program can map."""
+        path = self._map.path
+        assert path is not None, "neither a named map nor a file is without one"
+        return path
+
+    @property
+    def lock_name(self) -> str | None:
+        """The name of the mutex; None if it is unsynchronized."""
+        return None if self._mutex is None else self._mutex.name
+
+    @property
+    def encoding(self) -> str | None:
+        """The encoding of text; None for bytes."""
+        return self._options.encoding
+
+    @property
+    def capacity(self) -> int:
+        """The size in bytes, now."""
+        return self._map.capacity
+
+    @property
+    def free(self) -> int:
+        """How many bytes are left. A segment takes 4 more than its data."""
+        used = self.used
+        return self._map.capacity - used
+
+    def __repr__(self) -> str:
+        map_ = self._map
+        what = repr(map_.name) if map_.name is not None else map_.path
+        return f"<SegmentFile {what}, {'closed' if self.closed else f'{map_.capacity} bytes'}>"
+
+    # -------------------------------------------------------------------------------------------------- reading
+
+    def __iter__(self) -> Iterator[Any]:
+        """Those that are there now, one after the other."""
+        return map(self.read, range(len(self)))
+
+    def __reversed__(self) -> Iterator[Any]:
+        return map(self.read, range(len(self) - 1, -1, -1))
+
+    def follow(self, start: int = 0, timeout: Timeout = None) -> Iterator[Any]:
+        """Yields each segment from `start` on, and goes on with what is appended later. Ends when none comes for
+        `timeout` seconds (None: never). DamagedSegmentError; ClosedError, when it is closed."""
+        number, limit = _number(start), seconds(timeout)
+        while self.wait_for(number, limit):
+            yield self.read(number)
+            number += 1
+
+    async def wait_for_async(self, segment: int, timeout: Timeout = None) -> bool:
+        """As `wait_for`, for a task of asyncio: other tasks go on."""
+        import asyncio
+
+        number, limit = _number(segment), seconds(timeout)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + limit
+        while True:
+            change = _Change()
+            is_watched = self._watch(change)  # before the look: what comes after it changes it
+            try:
+                if self._has(number):
+                    return True
+                left = until - loop.time() if limit >= 0 else LOOK
+                if left <= 0:
+                    return False
+                pause = min(left, LOOK)
+                if is_watched:
+                    await change.wait_one_async(pause)
+                else:
+                    await asyncio.sleep(pause)
+            finally:
+                change.close()
+
+    async def follow_async(self, start: int = 0, timeout: Timeout = None) -> AsyncIterator[Any]:
+        """As `follow`, for a task of asyncio."""
+        number, limit = _number(start), seconds(timeout)
+        while await self.wait_for_async(number, limit):
+            yield self.read(number)
+            number += 1
+
+    # -------------------------------------------------------------------------------------------------- growing
+
+    def grow(self, capacity: int) -> None:
+        """Makes it longer, to `capacity` bytes, while others use it. They notice. The space is taken now: OSError
+        (ENOSPC). OutOfRangeError: it never gets shorter."""
+        self._map.resize(capacity, reserve=True)
+
+    def _make_room(self, end: int, size: int) -> None:
+        """For a segment of so many bytes, at `end`."""
+        options, now = self._options, self._map.capacity
+        needed = end + 4 + size
+        if not options.grow or (options.most is not None and needed > options.most):
+            most = "" if options.most is None else f", and grows to {options.most} at most"
+            advice = "" if options.grow else ": make it longer by grow(), or open it with grow=True"
+            raise OSError(
+                errno.ENOSPC,
+                f"{self!r} is full: {end} of its {now} bytes are used{most}, and a segment of {size} needs "
+                f"{needed}{advice}",
+            )
+        if now < needed:
+            wanted = max(needed, 2 * now)
+            _lengthen(self._map, wanted if options.most is None else min(wanted, options.most))
+
+    # -------------------------------------------------------------------------------------------------- damage
+
+    def check(self) -> SegmentReport:
+        """What the file holds, looked at from its start as a newcomer does, and against the checksums. Changes nothing,
+        but for what a killed writer has left half done."""
+        known, _, why = self._settle()
+        count, end, reason = self._walk_again()
+        if reason is None and count < known:
+            reason = why = f"the length at offset {end} is 0, and was not before"
+        reason = reason if reason is not None else why
+        if reason is None and self._sum(count) is not None and self._sum(count + 1) is not None:
+            reason = f"the length at offset {end} is 0, and checksums of further segments are known"
+        bad: list[int] = []
+        without: int | None = None
+        if self._sums is not None:
+            bad, without = self._against_checksums(count)
+        damage = None if reason is None else SegmentDamage(count, end, reason)
+        return SegmentReport(count, end, damage, tuple(bad), without, self._behind(end) - end)
+
+    def _against_checksums(self, count: int) -> tuple[list[int], int]:
+        """The numbers of those segments, of the first `count`, that are not what was written; how many are unknown."""
+        bad, without, at = [], 0, 0
+        for number in range(count):
+            head = self._bytes_at(at, 4)
+            length = int.from_bytes(head or b"", "little", signed=True)
+            data = self._bytes_at(at + 4, length)
+            known = self._sum(number)
+            if known is None:
+                without += 1
+            elif data is None or known != (length, crc32c(data)):
+                bad.append(number)
+            at += 4 + length
+        return bad, without
+
+    def recover(self) -> Iterator[RecoveredSegment]:
+        """Yields what is still whole, in order. Without checksums that is what lies before the first damaged length;
+        with them it goes on behind it, by the lengths that are kept with the checksums, and leaves out what is not what
+        was written. For a new file: `for each in damaged.recover(): new.append(each.data)`."""
+        self._settle()
+        number = at = 0
+        while True:
+            known = self._sum(number)
+            if known is not None:
+                length = known[0]
+                data = self._bytes_at(at + 4, length)
+                if data is not None and crc32c(data) == known[1]:
+                    yield RecoveredSegment(number, at, data, True)
+            else:
+                head = self._bytes_at(at, 4)
+                length = 0 if head is None else int.from_bytes(head, "little", signed=True)
+                data = self._bytes_at(at + 4, length) if length > 0 else None
+                if data is None:
+                    return
+                yield RecoveredSegment(number, at, data, False)
+            at += 4 + length
+            number += 1
+
+    # ---------------------------------------------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Ends it here; a second call does nothing. Memory with a name lives as long as others have it open. Who waits
+        by it gets a ClosedError, memoryviews stay."""
+        self._detach()
+        self._let_go()
+
+    dispose = close
+
+    def _let_go(self) -> None:
+        for each in (self._kept, getattr(self, "_file", None), self._sums, self._control_view, self._control):
+            if each is not None:
+                each.close()
+        if self._mutex is not None:
+            self._mutex.close()
+        self._map.close()
+
+    def __enter__(self) -> Self:
+        if self.closed:
+            raise ClosedError(f"{self!r}: the segment file is closed")
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        if getattr(self, "_options", None) is None or self.closed or sys.is_finalizing():
+            return
+        try:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+        finally:  # also where warnings are errors
+            self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.closed:
+            raise ClosedError(f"{self!r} is closed")
+        access = Access.READ_WRITE if self._file.can_write else Access.READ
+        return _reopened, (
+            type(self),
+            self.name,
+            None if self.name is not None else self.path,
+            self._map.generation,
+            {**self._options.state(), "access": access},
+            self._options.durable,
+        )
+
+
+def _reopened(
+    cls: type[SegmentFile],
+    name: str | None,
+    path: str | None,
+    generation: tuple[int, int, int],
+    options: dict[str, Any],
+    durable: bool,
+) -> SegmentFile:
+    if name is not None:
+        opened = cls.open_existing(name, **options)
+    else:
+        assert path is not None
+        opened = cls.create_from_file(path, FileMode.OPEN, durable=durable, **options)
+    if not is_same(opened._map.generation, generation):
+        opened.close()
+        raise FileNotFoundError(
+            errno.ENOENT, f"the segment file {name or path!r} that was pickled is gone; another one has its place now"
+        )
+    return opened
+
+
+def _access(access: Access) -> Access:
+    access = Access(access)
+    if access not in (Access.READ, Access.READ_WRITE):
+        raise ValueError(f"a segment file is opened with access READ or READ_WRITE, not {access.name}")
+    return access
+
+
+def _number(segment: int) -> int:
+    number = index(segment)
+    if number < 0:
+        raise OutOfRangeError(f"a segment's number must not be negative, got {shown(segment)}")
+    return number
+
+
+def _lengthen(map_: MemoryMappedFile, capacity: int) -> None:
+    """Two may do so at once, and then the larger wins."""
+    try:
+        map_.resize(capacity, reserve=True)
+    except OutOfRangeError:
+        if map_.capacity < capacity:
+            raise
+
+
+def _sync_folder(path: str) -> None:
+    """The name of a new file is to be on the disk, too."""
+    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
