@@ -17,6 +17,7 @@
  *     16     u64 writing     0; or 1 + the offset of the append under way
  *     24     u64 size        of that append's data
  *     32     u32 known       1 if `end` was ever stored
+ *     36     u32 sums        checksums are kept: 1 in a map with a name, 2 in a file beside this one
  *     4096   32768 bits      one for each process that ever was one of ours, by its id modulo 32768
  *     8192   end
  */
@@ -47,7 +48,8 @@ typedef struct {
     uint64_t writing;
     uint64_t size;
     uint32_t known;
-    uint8_t unused[4060];
+    uint32_t sums;
+    uint8_t unused[4056];
     uint32_t processes[MMF_PROCESSES / 32];
 } mmf_control;
 

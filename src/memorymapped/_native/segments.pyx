@@ -61,6 +61,7 @@ cdef extern from "segments.h" nogil:
         uint32_t waiters
         uint64_t writing
         uint64_t size
+        uint32_t sums
     int MMF_CONTROL_SIZE
     int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
     int32_t mmf_length_at(const char *at)
@@ -205,8 +206,17 @@ cdef class Segments:
         self.writes = view.writes
         self.fd = fd
 
-    def _attach_sums(self, View view not None):
+    def _attach_sums(self, View view not None, uint32_t place):
+        """From now on checksums are kept, also by others, who have opened it without. `place`: where, see
+        segments.h."""
         self.sums_view = view
+        if self.control != NULL:
+            self.control.sums = place
+
+    def _sums_place(self):
+        """Where somebody keeps checksums: see segments.h. 0: nobody does."""
+        cdef uint32_t place = self.control.sums if self.control != NULL else 0
+        return place if place <= 2 else 0
 
     def _detach(self):
         """Closes it; what is read at this moment goes on. The view, and the rest, is the caller's to close."""
@@ -340,14 +350,19 @@ cdef class Segments:
             mmf_end_store(control, self.ends[self.count])
             self.tell(control)
 
+    cdef void join(self) noexcept:
+        """Before the lock is taken: whoever finds it abandoned by this process knows that it is one of ours."""
+        if self.control != NULL and self.process != this_process():
+            self.process = this_process()
+            mmf_process_note(self.control, self.process)
+
     cdef int begin(self, RobustMutex core, int got) noexcept:
         """The first step under the lock (core None: unsynchronized, and about to write): repairs, and walks to the end."""
         cdef int status
         if self.data == NULL:
             return MMF_CLOSED
-        if self.control != NULL and self.process != this_process():
-            self.process = this_process()
-            mmf_process_note(self.control, self.process)
+        if self.control != NULL and self.sums_view is None and self.writes and 1 <= self.control.sums <= 2:
+            return MMF_SUMS  # else nobody would forget what a killed append has noted
         if got == ABANDONED or (self.control != NULL and self.writes and mmf_writing_load(self.control) != 0):
             status = self.repair(core.previous if got == ABANDONED else 0, got == ABANDONED)
             if status != MMF_DONE:
@@ -501,10 +516,13 @@ cdef class Segments:
                     self.check_lost(at, 4)
                 return MMF_DONE
             status = self.look_locked()
-            if status == MMF_STALE or (status == MMF_DAMAGED and self.has_grown()):
-                if not self.has_grown():
-                    return MMF_DAMAGED
+            if status == MMF_SUMS:
+                self._map_sums(self.count, False)
                 continue
+            if status == MMF_STALE or status == MMF_DAMAGED:
+                if self.has_grown():
+                    continue
+                status = MMF_DAMAGED
             self.check(status)
             return status
 
@@ -516,12 +534,13 @@ cdef class Segments:
             if self.control != NULL and mmf_writing_load(self.control) != 0:
                 return MMF_DONE  # it is being written
             return self.walk(-1)
+        self.join()
         got = hold(self.lock, -1.0)
         core = self.lock.core
         status = self.begin(core, got)
         if status == MMF_DONE or status == MMF_DAMAGED:
             self.publish()
-        core.give(got == ABANDONED and (not self.writes or (status != MMF_DONE and status != MMF_DAMAGED)))
+        core.give(got == ABANDONED and (not self.writes or is_unrepaired(status)))
         return status
 
     cdef bint has_grown(self) except -1:
@@ -730,6 +749,7 @@ cdef class Segments:
             core = None
             got = TAKEN
             if self.lock is not None:
+                self.join()
                 got = hold(self.lock, -1.0)
                 core = self.lock.core
             status = self.begin(core, got)
@@ -738,7 +758,7 @@ cdef class Segments:
                 number = self.count
                 status = self.put(source, size, expected, durable)
             if core is not None:
-                core.give(got == ABANDONED and (status == MMF_FAULTED or status == MMF_NO_MEMORY or status == MMF_STALE))
+                core.give(got == ABANDONED and is_unrepaired(status))
             if status == MMF_DONE:
                 return number
             self.overcome(status, size, expected, number)
@@ -843,8 +863,7 @@ cdef class Segments:
             return True
         status = self.look()
         if status != MMF_DAMAGED and self.lock is not None and self.lock.core is not None and owner_died(self.lock.core):
-            status = self.look_locked()
-            self.check(status)
+            self._settle()
         if number < self.count:
             return True
         if status == MMF_DAMAGED:
@@ -874,6 +893,9 @@ cdef class Segments:
             if self.data == NULL:
                 self.raise_closed()
             status = self.look_locked()
+            if status == MMF_SUMS:
+                self._map_sums(self.count, False)
+                continue
             if (status == MMF_STALE or status == MMF_DAMAGED) and self.has_grown():
                 continue
             self.check(status)
@@ -937,6 +959,12 @@ cdef class Segments:
     @property
     def _view_size(self):
         return self.size
+
+
+cdef inline bint is_unrepaired(int status) noexcept:
+    """Did the step end before what somebody has abandoned was repaired? The next one is told, too."""
+    return (status == MMF_FAULTED or status == MMF_NO_MEMORY or status == MMF_STALE or status == MMF_SUMS
+            or status == MMF_CLOSED)
 
 
 cdef str damage_at(const char *data, int64_t size, int64_t at):

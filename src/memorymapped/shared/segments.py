@@ -48,6 +48,7 @@ __all__ = ["RecoveredSegment", "SegmentDamage", "SegmentFile", "SegmentReport"]
 SUMS_MAGIC = b"MMFSUMS\x01"
 SUM = 8  # bytes of one checksum: length, CRC-32C
 SUFFIX = ".sums"
+NAMED, BESIDE = 1, 2  # where checksums are: in a map with a name, in a file beside
 
 _CODECS = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without a byte order mark, as C# writes it
 
@@ -226,14 +227,15 @@ class SegmentFile(Segments):
       for bytes. Bytes can always be appended.
     - `lock_name`: the name of the mutex, where other programs use one; otherwise it is made from the file's device and
       inode. `synchronized=False`: none at all. Then no two may write at the same time.
-    - `checksums=True`: the CRC-32C of each segment is kept beside the file, and verified by each read.
+    - `checksums=True`: the CRC-32C of each segment is kept beside the file, and verified by each read. Who opens a file
+      that has them keeps them, too.
     - `grow=True`, `max_capacity`: an append for which there is no room makes the file longer, up to `max_capacity`
       bytes.
 
     `append(data)` is atomic, whoever dies when. `s[n]`, `s[-1]`, `s[a:b]`, `len(s)`, `for text in s`; `wait_for(n)`,
     `for text in s.follow()`. A context manager that closes it."""
 
-    __slots__ = ("_control", "_control_view", "_file", "_kept", "_map", "_mutex", "_options", "_sums")
+    __slots__ = ("_control", "_control_view", "_file", "_kept", "_map", "_mutex", "_names", "_options", "_sums")
 
     _map: MemoryMappedFile
     _file: MemoryMappedViewAccessor
@@ -266,8 +268,8 @@ class SegmentFile(Segments):
         security: MemoryMappedFileSecurity | None = None,
     ) -> Self:
         """A new one of `capacity` bytes in memory, under a name: `file_id`, or a GUID, which a child gets on its
-        command line. It lives as long as somebody has it open. NameInUseError, and what MemoryMappedFile.create_new raises;
-        LookupError for an unknown encoding."""
+        command line. It lives as long as somebody has it open. NameInUseError, and what
+        MemoryMappedFile.create_new raises; LookupError for an unknown encoding."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
         map_ = MemoryMappedFile.create_new(unique_id() if file_id is None else file_id, capacity, security=security)
         return cls._made(map_, options, new=True)
@@ -351,7 +353,7 @@ class SegmentFile(Segments):
         try:
             self._open(access, new)
         except BaseException:
-            self._let_go()
+            self.close()
             raise
         return self
 
@@ -367,8 +369,9 @@ class SegmentFile(Segments):
         self._file = map_.create_view_accessor(0, 0, access)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk, new or not first)
         self._attach(self._file, map_.fileno())
-        if options.checksums:
-            self._open_sums(names, access)
+        self._names = names
+        if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(f"{map_.path}{SUFFIX}")):
+            self._open_sums(access)
         self._settle(first, new)
 
     def _open_control(self, names: _Names) -> bool:
@@ -381,10 +384,11 @@ class SegmentFile(Segments):
             self._control_view = control.create_view_accessor(0, CONTROL_SIZE)
         return isinstance(backing, NamedMemory) and backing.held.created
 
-    def _open_sums(self, names: _Names, access: Access) -> None:
+    def _open_sums(self, access: Access) -> None:
         size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
-        if self._map.name is not None:
-            self._sums = MemoryMappedFile.create_or_open(names.sums, size, security=self._options.security)
+        place = self._sums_place() or (NAMED if self._map.name is not None else BESIDE)
+        if place == NAMED:
+            self._sums = MemoryMappedFile.create_or_open(self._names.sums, size, security=self._options.security)
         else:
             path = f"{self._map.path}{SUFFIX}"
             if access is Access.READ and not os.path.exists(path):
@@ -400,20 +404,24 @@ class SegmentFile(Segments):
             raise DamagedObjectError(
                 errno.EBADMSG, f"{self._sums!r} has no checksums of segments: remove it, or open without checksums"
             )
-        self._attach_sums(view)
+        self._attach_sums(view, place)
 
     def _map_sums(self, number: int, make: bool) -> None:
         """The checksum of this segment lies behind what is mapped of them: maps them anew, if they are longer now;
         `make`: makes them longer."""
-        sums, view = self._sums, self._kept
-        if sums is None or view is None:
+        if self.closed:
             raise ClosedError(f"{self!r}: the segment file is closed")
+        if self._sums is None:
+            self._open_sums(Access.READ_WRITE if self._file.can_write else Access.READ)
+        sums, view = self._sums, self._kept
+        assert sums is not None, "whoever may write makes them"
+        assert view is not None
         needed = SUMS_HEAD + SUM * (number + 1)
         if make and sums.capacity < needed:
             _lengthen(sums, 2 * needed)
         if sums.capacity > view.capacity:
             self._kept = sums.create_view_accessor(0, 0, Access.READ_WRITE if view.can_write else Access.READ)
-            self._attach_sums(self._kept)
+            self._attach_sums(self._kept, self._sums_place())
             view.close()
 
     def _map_again(self) -> None:

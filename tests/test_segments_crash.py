@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""Writers of segment files are killed: after each instruction (`support/segment_deaths.py` says what must hold), and at
+random instants while others read and write."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.actors import PRELUDE, Actor
+from support.segment_deaths import KINDS
+
+SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
+SECONDS = float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "10"))
+EVERY = 1 if os.environ.get("MEMORYMAPPED_TEST_EVERY") else 3
+STAGE = PRELUDE + "from support.segment_deaths import kill_everywhere, unavailable\n"
+
+
+@pytest.fixture
+def stage() -> Iterator[Actor]:
+    with Actor(prelude=STAGE, timeout=900) as actor:
+        reason = actor.get("unavailable()")
+        if reason:
+            pytest.skip(reason)
+        yield actor
+
+
+def step_through(stage: Actor, kind: str, step: int, path: Path) -> None:
+    start = random.Random(SEED).randrange(step)
+    counts = stage.get("kill_everywhere(kind, step, start, path)", kind=kind, step=step, start=start, path=str(path))
+    print(f"{kind}, from {start}: {counts}")
+    assert counts["points"] > 100
+    assert counts["nothing"] > 3
+    if "look" not in kind:
+        assert counts["committed"] > 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_after_some_instructions(kind: str, stage: Actor, tmp_path: Path) -> None:
+    step_through(stage, kind, 37, tmp_path / "file")
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_after_each_instruction(kind: str, stage: Actor, tmp_path: Path) -> None:
+    step_through(stage, kind, EVERY, tmp_path / "file")
