@@ -515,7 +515,7 @@ def test_it_is_an_object_like_others(opened: Open) -> None:
 def test_nothing_is_left_of_a_call_that_is_refused(opened: Open, tmp_path: Path) -> None:
     sums = tmp_path / "file.sums"
     sums.write_bytes(b"something else" * 100)
-    with pytest.raises(OSError, match="no checksums"):
+    with pytest.raises(OSError, match="has none: remove it"):
         SegmentFile.create_from_file(tmp_path / "file", capacity=100, checksums=True)
     assert sorted(path.name for path in ROOT.rglob("*.map")) == []
 

@@ -2,9 +2,9 @@
 """Deaths after each instruction of what changes a segment file.
 
 What runs here is a process of its own (`killer`). Its victims are forked, and do one thing with the segment file that
-they share with it; each is killed after another instruction. What must hold afterwards follows from the bytes alone, as a
-program that knows nothing of us reads them: the victim's segment is there whole, or nothing is, from the instruction on
-that stores its length; what was there before is there; and what is appended next, by us or by a foreign program, is
+they share with it; each is killed after another instruction. What must hold afterwards follows from the bytes alone, as
+a program that knows nothing of us reads them: the victim's segment is there whole, or nothing is, from the instruction
+on that stores its length; what was there before is there; and what is appended next, by us or by a foreign program, is
 followed by the end, and by no rest of the dead one's.
 """
 
@@ -113,7 +113,7 @@ class _Scene:
 
     def look(self, committed: bool) -> None:
         """After the death."""
-        there, end = raw(self.fd, self.start)
+        there, _ = raw(self.fd, self.start)
         expected = [*self.foreign, self.data] if committed else self.foreign
         assert there == expected, f"the file has {[len(each) for each in there]}"
         if self.round % 2:  # one of ours looks; otherwise the first is one that appends

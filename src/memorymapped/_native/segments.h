@@ -18,6 +18,7 @@
  *     24     u64 size        of that append's data
  *     32     u32 known       1 if `end` was ever stored
  *     36     u32 sums        checksums are kept: 1 in a map with a name, 2 in a file beside this one
+ *     40     u32 died        who abandoned the lock, while that waits for its repair; 0: nobody, or not known
  *     4096   32768 bits      one for each process that ever was one of ours, by its id modulo 32768
  *     8192   end
  */
@@ -49,7 +50,8 @@ typedef struct {
     uint64_t size;
     uint32_t known;
     uint32_t sums;
-    uint8_t unused[4056];
+    uint32_t died;
+    uint8_t unused[4052];
     uint32_t processes[MMF_PROCESSES / 32];
 } mmf_control;
 

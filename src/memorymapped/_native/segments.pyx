@@ -62,6 +62,7 @@ cdef extern from "segments.h" nogil:
         uint64_t writing
         uint64_t size
         uint32_t sums
+        uint32_t died
     int MMF_CONTROL_SIZE
     int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
     int32_t mmf_length_at(const char *at)
@@ -293,8 +294,7 @@ cdef class Segments:
             writing = mmf_writing_load(control)
             size = control.size
             end = mmf_end_load(control)
-            foreign = (abandoned and mmf_is_known(control) and writing == 0 and died != 0 and died != 0xFFFFFFFF
-                       and not mmf_process_noted(control, died))
+            foreign = (abandoned and mmf_is_known(control) and writing == 0 and died != 0 and not mmf_process_noted(control, died))
         if foreign and end <= <uint64_t>self.ends[self.count] and self.ends[self.find(end)] == <int64_t>end:
             if status == MMF_DAMAGED:
                 status = MMF_DONE  # a length that was being written
@@ -312,6 +312,7 @@ cdef class Segments:
         if control != NULL:
             mmf_end_store(control, at)
             mmf_writing_end(control)
+            control.died = 0
             self.tell(control)
         return MMF_DONE
 
@@ -356,15 +357,27 @@ cdef class Segments:
             self.process = this_process()
             mmf_process_note(self.control, self.process)
 
+    cdef uint32_t who_died(self, RobustMutex core) noexcept:
+        """The process that left the lock abandoned; 0: nobody knows. Noted, as the lock does not say it again if this
+        one cannot repair."""
+        if core.previous != 0 and core.previous != 0xFFFFFFFF:
+            if self.control != NULL:
+                self.control.died = core.previous
+            return core.previous
+        return self.control.died if self.control != NULL else 0
+
     cdef int begin(self, RobustMutex core, int got) noexcept:
         """The first step under the lock (core None: unsynchronized, and about to write): repairs, and walks to the end."""
         cdef int status
+        cdef uint32_t died = 0
         if self.data == NULL:
             return MMF_CLOSED
+        if got == ABANDONED:
+            died = self.who_died(core)
         if self.control != NULL and self.sums_view is None and self.writes and 1 <= self.control.sums <= 2:
             return MMF_SUMS  # else nobody would forget what a killed append has noted
         if got == ABANDONED or (self.control != NULL and self.writes and mmf_writing_load(self.control) != 0):
-            status = self.repair(core.previous if got == ABANDONED else 0, got == ABANDONED)
+            status = self.repair(died, got == ABANDONED)
             if status != MMF_DONE:
                 return status
         return self.walk(-1)

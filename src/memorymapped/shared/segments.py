@@ -397,12 +397,12 @@ class SegmentFile(Segments):
             there = os.path.getsize(path) if os.path.exists(path) else 0
             self._sums = MemoryMappedFile.create_from_file(path, mode, None, 0 if there >= size else size, access)
         view = self._kept = self._sums.create_view_accessor(0, 0, access)
-        magic = view.read_bytes(0, len(SUMS_MAGIC))
+        magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
         if not any(magic) and access is not Access.READ:
             view.write_bytes(0, SUMS_MAGIC)
         elif magic != SUMS_MAGIC:
             raise DamagedObjectError(
-                errno.EBADMSG, f"{self._sums!r} has no checksums of segments: remove it, or open without checksums"
+                errno.EBADMSG, f"{self._sums!r} is to have the checksums of {self!r}, and has none: remove it"
             )
         self._attach_sums(view, place)
 

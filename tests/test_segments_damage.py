@@ -1,0 +1,551 @@
+# SPDX-License-Identifier: MIT
+"""Segment files that are damaged, whose lock was abandoned by a program that knows nothing of us, or whose control
+object is garbage: what is still whole is read, everything else is an error that says what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import struct
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from support.actors import Actor
+
+from memorymapped import (
+    DamagedObjectError,
+    DamagedSegmentError,
+    MemoryFaultError,
+    MemoryMappedFile,
+    OutOfRangeError,
+    SegmentFile,
+)
+from memorymapped._native.segments import CONTROL_SIZE, crc32c
+
+SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
+SECONDS = float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "10"))
+CAPACITY = 64 * 1024
+WORDS = [f"text number {i}" for i in range(20)]
+
+
+def article(*segments: bytes) -> bytes:
+    return b"".join(struct.pack("<i", len(each)) + each for each in segments)
+
+
+def offset(number: int, words: list[str] = WORDS) -> int:
+    return sum(4 + 2 * len(word) for word in words[:number])
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A file of the words."""
+    path = tmp_path / "file"
+    path.write_bytes(article(*(word.encode("utf-16-le") for word in WORDS)).ljust(CAPACITY, b"\0"))
+    return path
+
+
+def patch(path: Path, at: int, data: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        os.pwrite(fd, data, at)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def opened(path: Path, **options: Any) -> Iterator[SegmentFile]:
+    with SegmentFile.create_from_file(path, **options) as segments:
+        yield segments
+
+
+# ---------------------------------------------------------------------------------------------------- damaged lengths
+
+
+@pytest.mark.parametrize("length", [-1, -(2**31), CAPACITY, 2**31 - 1])
+def test_a_damaged_length(length: int, path: Path) -> None:
+    patch(path, offset(7), struct.pack("<i", length))
+    before = path.read_bytes()
+    with opened(path) as segments:
+        assert len(segments) == 7
+        assert list(segments) == WORDS[:7]
+        assert segments[-1] == WORDS[6]
+        for read in (segments.read, segments.read_bytes, segments.view):
+            with pytest.raises(DamagedSegmentError, match=f"damaged at segment 7: the length at offset {offset(7)} is"):
+                read(7)
+        with pytest.raises(DamagedSegmentError):
+            segments.read(12)
+        with pytest.raises(DamagedSegmentError):
+            segments.wait_for(7, 1)
+        with pytest.raises(DamagedSegmentError, match="nothing can be appended"):
+            segments.append("more")
+        report = segments.check()
+        assert (report.segments, report.end, report.whole) == (7, offset(7), False)
+        assert report.damage is not None
+        assert (report.damage.segment, report.damage.offset) == (7, offset(7))
+        assert "negative" in report.damage.reason or "follow" in report.damage.reason
+        assert [each.data.decode("utf-16-le") for each in segments.recover()] == WORDS[:7]
+    assert path.read_bytes() == before
+
+
+def test_damage_while_it_is_open(path: Path) -> None:
+    """What is known is still read; a newcomer does not get it."""
+    with opened(path) as segments:
+        assert len(segments) == 20
+        patch(path, offset(3), b"\xff\xff\xff\xff")
+        assert segments[19] == WORDS[19]
+        report = segments.check()
+        assert (report.segments, report.damage is None) == (3, False)
+        patch(path, offset(3), bytes(4))
+        assert "was not before" in segments.check().damage.reason  # type: ignore[union-attr]
+        with opened(path) as newcomer:
+            assert len(newcomer) == 3
+
+
+def test_opening_destroys_nothing(path: Path) -> None:
+    """A length that was zeroed by damage looks like the end. Behind it lies what could be saved by hand."""
+    patch(path, offset(5), bytes(4))
+    before = path.read_bytes()
+    with opened(path) as segments:
+        assert len(segments) == 5
+        report = segments.check()
+        assert report.damage is None
+        assert report.behind == offset(20) - 1 - offset(5)  # the last byte of a text is 0
+    assert path.read_bytes() == before
+    with opened(path) as segments:
+        segments.append("new")  # now it counts as the rest of a killed writer
+        assert segments.check().behind == 0
+    assert path.read_bytes()[offset(5) + 10 :].strip(b"\0") == b""
+
+
+# --------------------------------------------------------------------------------------------------------- checksums
+
+
+@pytest.fixture
+def summed(tmp_path: Path) -> Path:
+    path = tmp_path / "summed"
+    with opened(path, capacity=CAPACITY, checksums=True) as segments:
+        for word in WORDS:
+            segments.append(word)
+        assert segments.check().whole
+        assert segments.check().without_checksum == 0
+    return path
+
+
+def test_the_checksum_is_crc_32c() -> None:
+    assert crc32c(b"123456789") == 0xE3069283
+    assert crc32c(b"") == 0
+    assert crc32c(bytes(32)) == 0x8A9136AA
+    assert crc32c(memoryview(b"x123456789")[1:]) == 0xE3069283
+
+
+def test_a_changed_byte_is_noticed(summed: Path) -> None:
+    patch(summed, offset(4) + 6, b"\x7f")
+    for options in ({"checksums": True}, {}):  # once there are checksums, they are kept and looked at
+        with opened(summed, **options) as segments:
+            assert segments[3] == WORDS[3]
+            for read in (segments.read, segments.read_bytes, segments.view):
+                with pytest.raises(DamagedSegmentError, match=r"segment 4 .* is not what was written"):
+                    read(4)
+            assert segments[5] == WORDS[5]
+            report = segments.check()
+            assert (report.bad_checksums, report.damage, report.whole) == ((4,), None, False)
+            recovered = list(segments.recover())
+            assert [each.number for each in recovered] == [*range(4), *range(5, 20)]
+            assert all(each.checked for each in recovered)
+    with opened(summed) as segments:
+        assert segments.append("new") == 20
+        assert segments.check().without_checksum == 0
+
+
+@pytest.mark.parametrize("length", [-5, 0, 3, 2**31 - 1])
+def test_behind_a_damaged_length_it_goes_on(length: int, summed: Path) -> None:
+    patch(summed, offset(4), struct.pack("<i", length))
+    with opened(summed) as segments:
+        report = segments.check()
+        assert not report.whole
+        recovered = {each.number: each.data.decode("utf-16-le") for each in segments.recover()}
+    assert recovered == dict(enumerate(WORDS))
+
+
+def test_foreign_segments_have_none(summed: Path) -> None:
+    patch(summed, offset(20), article("zwölf".encode("utf-16-le")))
+    with opened(summed) as segments:
+        assert segments[20] == "zwölf"
+        assert segments.append("after") == 21
+        report = segments.check()
+        assert (report.without_checksum, report.whole) == (1, True)
+        assert [each.checked for each in segments.recover()] == [*[True] * 20, False, True]
+
+
+def test_more_checksums_than_there_was_room_for(tmp_path: Path) -> None:
+    with opened(tmp_path / "many", capacity=CAPACITY, checksums=True, encoding=None) as segments:
+        with opened(tmp_path / "many", encoding=None) as other:
+            for i in range(3000):
+                assert (segments if i % 3 else other).append(struct.pack("<i", i)) == i
+        assert segments.check().whole
+        assert segments.check().without_checksum == 0
+    with SegmentFile.create_new(CAPACITY, checksums=True, encoding=None) as named:
+        for i in range(3000):
+            named.append(struct.pack("<i", i))
+        with SegmentFile.open_existing(named.file_id, encoding=None) as other:
+            assert other.check().without_checksum == 0
+            assert other[2999] == struct.pack("<i", 2999)
+
+
+def test_checksums_of_an_older_file_are_forgotten(summed: Path) -> None:
+    summed.unlink()
+    with opened(summed, capacity=CAPACITY, checksums=True) as segments:
+        assert segments.check().whole
+        segments.append("new")
+        assert segments.check().without_checksum == 0
+
+
+# ----------------------------------------------------------------------------------- programs that know nothing of us
+
+FOREIGN = """
+map_ = MemoryMappedFile.create_from_file(path)
+view = map_.create_view_accessor()
+mutex = Mutex(name=lock)
+mutex.wait_one()
+"""
+
+
+@pytest.fixture
+def foreign() -> Iterator[Callable[..., Actor]]:
+    with contextlib.ExitStack() as stack:
+
+        def start(segments: SegmentFile) -> Actor:
+            """A process that owns the lock."""
+            actor = stack.enter_context(Actor())
+            actor.do(FOREIGN, path=segments.path, lock=segments.lock_name)
+            return actor
+
+        yield start
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-8", None])
+@pytest.mark.parametrize("first", ["append", "look", "wait", "check"])
+def test_a_torn_foreign_append_is_rolled_back(
+    first: str, encoding: str | None, path: Path, foreign: Callable[..., Actor]
+) -> None:
+    """The article's program writes the length first. Killed behind it, it leaves a segment of zeros."""
+    with opened(path, encoding=encoding) as segments, opened(path, encoding=encoding) as other:
+        writer = foreign(segments)
+        torn = "abcdef".encode(encoding or "utf-8").removeprefix(b"\xff\xfe")
+        writer.do("view.write_int32(at, len(torn))", at=offset(20), torn=torn)
+        writer.do("view.write_bytes(at, torn)", at=offset(20) + 4, torn=torn[:-2])
+        writer.kill()
+        if first == "append":
+            assert segments.append(b"xy") == 20
+        elif first == "look":
+            assert len(segments) == 20
+        elif first == "wait":
+            assert not segments.wait_for(20, 0.06)
+        else:
+            assert segments.check().segments == 20
+        assert segments.check().behind == 0
+        assert len(other) == 20 + (first == "append")
+        assert segments[:20] == other[:20]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "data", "kept"), [("utf-16", b"a\0b\0", 1), ("utf-8", b"ab", 1), (None, b"ab", 0)]
+)
+def test_text_without_nul_is_whole(
+    encoding: str | None, data: bytes, kept: int, path: Path, foreign: Callable[..., Actor]
+) -> None:
+    """It was written and not yet released. Of text it can be seen that nothing is missing, of bytes it cannot."""
+    with opened(path, encoding=encoding) as segments:
+        writer = foreign(segments)
+        writer.do("view.write_bytes(at, data)", at=offset(20), data=article(data))
+        writer.kill()
+        assert segments.append(b"xy") == 20 + kept
+        assert segments.read_bytes(20) == (data if kept else b"xy")
+
+
+def test_foreign_segments_that_were_looked_at_stay(path: Path, foreign: Callable[..., Actor]) -> None:
+    with opened(path, encoding=None) as segments:
+        writer = foreign(segments)
+        writer.do("view.write_bytes(at, data); mutex.release_mutex()", at=offset(20), data=article(b"one", b"two"))
+        assert len(segments) == 22
+        writer.do("mutex.wait_one()")
+        writer.kill()
+        assert segments.append(b"x") == 22
+        assert segments[20:] == [b"one", b"two", b"x"]
+
+
+def test_a_length_that_a_foreign_program_had_only_begun(path: Path, foreign: Callable[..., Actor]) -> None:
+    with opened(path) as segments:
+        writer = foreign(segments)
+        writer.do("view.write_int32(at, -2)", at=offset(20))
+        writer.kill()
+        assert segments.append("x") == 20
+        assert segments.check().whole
+
+
+def test_a_reader_leaves_the_repair_to_others(path: Path, foreign: Callable[..., Actor]) -> None:
+    from memorymapped import MemoryMappedFileAccess as Access
+
+    with opened(path) as segments, opened(path, access=Access.READ) as reader:
+        writer = foreign(segments)
+        writer.do("view.write_int32(at, 4)", at=offset(20))
+        writer.kill()
+        before = path.read_bytes()
+        assert list(reader)[:20] == WORDS
+        assert path.read_bytes() == before
+        assert segments.append("new") == 20
+        assert segments.check().whole
+
+
+# ------------------------------------------------------------------------------------------------ the control object
+
+
+@contextlib.contextmanager
+def control_of(segments: SegmentFile) -> Iterator[Any]:
+    with (
+        MemoryMappedFile.open_existing(segments._control.name) as map_,  # type: ignore[union-attr, arg-type]
+        map_.create_view_accessor() as view,
+    ):
+        yield view
+
+
+def test_garbage_in_the_control_object_changes_nothing(path: Path) -> None:
+    dice = random.Random(SEED)
+    print(f"MEMORYMAPPED_TEST_SEED={SEED}")
+    with opened(path) as one, opened(path) as two, control_of(one) as control:
+        words = list(WORDS)
+        for turn in range(600):
+            for _ in range(dice.randrange(3)):
+                at = dice.choice((0, 8, 12, 16, 24, 32, 40, dice.randrange(4096, CONTROL_SIZE)))
+                value = dice.choice((0, 1, one.used, one.used + 1, 2**63, 2**64 - 1, dice.getrandbits(64)))
+                size = 8 if at % 8 == 0 and at not in (8, 32, 40) else 4
+                control.write_bytes(at, value.to_bytes(8, "little")[:size])
+            words.append(f"word {turn}")
+            assert one.append(words[-1]) == len(words) - 1
+            assert two.wait_for(len(words) - 1, 0)
+            assert two[-1] == words[-1]
+            assert len(one) == len(two) == len(words)
+        assert one[:] == two[:] == words
+        assert one.check().whole
+
+
+def test_without_the_control_object(path: Path) -> None:
+    """Somebody has removed it, so these two have two of them."""
+    with opened(path) as one:
+        (control,) = Path(os.environ["MEMORYMAPPED_ROOT"]).rglob("segments-*.map")
+        control.unlink()
+        with opened(path) as two:
+            for i in range(20, 30):
+                assert (one if i % 2 else two).append(f"{i}") == i
+                assert len(one) == len(two) == i + 1
+            assert one.wait_for(29, 0)
+            assert one[:] == two[:]
+            assert two.check().whole
+
+
+def test_something_else_in_the_place_of_the_control_object(path: Path) -> None:
+    status = path.stat()
+    name = f"User\\segments-1-{status.st_dev:x}-{status.st_ino:x}"
+    with MemoryMappedFile.create_new(name, 16), opened(path) as one, opened(path) as two:
+        assert one.append("a") == 20
+        assert two.wait_for(20, 0)
+        assert not two.wait_for(21, 0.01)
+        assert two.append("b") == 21
+        assert one[20:] == ["a", "b"]
+
+
+# -------------------------------------------------------------------------------------------------------------- fuzzing
+
+EXPECTED = (DamagedObjectError, MemoryFaultError, OutOfRangeError, UnicodeDecodeError)
+
+
+def use(segments: SegmentFile, dice: random.Random) -> None:
+    """Does something with it, whatever it holds."""
+    what = dice.randrange(9)
+    count = len(segments)
+    if what == 0:
+        assert len(list(segments.recover())) <= CAPACITY
+    elif what == 1:
+        assert segments.check().segments <= CAPACITY // 5
+    elif what == 2:
+        segments.append(bytes([dice.randrange(256)]) * dice.randrange(1, 200))
+    elif what == 3:
+        for number in range(min(count, 50)):
+            segments.read_bytes(number)
+    elif what == 4:
+        segments.read(dice.randrange(count + 2))
+    elif what == 5:
+        bytes(segments.view(dice.randrange(count + 1)))
+    elif what == 6:
+        segments[dice.randrange(-count - 1, count + 1)]
+    elif what == 7:
+        segments.wait_for(count, 0)
+    else:
+        assert 0 <= segments.used <= CAPACITY
+
+
+def fuzz(path: Path, seconds: float, least: int) -> None:
+    print(f"MEMORYMAPPED_TEST_SEED={SEED}")
+    dice = random.Random(SEED)
+    whole = path.read_bytes()
+    sums = path.with_name(path.name + ".sums")
+    whole_sums = sums.read_bytes() if sums.exists() else None
+    until = time.monotonic() + seconds
+    turns = 0
+    while turns < least or time.monotonic() < until:
+        turns += 1
+        path.write_bytes(whole)
+        if whole_sums is not None:
+            sums.write_bytes(whole_sums)
+        with contextlib.ExitStack() as stack:
+            handles: list[SegmentFile] = []
+            for step in range(12):
+                with contextlib.suppress(*EXPECTED):
+                    if not handles or dice.random() < 0.1:
+                        handles.append(stack.enter_context(SegmentFile.create_from_file(path, encoding="utf-8")))
+                    use(dice.choice(handles), dice)
+                try:
+                    harm(path, sums if whole_sums is not None and dice.random() < 0.2 else path, dice, step)
+                except OSError as error:  # a full file
+                    raise AssertionError("the fuzzer itself") from error
+    print(f"{turns} files")
+
+
+def harm(path: Path, which: Path, dice: random.Random, step: int) -> None:
+    size = which.stat().st_size
+    how = dice.random()
+    if how < 0.05 and step > 3:
+        os.truncate(which, dice.randrange(1, size + 1))
+    elif how < 0.5:
+        patch(which, dice.randrange(max(size - 4, 1)), bytes([dice.randrange(256)]))
+    elif how < 0.8:
+        patch(which, dice.randrange(max(size - 4, 1)), struct.pack("<i", dice.choice((0, -1, 1, 4, size, 2**31 - 1))))
+    else:
+        patch(which, dice.randrange(size), bytes(dice.choice((1, 4, 1000))))
+
+
+def fuzzed(tmp_path: Path, checksums: bool) -> Path:
+    path = tmp_path / "fuzzed"
+    with opened(path, capacity=8192, checksums=checksums, encoding="utf-8") as segments:
+        for i in range(60):
+            segments.append(f"segment {i} " * (i % 7 + 1))
+    return path
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+def test_random_damage(checksums: bool, tmp_path: Path) -> None:
+    fuzz(fuzzed(tmp_path, checksums), 0.5, 20)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("checksums", [False, True])
+def test_random_damage_for_long(checksums: bool, tmp_path: Path) -> None:
+    fuzz(fuzzed(tmp_path, checksums), SECONDS, 20)
+
+
+# --------------------------------------------------------------------------------------------------------- by a model
+
+
+class Model(RuleBasedStateMachine):
+    """A segment file and a list, with two handles, foreign appends, growth, closing and opening."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.list: list[bytes] = []
+        self.handles: list[SegmentFile] = []
+        self.stack = contextlib.ExitStack()
+
+    @initialize(checksums=st.booleans(), capacity=st.integers(4, 5000))
+    def begin(self, checksums: bool, capacity: int) -> None:
+        first = self.stack.enter_context(SegmentFile.create_new(capacity, encoding=None, checksums=checksums))
+        self.first, self.path, self.name = first, first.path, first.file_id
+        self.handles = [first]
+
+    def handle(self, which: int) -> SegmentFile:
+        return self.handles[which % len(self.handles)]
+
+    @property
+    def end(self) -> int:
+        return sum(4 + len(each) for each in self.list)
+
+    @rule(which=st.integers(0, 3), data=st.binary(min_size=1, max_size=700))
+    def append(self, which: int, data: bytes) -> None:
+        handle = self.handle(which)
+        fits = self.end + 4 + len(data) <= handle.capacity
+        try:
+            assert handle.append(data) == len(self.list)
+        except OSError:
+            assert not fits
+        else:
+            assert fits
+            self.list.append(data)
+
+    @rule(data=st.binary(min_size=1, max_size=300))
+    def append_as_foreign(self, data: bytes) -> None:
+        if self.end + 4 + len(data) <= self.first.capacity:
+            patch(Path(self.path), self.end, article(data))
+            self.list.append(data)
+
+    @rule(which=st.integers(0, 3), number=st.integers(-30, 30))
+    def read(self, which: int, number: int) -> None:
+        handle = self.handle(which)
+        try:
+            expected: bytes | None = self.list[number]
+        except IndexError:
+            expected = None
+        try:
+            assert handle[number] == expected
+        except IndexError:
+            assert expected is None
+        if number >= 0 and expected is not None:
+            assert bytes(handle.view(number)) == handle.read_bytes(number) == expected
+            assert handle.wait_for(number, 0)
+
+    @rule(which=st.integers(0, 3), part=st.slices(20))
+    def read_many(self, which: int, part: slice) -> None:
+        assert self.handle(which)[part] == self.list[part]
+
+    @rule(which=st.integers(0, 3), more=st.integers(1, 3000))
+    def grow(self, which: int, more: int) -> None:
+        handle = self.handle(which)
+        handle.grow(handle.capacity + more)
+
+    @rule(by_path=st.booleans())
+    def open(self, by_path: bool) -> None:
+        if len(self.handles) < 4:
+            opened = (
+                SegmentFile.create_from_file(self.path, encoding=None)
+                if by_path
+                else SegmentFile.open_existing(self.name, encoding=None)
+            )
+            self.handles.append(self.stack.enter_context(opened))
+
+    @rule(which=st.integers(1, 3))
+    def close(self, which: int) -> None:
+        if which < len(self.handles):
+            self.handles.pop(which).close()
+
+    @invariant()
+    def is_the_list(self) -> None:
+        if self.handles:
+            which = self.handles[-1]
+            assert len(which) == len(self.list)
+            assert which.used == self.end
+            assert which.check().whole
+
+    def teardown(self) -> None:
+        for handle in self.handles:
+            assert list(handle) == self.list
+        self.stack.close()
+
+
+Model.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestByAModel = Model.TestCase
