@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from programs import PYTHON, started
 from support.actors import PRELUDE, Actor
 from support.segment_deaths import KINDS
 
@@ -48,3 +49,30 @@ def test_killed_after_some_instructions(kind: str, stage: Actor, tmp_path: Path)
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_each_instruction(kind: str, stage: Actor, tmp_path: Path) -> None:
     step_through(stage, kind, EVERY, tmp_path / "file")
+
+
+def work(*arguments: object) -> None:
+    """Runs `support/segment_writers.py` in a process of its own."""
+    with started(*PYTHON, "-m", "support.segment_writers", *arguments, cwd=Path(__file__).parent) as process:
+        out, error = process.communicate(timeout=SECONDS + 100)
+    assert (process.returncode, error) == (0, ""), f"MEMORYMAPPED_TEST_SEED={SEED}\n{out}{error}"
+    print(f"seed {SEED}: {out}", end="")
+
+
+def test_many_segments_of_four_processes_are_read_by_a_fifth(tmp_path: Path) -> None:
+    work("race", 100_000, SEED, tmp_path / "file")
+
+
+WAYS = pytest.mark.parametrize("options", [(), ("checksums",)], ids=["without checksums", "with checksums"])
+
+
+@WAYS
+def test_killed_while_others_write_and_read(options: tuple[str, ...], tmp_path: Path) -> None:
+    work("kill", 1, SEED, tmp_path / "file", *options)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(300)
+@WAYS
+def test_killed_while_others_write_and_read_for_long(options: tuple[str, ...], tmp_path: Path) -> None:
+    work("kill", SECONDS, SEED, tmp_path / "file", *options)
