@@ -306,10 +306,10 @@ def test_a_reader_leaves_the_repair_to_others(path: Path, foreign: Callable[...,
 
 
 def test_the_rest_of_a_killed_writer_becomes_no_segment(path: Path) -> None:
-    """Also where nobody knows of it: a foreign program was told of the death, and the control object does not say so."""
+    """Also where nobody knows of it: a foreign program was told of the death, and the control object is gone."""
     with opened(path, encoding=None) as segments:
         segments.append(b"xy")
-        patch(path, segments.used + 4, b"\xee" * 300)
+        patch(path, segments.used + 4, b"--" + article(b"phantom") * 10)
         assert segments.append(b"xy") == 21
         with opened(path, encoding=None) as newcomer:
             assert len(newcomer) == 22
