@@ -246,3 +246,21 @@ def test_the_page_of_samples_has_them_all() -> None:
     page = (SAMPLES / "README.md").read_text(encoding="utf-8")
     for program in SAMPLES.glob("*.py"):
         assert f"({program.name})" in page, f"samples/README.md does not mention {program.name}"
+
+
+@pytest.mark.parametrize("where", ["in memory", "in a folder"])
+def test_tasks_are_handed_to_another_program_and_answered(where: str, tmp_path: Path) -> None:
+    folder = ["--folder", tmp_path] if where == "in a folder" else []
+    done = finished(*sample("segment_source"), *folder)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "1 done: Prüfen\n2 done: write the report €\n", "")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_program_that_does_tasks_needs_one_that_has_them(tmp_path: Path) -> None:
+    for folder in ([], ["--folder", tmp_path]):
+        done = finished(*sample("segment_destination"), *folder, "no-such-id")
+        assert done.returncode == 1
+        assert "segment_source.py starts this program" in done.stderr
+        assert "Traceback" not in done.stderr
+    refused = finished(*sample("segment_source"), "--", *PYTHON, "-c", "raise SystemExit(3)")
+    assert (refused.returncode, refused.stderr) == (1, "the other program has ended with 3\n")

@@ -374,6 +374,7 @@ def test_something_else_in_the_place_of_the_control_object(path: Path) -> None:
 
 # -------------------------------------------------------------------------------------------------------------- fuzzing
 
+
 @contextlib.contextmanager
 def expected() -> Iterator[None]:
     """What a damaged file may raise."""
