@@ -90,7 +90,7 @@ def test_a_killed_python_writer_leaves_csharp_nothing(dotnet: Dotnet, tmp_path: 
     )
     with shared(tmp_path) as (segments, file_id):
         with started(
-            *dotnet.command("segments.cs", "append", tmp_path, file_id, 2000, "C#"), env=environment()
+            *dotnet.command("segments.cs", "append", tmp_path, file_id, 5000, "C#"), env=environment()
         ) as process:
             kills = 0
             while process.poll() is None and kills < 12:
@@ -103,6 +103,6 @@ def test_a_killed_python_writer_leaves_csharp_nothing(dotnet: Dotnet, tmp_path: 
         print(f"{kills} kills, {len(segments)} segments")
         segments.append("the last")
         texts = segments[:]
-        assert set(texts) <= {"Python " * 50, "the last", *(f"C# {i}" for i in range(2000))}
-        assert [text for text in texts if text.startswith("C#")] == [f"C# {i}" for i in range(2000)]
+        assert set(texts) <= {"Python " * 50, "the last", *(f"C# {i}" for i in range(5000))}
+        assert [text for text in texts if text.startswith("C#")] == [f"C# {i}" for i in range(5000)]
         assert segments.check().whole
