@@ -34,6 +34,8 @@ def _optional(module: str) -> Any:
 lmdb = _optional("lmdb")
 _ABSENT = "lmdb is not installed (the extra `bench` brings it)"
 
+Maker = Callable[[str], tuple[Callable[..., Any], Callable[[], Any]]]  # of a path: how to append, and how to close
+
 RECORD = bytes(range(100))
 APPENDS = 32_000  # to a file of one turn
 CAPACITY = 8 * MIB
@@ -41,10 +43,8 @@ COUNT = 100_000
 CHUNK, CHUNKS = 10_000, 8
 
 
-def _new_each_turn(
-    folder: os.PathLike[str], make: Callable[[str], tuple[Callable[..., Any], Callable[[], Any]]]
-) -> Loop:
-    """Appends to a new file each turn. `make(path)` makes it: how to append, and how to close."""
+def _new_each_turn(folder: os.PathLike[str], make: Maker) -> Loop:
+    """Appends to a new file each turn, which `make` makes."""
     numbers = itertools.count()
 
     def run(turns: int) -> float:
@@ -66,9 +66,7 @@ def _buffered(path: str) -> tuple[Callable[..., Any], Callable[[], Any]]:
     return file.write, file.close
 
 
-def _segments(
-    *, touched: bool = False, **options: Any
-) -> Callable[[str], tuple[Callable[..., Any], Callable[[], Any]]]:
+def _segments(*, touched: bool = False, **options: Any) -> Maker:
     def make(path: str) -> tuple[Callable[..., Any], Callable[[], Any]]:
         segments = SegmentFile.create_from_file(path, capacity=CAPACITY, encoding=None, **options)
         if touched:
@@ -131,7 +129,7 @@ def commits(bench: Bench) -> Iterator[Case]:
         yield case
 
 
-def _filled(bench: Bench, **options: Any) -> SegmentFile:
+def _filled(**options: Any) -> SegmentFile:
     segments = SegmentFile.create_new(104 * COUNT + 64, encoding=None, **options)
     for number in range(COUNT):
         segments.append(_key(number) + RECORD[4:])
@@ -140,27 +138,32 @@ def _filled(bench: Bench, **options: Any) -> SegmentFile:
 
 @row("8c")
 def reads(bench: Bench) -> Iterator[Case]:
-    case = Case("8c", f"read one of {COUNT:,} records of 100 bytes, anywhere")
     dice = random.Random(8)
-    chunks = [[dice.randrange(COUNT) for _ in range(CHUNK)] for _ in range(CHUNKS)]
+    order = [list(range(at, at + CHUNK)) for at in range(0, CHUNKS * CHUNK, CHUNK)]
+    anywhere = [[dice.randrange(COUNT) for _ in range(CHUNK)] for _ in range(CHUNKS)]
     with contextlib.ExitStack() as stack:
-        if lmdb is None:
-            case.leave_out("lmdb, get within a transaction", _ABSENT)
-        else:
+        get = None
+        if lmdb is not None:
             tree = stack.enter_context(_tree(bench))
             with tree.begin(write=True) as transaction:
                 for number in range(COUNT):
                     transaction.put(_key(number), _key(number) + RECORD[4:], append=True)
-            reading = stack.enter_context(tree.begin())
-            keys = [[_key(number) for number in chunk] for chunk in chunks]
-            case.peer("lmdb, get within a transaction", each("get(p)", keys, get=reading.get))
-        plain = stack.enter_context(_filled(bench))
-        summed = stack.enter_context(_filled(bench, checksums=True))
-        case.ours("SegmentFile.read_bytes", each("read(p)", chunks, read=plain.read_bytes), Goal(0.16))
-        case.ours("SegmentFile.read_bytes, checksums", each("read(p)", chunks, read=summed.read_bytes), Goal(0.22))
-        case.ours("segments[p]", each("segments[p]", chunks, segments=plain))
-        case.ours("SegmentFile.view", each("view(p)", chunks, view=plain.view))
-        yield case
+            get = stack.enter_context(tree.begin()).get
+        plain = stack.enter_context(_filled())
+        summed = stack.enter_context(_filled(checksums=True))
+        for title, chunks in (("one after the other", order), ("anywhere", anywhere)):
+            case = Case("8c", f"read one of {COUNT:,} records of 100 bytes, {title}")
+            if get is None:
+                case.leave_out("lmdb, get within a transaction", _ABSENT)
+            else:
+                keys = [[_key(number) for number in chunk] for chunk in chunks]
+                case.peer("lmdb, get within a transaction", each("get(p)", keys, get=get))
+            goals = ((Goal(0.16),), (Goal(0.22),)) if chunks is order else ((), ())
+            case.ours("SegmentFile.read_bytes", each("read(p)", chunks, read=plain.read_bytes), *goals[0])
+            case.ours("SegmentFile.read_bytes, checksums", each("read(p)", chunks, read=summed.read_bytes), *goals[1])
+            case.ours("segments[p]", each("segments[p]", chunks, segments=plain))
+            case.ours("SegmentFile.view", each("view(p)", chunks, view=plain.view))
+            yield case
 
 
 def _scan(path: str) -> int:

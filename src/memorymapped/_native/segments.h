@@ -76,6 +76,15 @@ static inline void mmf_commit(char *at, int32_t length)
     __atomic_thread_fence(__ATOMIC_RELEASE);
 }
 
+/* Nothing follows a segment that ends here, `left` bytes before the end of the file. */
+static inline void mmf_end_here(char *at, int64_t left)
+{
+    if (left >= 4)
+        ((mmf_length *)at)->value = 0;
+    else
+        memset(at, 0, left);
+}
+
 /* Walks from `*at` on, to `until` (negative: to the end), and notes where each segment ends: `room` of them at most.
  * MMF_DONE: it stands at the end, at or beyond `until`, or there is no room. MMF_DAMAGED: it stands at a length that
  * cannot be. Each length is read once, and looked at before it is used. */
@@ -126,7 +135,9 @@ static inline void mmf_writing_begin(mmf_control *control, uint64_t at, uint64_t
 {
     __atomic_store_n(&control->size, size, __ATOMIC_RELAXED);
     __atomic_store_n(&control->writing, at + 1, __ATOMIC_RELEASE);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* before the first store to the file */
+    /* Before the first store to the file, for whoever looks when this process is dead: then all its instructions up to
+     * one of them have been done, and what the compiler makes of their order is all that counts. */
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline void mmf_writing_end(mmf_control *control)

@@ -67,6 +67,7 @@ cdef extern from "segments.h" nogil:
     int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
     int32_t mmf_length_at(const char *at)
     void mmf_commit(char *at, int32_t length)
+    void mmf_end_here(char *at, int64_t left)
     int mmf_walk(const char *data, int64_t size, int64_t *at, int64_t until, int64_t *ends, size_t room, size_t *found)
     bint mmf_is_known(const mmf_control *control)
     uint64_t mmf_end_load(const mmf_control *control)
@@ -380,6 +381,9 @@ cdef class Segments:
             status = self.repair(died, got == ABANDONED)
             if status != MMF_DONE:
                 return status
+        cdef int64_t at = self.ends[self.count]
+        if at <= self.size - 4 and mmf_length_at(self.data + at) == 0 and not mmf_marked(self.region):
+            return MMF_DONE  # the usual case
         return self.walk(-1)
 
     cdef int put(self, const char *source, Py_ssize_t size, Py_ssize_t expected, bint durable) noexcept:
@@ -415,7 +419,7 @@ cdef class Segments:
             self.populate(end)
         if control != NULL:
             mmf_writing_begin(control, at, size)
-        memset(data + end, 0, min(left, 4))
+        mmf_end_here(data + end, left)
         if size <= WITH_GIL:
             mmf_copy(data + at + 4, source, size)
             if entry != NULL:
