@@ -36,6 +36,7 @@ from memorymapped import (
     SegmentFile,
 )
 from memorymapped import MemoryMappedFileAccess as Access
+from memorymapped._native.segments import crc32c
 
 Open = Callable[..., SegmentFile]
 Pair = tuple[SegmentFile, Open]
@@ -769,3 +770,45 @@ def test_a_waiter_is_woken_and_does_not_poll(opened: Open, peer: Peer) -> None:
         best = min(best, peer.answer() - began)
     assert best < 0.01
     peer("s.close()")
+
+
+# ---------------------------------------------------------------------------------------------------- frozen formats
+
+FROZEN = Path(__file__).parent / "frozen"
+TEXTS = ["first", "zweites, äöü €", "𝄞", "x" * 20]
+
+
+@pytest.mark.parametrize(("name", "encoding"), [("segments-1-utf16", "utf-16"), ("segments-1-utf8", "utf-8")])
+def test_files_of_version_1_open_for_ever(name: str, encoding: str, tmp_path: Path) -> None:
+    """Written by the first version; never to be written anew."""
+    frozen = (FROZEN / name).read_bytes()
+    codec = "utf-16-le" if encoding == "utf-16" else "utf-8"
+    assert frozen == article(*(text.encode(codec) for text in TEXTS), bytes(range(4))).ljust(256, b"\0")
+    for each in FROZEN.glob(f"{name}*"):
+        (tmp_path / each.name).write_bytes(each.read_bytes())
+    with SegmentFile.create_from_file(tmp_path / name, FileMode.OPEN, encoding=encoding) as segments:
+        assert segments[:4] == TEXTS
+        assert segments.read_bytes(4) == bytes(range(4))
+        report = segments.check()
+        assert (report.whole, report.behind) == (True, 0)
+        assert report.without_checksum == (0 if encoding == "utf-8" else None)
+        assert segments.append("more") == 5
+        assert segments.check().whole
+
+
+def test_the_control_object_of_version_1(opened: Open, tmp_path: Path) -> None:
+    """Programs of two versions may have one file open: what they share keeps its name and its layout."""
+    path = tmp_path / "file"
+    segments = opened("create_from_file", path, capacity=1000, checksums=True)
+    segments.append("ab")
+    status = path.stat()
+    place = f"{status.st_dev:x}-{status.st_ino:x}"
+    assert segments.lock_name == f"User\\segments-{place}"
+    with MemoryMappedFile.open_existing(f"User\\segments-1-{place}") as control, control.create_view_accessor() as view:
+        assert view.capacity == 8192
+        end, change, waiters, writing, _, known, sums, died = struct.unpack("<QIIQQIII", view.read_bytes(0, 44))
+        assert (end, waiters, writing, known, sums, died) == (8, 0, 0, 1, 2, 0)
+        assert change > 0
+        number = os.getpid() % 32768
+        assert view.read_byte(4096 + number // 8) >> number % 8 & 1
+    assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + bytes(8) + struct.pack("<II", 4, crc32c(b"a\0b\0"))
