@@ -811,4 +811,5 @@ def test_the_control_object_of_version_1(opened: Open, tmp_path: Path) -> None:
         assert change > 0
         number = os.getpid() % 32768
         assert view.read_byte(4096 + number // 8) >> number % 8 & 1
-    assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + bytes(8) + struct.pack("<II", 4, crc32c(b"a\0b\0"))
+    entry = struct.pack("<II", 4, crc32c(b"a\0b\0"))
+    assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + bytes(8) + entry
