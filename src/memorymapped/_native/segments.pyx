@@ -581,7 +581,12 @@ cdef class Segments:
         if status == MMF_FAULTED:
             if self.data == NULL:
                 self.raise_closed()
-            self.whole.raise_fault(self.ends[self.count], 4)
+            try:
+                self.whole.raise_fault(self.ends[self.count], 4)
+            finally:
+                # The lost pages may be there again, as where the file system was full.
+                if self.data != NULL and mmf_file_size(self.fd) >= self.size:
+                    self._map_again()
         return 0
 
     cdef int check_lost(self, int64_t at, int64_t size) except -1:

@@ -12,6 +12,7 @@ or by path, finds the same: a mutex, and a small map on which readers sleep (`co
 from __future__ import annotations
 
 import codecs
+import contextlib
 import errno
 import os
 import sys
@@ -611,17 +612,22 @@ class SegmentFile(Segments):
         """Ends it here; a second call does nothing. Memory with a name lives as long as others have it open. Who waits
         by it gets a ClosedError, memoryviews stay."""
         self._detach()
-        self._let_go()
+        try:
+            self._let_go()
+        except BaseException:
+            self._let_go()  # a signal handler raised: what is left to be done
+            raise
 
     dispose = close
 
     def _let_go(self) -> None:
-        for each in (self._kept, getattr(self, "_file", None), self._sums, self._control_view, self._control):
-            if each is not None:
-                each.close()
-        if self._mutex is not None:
-            self._mutex.close()
-        self._map.close()
+        with contextlib.ExitStack() as stack:  # all of it, whatever one of them raises
+            for each in (
+                self._map, self._mutex, self._control, self._control_view, self._sums, getattr(self, "_file", None),
+                self._kept,
+            ):  # fmt: skip
+                if each is not None:
+                    stack.callback(each.close)
 
     def __enter__(self) -> Self:
         if self.closed:
