@@ -46,7 +46,7 @@ def test_the_second_example_of_the_readme_runs(tmp_path: Path, monkeypatch: pyte
 def test_the_examples_of_structures_and_what_is_shared_run(capsys: pytest.CaptureFixture[str]) -> None:
     import memorymapped
 
-    structures, shared = python_blocks(REPOSITORY / "README.md")[2:4]
+    structures, shared, segments = python_blocks(REPOSITORY / "README.md")[2:5]
     names = dict(vars(memorymapped), **{name: getattr(memorymapped, name) for name in memorymapped.__all__})
     names.update(Annotated=Annotated)
     with memorymapped.MemoryMappedFile.create_new(None, 4096) as map, map.create_view_accessor() as view:
@@ -56,6 +56,9 @@ def test_the_examples_of_structures_and_what_is_shared_run(capsys: pytest.Captur
         assert "struct MyData" in capsys.readouterr().out
     exec(compile(shared.replace("timeout=5", "timeout=0"), "README.md", "exec"), names)
     assert capsys.readouterr().out == "0\n"
+    exec(compile(segments.replace("timeout=5", "timeout=0"), "README.md", "exec"), names)
+    assert capsys.readouterr().out == "hello 1\n"
+    assert names["text"] == "hello"
 
 
 def test_the_page_on_faults_shows_the_message_that_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
