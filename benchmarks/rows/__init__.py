@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from ..bench import Row
-from . import blocks, files, guard, lifetime, locks, scalars, segments, streams, structs
+from . import blocks, files, guard, lifetime, locks, scalars, segments, shared_memory, streams, structs
 
 __all__ = ["ROWS"]
 
 ROWS: dict[str, Row] = {
     row.name: row
-    for module in (scalars, guard, structs, blocks, files, streams, locks, lifetime, segments)
+    for module in (scalars, guard, structs, blocks, files, streams, locks, lifetime, segments, shared_memory)
     for row in module.ROWS
 }
