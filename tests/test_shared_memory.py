@@ -221,6 +221,15 @@ def test_within_an_edit_the_value_is_not_assigned(shared: SharedMemory[MyData]) 
     assert shared.data.my_int == 3
 
 
+def test_within_an_edit_another_object_is_no_way_around(shared: SharedMemory[MyData], tag: str) -> None:
+    with SharedMemory(MyData, tag) as same:
+        with pytest.raises(RuntimeError, match="by another object"), shared.edit() as draft:  # noqa: PT012
+            draft.my_int = 1
+            same.data = MyData(2)
+        assert shared.data == MyData(2)
+        assert not shared.lock.owned
+
+
 def test_an_edit_is_used_once(shared: SharedMemory[MyData]) -> None:
     edit = shared.edit()
     with pytest.raises(RuntimeError, match="not entered"):

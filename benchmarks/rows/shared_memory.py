@@ -155,7 +155,7 @@ def beside_a_writer(bench: Bench) -> Iterator[Case]:
         with _shared(type) as shared, paired(_beside(shared, retried)) as pair:
             took, written = pair.run(10 * times)[1]
             case.note = (
-                f"{10 * times * 1e3 / took:.1f} million reads a second beside {written * 1e3 / took:.1f} million commits; "
+                f"{10 * times * 1e3 / took:.1f} million reads a second, {written * 1e3 / took:.1f} million commits; "
                 f"{retried[0]} of {10 * times} reads began anew"
             )
             case.peer("nobody writes", statement("shared.data", shared=shared))

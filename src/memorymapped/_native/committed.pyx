@@ -717,7 +717,8 @@ cdef class Edit:
     cdef Committed of
     cdef RobustMutex core   # None: not entered
     cdef int got
-    cdef object draft  # a Value, or a bytearray
+    cdef object draft    # a Value, or a bytearray
+    cdef uint64_t began  # the number of what it was made from
 
     def __enter__(self):
         cdef Committed of = self.of
@@ -752,6 +753,7 @@ cdef class Edit:
         if of.layout is not None:
             (<Value>draft).position = DRAFT
         of.edited_at = core.acquisitions
+        self.began = of.seen
         self.core = core
         self.got = got
         self.draft = draft
@@ -778,6 +780,9 @@ cdef class Edit:
             if kind is None:
                 if v.base == NULL:
                     of.raise_closed()
+                if not of.plain and mmf_load(v.seq) != self.began:
+                    raise RuntimeError(f"{of!r}: this thread has written the value by another object, within an edit, "
+                                       "which would undo that: the draft is discarded")
                 if of.layout is not None:
                     of.put(&v, mapping, (<Value>draft).data)
                 elif <size_t>len(draft) != v.size:
