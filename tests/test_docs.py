@@ -10,6 +10,7 @@ from typing import Annotated
 
 import numpy
 import pytest
+from support.leftovers import only_one
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -85,6 +86,15 @@ def test_the_examples_of_events_and_semaphores_run() -> None:
     assert len(found) == 2
     for block in found:
         exec(block, {name: getattr(memorymapped, name) for name in memorymapped.__all__})
+
+
+def test_the_example_of_shared_memory_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = python_blocks(REPOSITORY / "docs" / "shared-memory.md")
+    promised = re.search(r"print\(.*\) +# (.*)$", block, re.MULTILINE)
+    assert promised
+    with only_one("ShmemTest.lock"):
+        exec(compile(block, "shared-memory.md", "exec", dont_inherit=True), {"__name__": __name__})
+    assert capsys.readouterr().out.strip() == promised[1]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
