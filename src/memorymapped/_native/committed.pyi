@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from contextlib import AbstractContextManager
 from datetime import timedelta
+from types import GenericAlias
 from typing import Any, Generic, Never, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
@@ -20,6 +21,7 @@ def has_changed(of: Committed[Any], since: object) -> bool: ...
 
 @disjoint_base
 class Committed(Generic[_T]):
+    def __class_getitem__(cls, item: Any, /) -> GenericAlias: ...
     @property
     def lock(self) -> Any: ...
     @property
@@ -69,6 +71,7 @@ class Edit(Generic[_T]):
     def __enter__(self) -> _T: ...
     def __exit__(self, kind: object, value: object, traceback: object) -> None: ...
 
+@disjoint_base
 class Change(Waitable):
     def __new__(cls, of: Committed[Any], since: object) -> Self: ...
     def _order(self) -> tuple[str, int, int]: ...

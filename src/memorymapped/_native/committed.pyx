@@ -122,7 +122,7 @@ cdef class Committed:
     `boot`: for a file, 16 bytes that tell when the machine was started; None for memory."""
 
     @classmethod
-    def __class_getitem__(cls, item):
+    def __class_getitem__(cls, item, /):
         return GenericAlias(cls, item)
 
     def _attach(self, View view not None, MutexHandle lock not None, object type, size_t size, str text,

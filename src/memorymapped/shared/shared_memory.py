@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from ..structs.struct import Struct
     from ..timeouts import Timeout
 
-    S = TypeVar("S", bound=Struct)
-
 T = TypeVar("T")
+S = TypeVar("S", bound="Struct")
 
 __all__ = ["SharedMemory", "SharedMemoryStatistics"]
 
