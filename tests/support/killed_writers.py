@@ -129,7 +129,8 @@ class Run:
             while not self.table[STOP]:
                 new = self.next(place)
                 with contextlib.suppress(Abandoned):
-                    assert lock.wait(30)
+                    while not lock.wait(0.25):  # a wake of the C library's may go to one who dies of a kill
+                        pass
                 self.table[place * PLACE + TORN] = 1
                 for at in range(self.size):
                     view.write_byte(at, new[at])
@@ -167,6 +168,10 @@ class Run:
         time.sleep(self.dice.uniform(0, 0.012))
         place = self.dice.randrange(WRITERS)
         pid = self.pids[place]
+        if self.kind == "foreign" and self.is_foreign(place):  # rather within a write
+            until = time.monotonic() + 0.005
+            while not self.table[place * PLACE + TORN] and time.monotonic() < until:
+                pass
         if self.kind == "plain":
             # There nobody can make good what a death has torn.
             os.kill(pid, signal.SIGSTOP)
