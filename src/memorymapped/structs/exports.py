@@ -9,6 +9,7 @@ from functools import cache
 from .._typing import TYPE_CHECKING
 from .arrangement import arranged
 from .kinds import CODES, ArrayKind, BytesKind, DecimalKind, Float16Kind, GuidKind, Nested, Number, TextKind
+from .names import dimensions
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,8 +39,11 @@ def dtype_of(layout: Layout) -> Any:
 
 
 def _dtype(kind: Kind) -> Any:
-    if isinstance(kind, ArrayKind):
-        return (_dtype(kind.element), (kind.count,))
+    element, lengths = dimensions(kind)
+    if isinstance(element, TextKind) and element.unit == 2:
+        return (f"{element.order}u2", (*lengths, element.capacity))
+    if lengths:
+        return (_dtype(element), tuple(lengths))  # all in one: NumPy does not do that to arrays of arrays
     if isinstance(kind, Nested):
         return kind.layout.dtype
     if isinstance(kind, Number):
@@ -51,9 +55,7 @@ def _dtype(kind: Kind) -> Any:
         )
     if isinstance(kind, Float16Kind):
         return f"{kind.order}f2"
-    if isinstance(kind, TextKind):
-        return f"S{kind.size}" if kind.unit == 1 else (f"{kind.order}u2", (kind.capacity,))
-    return f"V{kind.size}"
+    return f"S{kind.size}" if isinstance(kind, TextKind) else f"V{kind.size}"
 
 
 # ----------------------------------------------------------------------------------------------------------- ctypes

@@ -29,14 +29,12 @@ class Layout(StructLayout):
     text: str
     format: str
     pack: int
-    natural: bool
     element: Field
 
-    def __init__(self, struct: type, size: int, alignment: int, fields: list[Field], pack: int, natural: bool) -> None:
+    def __init__(self, struct: type, size: int, alignment: int, fields: list[Field], pack: int) -> None:
         super().__init__(struct, size, alignment, fields)
         self.name = struct.__name__
         self.pack = pack
-        self.natural = natural
         inner = ";".join(f"{field.offset} {field.kind.text} {field.name}" for field in fields)
         self.text = f"{{{inner}}}{size}"
         self.format = _format(self)
@@ -104,13 +102,10 @@ def laid_out(struct: type, kinds: Iterable[tuple[str, Kind, int | None]], pack: 
     fields: list[Field] = []
     end = last = 0
     alignment = 1
-    natural = not size and not align
     for name, kind, offset in kinds:
         aligned = min(kind.alignment, pack) if pack else kind.alignment
         if offset is None:
             offset = -(-last // aligned) * aligned
-        else:
-            natural = False
         fields.append(kind.field(name, offset))
         alignment = max(alignment, aligned)
         last = offset + kind.size
@@ -121,7 +116,7 @@ def laid_out(struct: type, kinds: Iterable[tuple[str, Kind, int | None]], pack: 
     whole = -(-end // alignment) * alignment
     if size and size < end:
         raise ValueError(f"{struct.__name__} has {end} bytes, and so does not fit in size={size}")
-    return Layout(struct, size or whole, alignment, fields, pack, natural)
+    return Layout(struct, size or whole, alignment, fields, pack)
 
 
 def _gaps(fields: Iterable[Field], size: int) -> Iterator[tuple[int, int]]:

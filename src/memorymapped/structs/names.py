@@ -36,7 +36,10 @@ class Names:
 
 def identifier(name: str) -> str:
     """A name that was made by a call may be anything."""
-    return name if name.isidentifier() else "_" + re.sub(r"\W", "_", name)
+    if name.isidentifier():
+        return name
+    name = re.sub(r"\W", "_", name)
+    return name if name.isidentifier() else f"_{name}"
 
 
 def dimensions(kind: Kind) -> tuple[Kind, list[int]]:

@@ -137,6 +137,8 @@ def _declare(
             f"{cls.__name__} adds fields to {inherited.name}: make that its first field instead, as C and C# do"
         )
     for name, _, _ in kinds:
+        if not name.isidentifier():
+            raise TypeError(f"{name!r} is no name for a field of {cls.__name__}")
         if hasattr(Struct, name):
             raise TypeError(f"{cls.__name__}.{name} is the name of a method of structures: take another")
     layout = laid_out(cls, kinds, pack, size, align)
