@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy
 import pytest
@@ -95,6 +96,23 @@ def test_the_example_of_shared_memory_prints_what_it_says(capsys: pytest.Capture
     with only_one("ShmemTest.lock"):
         exec(compile(block, "shared-memory.md", "exec", dont_inherit=True), {"__name__": __name__})
     assert capsys.readouterr().out.strip() == promised[1]
+
+
+def test_the_page_on_structures_is_true() -> None:
+    import memorymapped
+
+    page = REPOSITORY / "docs" / "structs.md"
+    names = {name: getattr(memorymapped, name) for name in memorymapped.__all__}
+    names |= {"Annotated": Annotated, "Literal": Literal, "Decimal": Decimal, "numpy": numpy}
+    for block in python_blocks(page):
+        exec(compile(block, "structs.md", "exec"), names)
+    text = page.read_text(encoding="utf-8")
+    shown = re.search(r"^```\n(Order: .*?)\n```$", text, re.DOTALL | re.MULTILINE)
+    declared = re.search(r"^```c\n(.*?)```$", text, re.DOTALL | re.MULTILINE)
+    assert shown
+    assert declared
+    assert shown[1] == str(names["Order"].layout)
+    assert declared[1] in names["Order"].layout.c()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

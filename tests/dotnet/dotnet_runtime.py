@@ -80,21 +80,28 @@ class Dotnet:
     def __init__(self, folder: Path) -> None:
         self._runtime = next(folder.glob("runtime-*/dotnet"))
         self._compiler = folder / "bin" / "csc-compile"
-        self._programs: dict[str, str] = {}
+        self._programs: dict[object, str] = {}
 
-    def command(self, source: str, *arguments: object) -> list[str]:
-        """The command that runs a C# file of this folder, which is compiled first."""
-        if source not in self._programs:
-            command, pipe = [self._compiler, HERE / source], subprocess.PIPE
+    def command(self, source: str | Path, *arguments: object, more: tuple[str, ...] = ()) -> list[str]:
+        """The command that runs a C# file of this folder, which is compiled first, with `more` files if need be."""
+        if (source, more) not in self._programs:
+            command, pipe = [self._compiler, *(HERE / file for file in (source, *more))], subprocess.PIPE
             done = self._wait(
                 subprocess.Popen(command, stdout=pipe, stderr=pipe, env=environment()), LONGEST_COMPILATION
             )
-            self._programs[source] = done.strip()
-        return [str(self._runtime), self._programs[source], *map(str, arguments)]
+            self._programs[source, more] = done.strip()
+        return [str(self._runtime), self._programs[source, more], *map(str, arguments)]
 
-    def run(self, source: str, *arguments: object, before: tuple[str, ...] = (), cwd: Path | None = None) -> str:
+    def run(
+        self,
+        source: str | Path,
+        *arguments: object,
+        before: tuple[str, ...] = (),
+        more: tuple[str, ...] = (),
+        cwd: Path | None = None,
+    ) -> str:
         """Runs a C# file to its end, behind the command `before` if there is one; what it printed."""
-        command = [*before, *self.command(source, *arguments)]
+        command = [*before, *self.command(source, *arguments, more=more)]
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         return self._wait(
             subprocess.Popen(command, stdin=nothing, stdout=pipe, stderr=pipe, env=environment(), cwd=cwd), LONGEST_RUN
