@@ -6,7 +6,9 @@ from __future__ import annotations
 import copy
 import ctypes
 import gc
+import inspect
 import math
+import os
 import pickle
 import sys
 import threading
@@ -14,10 +16,12 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, IntEnum, IntFlag
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, NewType
 from uuid import UUID
 
 import numpy
+import pandas
 import pytest
 
 from memorymapped import (
@@ -26,11 +30,13 @@ from memorymapped import (
     ClosedError,
     FixedBytes,
     Length,
+    MemoryFaultError,
     MemoryMappedFile,
     MemoryMappedFileAccess,
     MemoryMappedViewAccessor,
     Offset,
     OutOfRangeError,
+    SharedMemory,
     Struct,
     Utf8,
     Utf16,
@@ -280,7 +286,7 @@ class Words(Enum):
         (Annotated[int, Utf8(3)], "utf8"),
         (Annotated[Color, Utf8(3)], "integer"),
         (Words, "integers"),
-        (Struct, "a field is a number"),
+        (Struct, "declares no fields"),
         ("list[int]", "Array"),
     ],
 )
@@ -451,7 +457,8 @@ def test_values_compare_and_hash_by_their_fields() -> None:
     assert Point(1, 2) != (1, 2)
     assert {Point(1, 2): "a"}[Point(1, 2)] == "a"
     nan = Loose(1, math.nan)
-    assert nan != Loose(1, math.nan)
+    assert nan == Loose.from_bytes(bytes(nan))  # it is found again
+    assert {nan: 1}[Loose(1, math.nan)] == 1
     other = type("Point", (Struct,), {"__annotations__": {"x": int32, "y": int32}, "__module__": __name__})
     assert other(1, 2) != Point(1, 2)  # another class
 
@@ -1036,3 +1043,293 @@ def test_references_are_counted() -> None:
         del parts
     after = sys.getrefcount(MyData), sys.getrefcount(Point), sys.getrefcount(value), sys.getrefcount(MyData.layout)
     assert before == after
+
+
+# ------------------------------------------------------------------------------------------------------- other sides
+
+
+def test_other_bases_bring_no_room_for_anything() -> None:
+    class Dictionary:
+        pass
+
+    class Weak:
+        __slots__ = ("__weakref__",)
+
+    class Slot:
+        __slots__ = ("more",)
+
+    class Empty:
+        __slots__ = ()
+
+        def twice(self) -> int:
+            return 2 * self.x  # type: ignore[attr-defined, no-any-return]
+
+    for other in (Dictionary, Weak, Slot):
+        for bases in ((Struct, other), (other, Struct), (Point, other)):
+            with pytest.raises(TypeError):
+                type("Bad", bases, {"__annotations__": {} if Point in bases else {"x": int32}, "__module__": __name__})
+
+    class Good(Struct, Empty):
+        x: int32
+
+    assert Good(4).twice() == 8
+
+
+def test_what_was_declared_stays() -> None:
+    class Other(Struct):
+        a: Array[int64, Literal[9]]
+
+    for change in (
+        lambda: Point.layout.set_default(Other.a, [0] * 9),
+        lambda: Point.layout.set_default(Point.x, 5),
+        lambda: Point.layout.__init__(Point, 800, 8, [], 0, True),  # type: ignore[misc]
+        lambda: Point.x.__init__("x", 0, 800, None, "B"),  # type: ignore[attr-defined]
+    ):
+        with pytest.raises(TypeError):
+            change()
+    assert Array.__new__(Array).tolist() == []
+    assert len(memoryview(Array.__new__(Array))) == 0
+
+
+def test_arrays_of_a_class_that_is_not_finished() -> None:
+    class Base(Struct):
+        x: int32
+
+        def __init_subclass__(cls) -> None:
+            with pytest.raises(TypeError):
+                cls.array(1)
+
+    class Derived(Base):
+        pass
+
+    assert Derived.array(1)[0].x == 0
+
+
+def test_byte_orders_of_elements() -> None:
+    class Orders(Struct, byte_order="big"):
+        plain: Array[int16, Literal[1]]
+        little: Array[Annotated[int16, ByteOrder("little")], Literal[1]]
+        both: Annotated[Array[int16], Length(1), ByteOrder("little")]
+        inner: Annotated[Array[Annotated[int16, ByteOrder("big")]], Length(1), ByteOrder("little")]
+
+    assert bytes(Orders([1], [1], [1], [1])).hex(" ", 2) == "0001 0100 0100 0001"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "words"),
+    [
+        (Annotated[int32, Length(3)], "only an Array"),
+        (Annotated[Point, ByteOrder("big")], "own byte order"),
+        (Annotated[Array[Point], Length(2), ByteOrder("big")], "own byte order"),
+        (Array[Annotated[int32, Offset(4)], Literal[2]], "Offset"),
+        (Annotated[int32, Offset], "nothing by itself"),
+        (Annotated[int32, ByteOrder], "nothing by itself"),
+        (Annotated[Color, bool], "nothing by itself"),
+        (Annotated[str, Utf8(4), Utf16(8)], "one kind"),
+        (Annotated[int32, Offset(0), Offset(4)], "one Offset"),
+        (Array[int32, Literal[2, 3]], "one length"),
+        ("Bad", "contain itself"),
+        ("Array[Bad, Literal[2]]", "contain itself"),
+        ("int32[", "Bad.a is annotated"),
+    ],
+)
+def test_markers_that_mean_nothing_are_refused(annotation: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        bad(annotation)
+
+
+def test_options_and_names_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(TypeError, match="declares no fields"):
+        type("Bad", (Point,), {}, pack=1)  # type: ignore[call-overload]
+    for name, words in (
+        ("__len__", "Python uses"),
+        ("replace", "method"),
+        ("not a name", "no name"),
+        ("layout", "asked"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            type("Bad", (Struct,), {"__annotations__": {name: int32}})
+    with pytest.raises(TypeError, match="no members"):
+        bad(IntEnum("Empty", {}))
+
+
+def test_names_of_the_class_and_other_names_for_types() -> None:
+    Age = NewType("Age", Annotated[int, uint8])  # type: ignore[valid-newtype]
+
+    class Outer(Struct):
+        N: ClassVar[int] = 3
+
+        class Inner(Struct):
+            a: int32
+
+        inner: Inner
+        values: Annotated[Array[int16], Length(N)]
+        age: Age
+        quoted: Annotated[int32, Offset(16)]
+
+    assert Outer.layout.text == "{0 {0 int32 a}4 inner;4 int16[3] values;10 uint8 age;16 int32 quoted}20"
+
+
+def test_methods_of_a_subclass_are_kept() -> None:
+    class Vector(Point):
+        def sum(self) -> int:
+            return self.x + self.y
+
+    class Holder(Struct):
+        one: Vector
+        two: Array[Vector, Literal[2]]
+
+    with MemoryMappedFile.create_new(None, 100) as map, map.create_view_accessor() as view:
+        view.write(0, Point(1, 2))
+        assert view.refs(Vector, 0, 2)[0].sum() == 3
+        assert view.ref(Vector).sum() == 3
+        assert view.gather([0], Vector)[0].sum() == 3
+        view.refs(Vector)[1] = Point(5, 6)  # type: ignore[call-overload]
+    assert Vector.array([Vector(1, 2)])[0].sum() == 3
+    holder = Holder(Point(1, 2), [Vector(3, 4), Point(5, 6)])  # type: ignore[arg-type]
+    assert (holder.one.sum(), holder.two[1].sum()) == (3, 11)
+
+
+def test_numpy_sees_all_bytes_of_every_kind() -> None:
+    class Kinds(Struct):
+        ids: Array[UUID, Literal[2]]
+        raws: Array[Annotated[bytes, FixedBytes(3)], Literal[2]]
+        wide: Array[Annotated[str, Utf16(2)], Literal[2]]
+        narrow: Array[Annotated[str, Utf8(2)], Literal[2]]
+        half: Array[float16, Literal[2]]
+        at: Array[datetime, Literal[1]]
+
+    kinds = Kinds([UUID(int=1 << 127)] * 2, [b"\1\0\0"] * 2, ["a", "bc"], ["a", "bc"], [1.5, 2], [datetime.min])  # type: ignore[arg-type]
+    ids = numpy.asarray(kinds.ids)
+    assert (ids.shape, ids.dtype, ids[0].tobytes()) == ((2, 16), "u1", UUID(int=1 << 127).bytes_le)
+    assert numpy.asarray(kinds.raws).tolist() == [[1, 0, 0]] * 2
+    assert numpy.asarray(kinds.wide).tolist() == [[97, 0], [98, 99]]
+    assert numpy.asarray(kinds.narrow).tolist() == [b"a", b"bc"]
+    assert numpy.asarray(kinds.half).tolist() == [1.5, 2.0]
+    assert numpy.asarray(kinds.at).dtype == "u8"
+
+
+def test_a_memoryview_of_numbers_has_their_values() -> None:
+    value = Everything(**EVERYTHING)
+    assert memoryview(value.matrix).tolist() == EVERYTHING["matrix"]
+    assert memoryview(value.colors)[1] == 2
+
+
+def test_numpy_is_told_why_there_is_no_buffer(view: MemoryMappedViewAccessor) -> None:
+    refs, ref = view.refs(Point, 0, 2), view.ref(Point)
+    view.close()
+    for what in (refs, ref):
+        with pytest.raises(ClosedError):
+            numpy.asarray(what)
+
+
+def test_records_of_numpy_are_structures() -> None:
+    records = numpy.array([(1, 2), (3, 4)], Point.dtype)
+    assert Point.array(records) == [Point(1, 2), Point(3, 4)]
+    array = Point.array(2)
+    array[:] = records
+    array[0] = records[1]
+    assert array == [Point(3, 4), Point(3, 4)]
+    assert MyData(1, records[0]).pt == Point(1, 2)
+    with pytest.raises(TypeError):
+        Point.array(numpy.array([(1, 2)], [("x", "i4"), ("z", "i4")]))
+
+
+def test_lost_pages_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(3 * 4096))
+    with MemoryMappedFile.create_from_file(tmp_path / "file") as map, MemoryMappedFile.create_new(None, 100) as other:
+        for use in (
+            lambda view, to: view.ref(Point, 8192).x,
+            lambda view, to: setattr(view.ref(Point, 8192), "x", 1),
+            lambda view, to: view.read(8192, Point),
+            lambda view, to: view.refs(Point, 8192, 1)[0].x,
+            lambda view, to: view.ref(Everything, 8192).name,
+            lambda view, to: view.ref(Point, 8192).snapshot(),
+            lambda view, to: to.write(0, view.ref(Point, 8192)),
+            lambda view, to: to.write(0, view.ref(Point, 8192), Point),
+            lambda view, to: to.scatter([0], [view.ref(Point, 8192)], Point),
+            lambda view, to: Point.from_bytes(view.ref(Point, 8192)),
+            lambda view, to: to.write_array(0, view.refs(Point, 8192, 2)),
+        ):
+            os.truncate(tmp_path / "file", 3 * 4096)
+            view, to = map.create_view_accessor(), other.create_view_accessor()
+            os.truncate(tmp_path / "file", 4096)
+            with pytest.raises(MemoryFaultError):
+                use(view, to)
+            to.close()
+            view.close()
+
+
+def test_a_draft_of_which_there_is_a_buffer_stays_one() -> None:
+    with SharedMemory(Everything, f"structs-{os.getpid()}") as shared:
+        with shared.edit() as draft:
+            seen = numpy.asarray(draft.matrix)
+        seen[0, 0] = 99
+        assert shared.data.matrix[0][0] == 0.0
+        with pytest.raises(TypeError, match="may change"):
+            hash(draft)
+        with shared.edit() as draft:
+            draft.i32 = 1
+        assert hash(draft) == hash(shared.data)
+
+
+def test_the_ends_of_times() -> None:
+    class When(Struct):
+        span: timedelta
+        at: datetime
+
+    least = When.from_bytes((-(2**63)).to_bytes(8, "little", signed=True) + bytes(8))
+    assert least.replace(span=least.span).span == least.span
+    assert When.from_bytes((-1).to_bytes(8, "little", signed=True) + bytes(8)).span == timedelta()
+    for ticks in (0, 3_155_378_975_999_999_999):
+        for kind in (2, 3):
+            local = When.from_bytes(bytes(8) + (ticks | kind << 62).to_bytes(8, "little"))
+            try:
+                local.at  # noqa: B018
+            except ValueError:
+                assert "years 1 to 9999" in repr(local)
+    moment = pandas.Timestamp(2026, 11, 21, 1, 2, 3, 456789)
+    assert When(timedelta(), moment).at == datetime(2026, 11, 21, 1, 2, 3, 456789)
+    with pytest.raises(TypeError, match="no datetime"):
+        When(timedelta(), pandas.NaT)
+
+
+def test_bools_are_bools() -> None:
+    for value in (True, 1, numpy.bool_(True)):
+        assert Everything(flag=value).flag is True  # type: ignore[arg-type]
+    for wrong in ("no", 2, None, [], 1.0):
+        with pytest.raises(TypeError):
+            Everything(flag=wrong)  # type: ignore[arg-type]
+
+
+def test_refusals_name_the_field() -> None:
+    for name, value in (
+        ("name", "too long!"),
+        ("color", 9),
+        ("at", 3),
+        ("key", "x"),
+        ("price", 1.5),
+        ("raw", b"123456"),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            Everything(**{name: value})
+        assert f"in the field {name!r}" in str(caught.value.__notes__)
+
+
+def test_copies_of_drafts_are_drafts(view: MemoryMappedViewAccessor) -> None:
+    draft = copy.copy(MyData(1, Point(2, 3)).draft())
+    draft.my_int = 5
+    assert copy.deepcopy(draft) == draft
+    assert hash(copy.copy(view.ref(MyData)))
+    with pytest.raises(TypeError, match="tolist"):
+        pickle.dumps(view.refs(Point))
+    assert view.write_array(0, []) == 0
+
+
+def test_what_help_shows() -> None:
+    assert str(inspect.signature(Point)) == "(x=0, y=0) -> tests.test_structs.Point".replace("tests.", "")
+    match Everything(**EVERYTHING).matrix[0]:
+        case [first, *_]:
+            assert first == 1.0
+        case _:
+            pytest.fail("an array is a sequence")

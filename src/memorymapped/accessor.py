@@ -98,9 +98,13 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         """Writes `count` elements of `array` (None: up to its end) from its element `offset` on to `position`, laid out
         as for read_array. A list of structures is an array too. All or nothing: ValueError if they do not fit. Returns
         how many were written."""
-        if isinstance(array, (list, tuple)) and array and isinstance(array[0], structs.Value):
-            array = structs.own_array(type(array[0]), array)
-        return self.copy_elements(True, position, array, offset, count)
+        if isinstance(array, (list, tuple)):
+            array = structs.own_array(type(array[0]), array) if array and isinstance(array[0], structs.Value) else array
+            array = array or b""
+        written = self.copy_elements(True, position, array, offset, count)
+        if isinstance(array, structs.Array):
+            array._check()
+        return written
 
     def cast(self, format: Any, position: int = 0, count: int | None = None) -> ElementView:
         """The bytes from `position` on as a sequence of numbers of `format` (one of struct's "?bBhHiIlLqQnNfd", "u" for

@@ -321,7 +321,7 @@ def _of_structure(kind: Any) -> ValueType:
     def encode(value: Any) -> bytes:
         if not isinstance(value, Value) or getattr(type(value), "__layout__", None) is not kind.__layout__:
             raise TypeError(f"a {kind.__name__} is needed, not {shown(value)}")
-        return bytes(value)
+        return bytes(kind.from_bytes(value))  # which asks whether all of them are there
 
     return ValueType(kind.layout.size, None, kind.from_bytes, encode, None)
 

@@ -94,7 +94,7 @@ class Types:
         end = 0
         for i in range(random.randint(1, 7)):
             annotation = self._field(2)
-            if random.random() < 0.2:
+            if random.random() < 0.2 and not self._holds_structures(annotation):
                 annotation = Annotated[annotation, ByteOrder(random.choice(["little", "big"]))]
             if offsets:
                 offset = end + random.randint(0, 5)
@@ -120,6 +120,14 @@ class Types:
         assert issubclass(made, Struct)
         self.made.append(made)
         return made
+
+    @staticmethod
+    def _holds_structures(annotation: Any) -> bool:
+        """Whether it has byte orders of its own."""
+        kind = StructType("_", (Struct,), {"__annotations__": {"_": annotation}}).layout.fields[0].kind
+        while isinstance(kind, kinds.ArrayKind):
+            kind = kind.element
+        return isinstance(kind, kinds.Nested)
 
     @staticmethod
     def _size(annotation: Any) -> int:

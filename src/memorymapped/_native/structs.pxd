@@ -14,6 +14,7 @@ cdef extern from "structs.h":
 cdef enum:
     SNAPSHOT = -1  # they never change
     DRAFT = -2     # their own object may change them
+    LENT = -3      # a draft, of which somebody has, or had, a buffer that can be written
 
 
 # How a structure lies in memory. Python's `memorymapped.structs.layout.Layout` is made from it.
@@ -22,6 +23,7 @@ cdef class StructLayout:
     cdef readonly Py_ssize_t alignment
     cdef readonly tuple fields
     cdef readonly object struct         # the class that declares it
+    cdef bint sealed
     cdef bytes template                 # a structure with its default values
     cdef dict by_name
     cdef mmf_entry *entries             # of the fields, by the address of their names
@@ -44,6 +46,8 @@ cdef class Field:
     cdef object encode          # to the number, or to bytes of this size
     cdef object key             # bytes to what they are compared by
     cdef StructLayout nested
+    cdef object nested_class    # what values of it are: it, or a class that adds methods to it
+    cdef Py_ssize_t place       # among the fields
     cdef Field element
     cdef Py_ssize_t count
     cdef Py_ssize_t stride

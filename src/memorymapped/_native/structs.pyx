@@ -33,7 +33,7 @@ from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.stddef cimport size_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.memory cimport *
 
 cdef extern from "Python.h":
@@ -41,6 +41,7 @@ cdef extern from "Python.h":
     ctypedef object (*getattrofunc)(object, object)
     ctypedef struct TypeObject "PyTypeObject":
         Py_ssize_t tp_basicsize
+        unsigned long tp_flags
         void (*tp_free)(void *)
     object PyObject_GenericGetAttr(object self, object name)
     PyObject *_PyType_Lookup(PyTypeObject *cls, object name)
@@ -78,6 +79,9 @@ cdef enum:
 
 cdef str LAYOUT = "__layout__"
 
+cdef enum:
+    SEQUENCE = 1 << 5  # Py_TPFLAGS_SEQUENCE: `match` takes it for one
+
 
 # ---------------------------------------------------------------------------------------------------------- layouts
 
@@ -86,6 +90,8 @@ cdef class StructLayout:
     """The size, the alignment (bytes) and the fields of a structure: the compiled half of `Layout`."""
 
     def __init__(self, struct, Py_ssize_t size, Py_ssize_t alignment, fields):
+        if self.entries != NULL:
+            raise TypeError("a layout never changes")
         self.struct = struct
         self.size = size
         self.alignment = alignment
@@ -98,11 +104,14 @@ cdef class StructLayout:
         self.entries = <mmf_entry *>PyMem_Calloc(self.places, sizeof(mmf_entry))
         if self.entries == NULL:
             raise MemoryError()
-        for field in self.fields:
+        for place, field in enumerate(self.fields):
             own(self, field)
+            (<Field>field).place = place
 
     def set_default(self, Field field not None, value):
-        """What a field has that is not given when a value is made."""
+        """What a field has that is not given when a value is made. Before the class is sealed."""
+        if field.of != <void *>self or self.sealed:
+            raise TypeError(f"{field!r} has its default for good")
         cdef bytes template = bytes(bytearray(self.template))  # its own: a bytes object of the same size may be shared
         encode_to(field, value, PyBytes_AS_STRING(template) + field.offset)
         self.template = template
@@ -166,6 +175,10 @@ def seal(cls):
     cdef Known *entry = known_at(<PyObject *>cls)
     if not issubclass(cls, Value) or layout is None or (<TypeObject *><PyObject *>Value).tp_basicsize != HEAD:
         raise TypeError(f"{cls!r} is no class of structures")
+    # Another base may have brought a dictionary, weak references or slots: there is no room for them.
+    if cls.__dictoffset__ or cls.__weakrefoffset__ or cls.__basicsize__ != cls.__base__.__basicsize__:
+        raise TypeError(f"values of {cls.__name__} have nothing but their fields: its other bases need `__slots__ = ()`")
+    layout.sealed = True
     mmf_value_seal(<PyTypeObject *>cls, layout.size, end_value, get_attribute)
     entry.type = <PyObject *>cls
     entry.layout = <PyObject *>layout
@@ -244,6 +257,15 @@ cdef inline Place root(Place place):
     return place if place.owner is None else <Place>place.owner
 
 
+cdef inline bint lend(Place place) noexcept:
+    """Before a buffer of it is given: whether that may be written."""
+    cdef Place whole = root(place)
+    if whole.position > DRAFT:
+        return False
+    whole.position = LENT
+    return True
+
+
 @cython.no_gc
 cdef class Place:
     """Bytes somewhere. A base."""
@@ -304,8 +326,9 @@ cdef int write_value(View view, Py_ssize_t position, Value value) except -1:
 
 
 cdef void freeze(Value value) noexcept:
-    """A draft is a snapshot from here on, and so is what was taken from it."""
-    if value.data != NULL and value.owner is None:
+    """A draft is a snapshot from here on, and so is what was taken from it; unless somebody has a buffer of it, by
+    which it may change still."""
+    if value.data != NULL and value.owner is None and value.position == DRAFT:
         value.position = SNAPSHOT
 
 
@@ -317,8 +340,10 @@ cdef class Field:
     """A field of a structure: `offset` and `size` in bytes, its `kind`. A descriptor: assigned and read as an attribute
     of the structure's values."""
     def __init__(self, str name not None, Py_ssize_t offset, Py_ssize_t size, kind, str format not None, *, int number=-1,
-                 bint swapped=False, decode=None, encode=None, key=None, StructLayout nested=None, Field element=None,
-                 Py_ssize_t count=0):
+                 bint swapped=False, decode=None, encode=None, key=None, StructLayout nested=None, nested_class=None,
+                 Field element=None, Py_ssize_t count=0):
+        if self.name is not None:
+            raise TypeError("a field never changes")
         self.name = intern(name)
         self.offset = offset
         self.size = size
@@ -330,6 +355,7 @@ cdef class Field:
         self.encode = encode
         self.key = key
         self.nested = nested
+        self.nested_class = nested_class
         self.element = element
         self.count = count
         if nested is not None:
@@ -342,7 +368,7 @@ cdef class Field:
         else:
             self.category = NUMBER if decode is None else CONVERTED
         if (self.category <= CONVERTED and not (MMF_BOOL <= number <= MMF_CHAR and size in (1, 2, 4, 8))) \
-                or (nested is not None and nested.size != size) \
+                or (nested is not None and (nested.size != size or layout_of(nested_class) is not nested)) \
                 or (element is not None and (count <= 0 or element.size * count != size)):
             raise ValueError(f"the field {name!r} of {size} bytes is none")  # accesses rely on it
 
@@ -388,10 +414,30 @@ cdef inline object unpacked(Field self, const char *at):
     return mmf_unpack(self.number, turned)
 
 
+cdef object truth(Field self, object value):
+    """A bool of NumPy, or 0 or 1: what else is true or false is seldom meant."""
+    if type(value).__name__ in ("bool", "bool_") and type(value).__module__ == "numpy":
+        return bool(value)
+    if type(value) is int and 0 <= value <= 1:
+        return value
+    raise TypeError(f"{self.name or 'an element'} is {self.kind.described}, not {shown(value)}")
+
+
+cdef object encoded(Field self, object value):
+    try:
+        return self.encode(value)
+    except (ValueError, TypeError) as error:
+        if self.name:
+            error.add_note(f"in the field {self.name!r}, which is {self.kind.described}")
+        raise
+
+
 cdef int pack(Field self, object value, char *packed) except -1:
     """The bytes of a number."""
     if self.category == CONVERTED:
-        value = self.encode(value)
+        value = encoded(self, value)
+    elif self.number == MMF_BOOL and value is not True and value is not False:
+        value = truth(self, value)
     try:
         if mmf_pack(self.number, value, packed):
             raise ValueOutOfRangeError(f"{shown(value)} does not fit in {self.name or 'an element'}, which is "
@@ -420,7 +466,7 @@ cdef inline object load(Field self, Place place, Py_ssize_t start):
         return unpacked(self, place.data + start)
     if self.category > CODED:
         if self.category == NESTED:
-            return part(self.nested, self.nested.struct, place, start)
+            return part(self.nested, self.nested_class, place, start)
         return new_array(self.element, place, start, self.count, self.stride)
     if place.data != NULL:
         if self.category == CODED:
@@ -453,7 +499,7 @@ cdef int store(Field self, Place place, Py_ssize_t start, object value, bint att
         source = PyBytes_AS_STRING(raw)
         encode_to(self, value, source)
     if place.data != NULL:
-        if root(place).position != DRAFT:
+        if root(place).position > DRAFT:
             refuse_change(place, self.name, attribute)
         if raw is None:
             mmf_put(place.data + start, packed, self.size)
@@ -476,9 +522,16 @@ cdef int store(Field self, Place place, Py_ssize_t start, object value, bint att
 
 cdef int refuse_change(Place place, str name, bint attribute) except -1:
     if attribute:
-        raise AttributeError(f"{name!r} cannot be assigned: a snapshot never changes. replace({name}=...) makes another; "
-                             "view.ref(...) and edit() give what can be assigned")
+        raise AttributeError(f"{name!r} cannot be assigned: a snapshot never changes. replace({name}=...) makes another, "
+                             "draft() gives one that can be assigned, as do view.ref(...) and edit()")
     raise TypeError("an array of a snapshot never changes: view.ref(...) and edit() give one that does")
+
+
+cdef bint is_record(object value, StructLayout layout) except -1:
+    """Whether it is a record of NumPy of the same layout."""
+    dtype = getattr(value, "dtype", None)
+    return (getattr(dtype, "names", None) is not None and getattr(value, "shape", None) == ()
+            and type(dtype).__module__.startswith("numpy") and dtype == layout.dtype)
 
 
 cdef int encode_to(Field self, object value, char *to) except -1:
@@ -490,14 +543,18 @@ cdef int encode_to(Field self, object value, char *to) except -1:
         pack(self, value, packed)
         memcpy(to, packed, self.size)
     elif self.category == CODED:
-        raw = self.encode(value)
+        raw = encoded(self, value)
         if len(raw) != self.size:
             raise ValueError(f"{self.name!r} has {self.size} bytes, not {len(raw)}")
         memcpy(to, PyBytes_AS_STRING(raw), self.size)
     elif self.category == NESTED:
-        if not isinstance(value, Value) or (<Value>value).layout != <void *>self.nested:
+        if is_value(value) and (<Value>value).layout == <void *>self.nested:
+            copy_value(<Value>value, to)
+            return 0
+        if not is_record(value, self.nested):
             raise TypeError(f"{self.name or 'an element'} is a {self.nested.struct.__name__}, not {shown(value)}")
-        copy_value(<Value>value, to)
+        raw = value.tobytes()
+        memcpy(to, PyBytes_AS_STRING(raw), min(len(raw), self.size))
     else:
         if isinstance(value, (str, dict, set)) or not hasattr(value, "__iter__"):
             raise TypeError(f"{self.name or 'an element'} is {self.kind.described}, not {shown(value)}")
@@ -509,12 +566,16 @@ cdef int encode_to(Field self, object value, char *to) except -1:
     return 0
 
 
+cdef str NAN = "not a number"  # all of them are one: what was read from memory is found again
+
+
 cdef object key_of(Field self, Place place, Py_ssize_t start):
     """What a field is compared by: never an error, whatever the bytes are."""
     cdef Py_ssize_t i
     cdef bytes raw
     if self.category == NUMBER:
-        return load(self, place, start)
+        value = load(self, place, start)
+        return value if value == value else NAN
     if self.category == NESTED:
         return keys_of(self.nested, place, start)
     if self.category == ARRAY:
@@ -565,19 +626,26 @@ cdef class Value(Place):
             if field is None:
                 raise TypeError(f"{type(self).__name__} has no field {name!r}: it has "
                                 + ", ".join([repr((<Field>each).name) for each in layout.fields]))
-            if name in [(<Field>each).name for each in layout.fields[:len(values)]]:
+            if field.place < len(values):
                 raise TypeError(f"{type(self).__name__} was given {name!r} twice")
             encode_to(field, value, self.data + field.offset)
 
     @property
     def _mode(self):
         """0: a snapshot; 1: a draft; 2: a reference."""
-        return 2 if self.data == NULL else root(self).position == DRAFT
+        return 2 if self.data == NULL else root(self).position <= DRAFT
 
     @property
     def _where(self):
         """The view and the position in it, of a reference; None for others."""
         return None if self.data != NULL else (self.owner, self.position)
+
+    def __array__(self, dtype=None, copy=None):
+        # As an array's.
+        import numpy
+
+        array = numpy.asarray(memoryview(self))
+        return array if dtype is None else array.astype(dtype, copy=False)
 
     def _copy(self, bint draft):
         """Another with the same bytes, of its own."""
@@ -590,6 +658,12 @@ cdef class Value(Place):
     def _keys(self):
         """What it is compared by: a value for each field."""
         return keys_of(<StructLayout>self.layout, self, 0)
+
+    def _is_same(self, Value other not None):
+        """Whether the bytes are the same, which means that the values are; if not they may be equal all the same."""
+        if self.data == NULL or other.data == NULL or self.layout != other.layout:
+            return False
+        return memcmp(self.data, other.data, (<StructLayout>self.layout).size) == 0
 
     def _replaced(self, dict changes):
         cdef Field field
@@ -604,7 +678,7 @@ cdef class Value(Place):
     def __getbuffer__(self, Py_buffer *buffer, int flags):
         cdef View view
         if self.data != NULL:
-            PyBuffer_FillInfo(buffer, self, self.data, (<StructLayout>self.layout).size, root(self).position != DRAFT, flags)
+            PyBuffer_FillInfo(buffer, self, self.data, (<StructLayout>self.layout).size, not lend(self), flags)
             return
         # The exporter is the mapping: it keeps the pages, while the view may be closed.
         view = <View>self.owner
@@ -620,6 +694,10 @@ def from_bytes(cls, data):
     cdef Value value
     if layout is None:
         refuse_type(cls)
+    if is_value(data) and (<Value>data).layout == <void *>layout:
+        value = new_value(layout, cls)
+        copy_value(<Value>data, value.data)
+        return value
     take_buffer(data, &buffer, PyBUF_SIMPLE)
     try:
         if buffer.len != layout.size:
@@ -687,23 +765,29 @@ cdef Array references(View view, object cls, Py_ssize_t at, Py_ssize_t many, bin
     array.element = element_of(cls)
     array.length = many
     array.stride = stride
+    array.data = NULL
     array.owner = view
     array.position = at
     return array
 
 
 cdef Field element_of(object cls):
-    return <Field>cls.__layout__.element
+    return <Field>cls.__element__
 
 
 def own_array(cls, values):
     """An array in memory of its own: of that many zeros, or of values. Its elements can be assigned."""
     cdef StructLayout layout = layout_of(cls)
-    cdef Field element = element_of(cls)
+    cdef Field element
     cdef Py_ssize_t i, count
     cdef bytes memory
     cdef list items = None
-    if isinstance(values, int):
+    if layout is None:
+        refuse_type(cls)
+    element = element_of(cls)
+    if isinstance(values, bool):
+        raise TypeError("an array is made of a number of structures, or of structures, not of a bool")
+    if hasattr(values, "__index__") and not hasattr(values, "__len__"):
         count = mmf_position(values)
         if count < 0:
             raise OutOfRangeError(f"an array has no {count} elements")
@@ -719,6 +803,7 @@ def own_array(cls, values):
     return new_array(element, Block(memory), 0, count, layout.size)
 
 
+cdef char nothing[1]
 cdef Field NO_ELEMENT = Field("", 0, 1, None, "B", number=MMF_UINT8)
 
 
@@ -727,8 +812,8 @@ cdef class Exported:
     """The exporter of an array's buffer: it keeps the bytes, and what describes them."""
     cdef object kept
     cdef bytes format
-    cdef Py_ssize_t shape[8]
-    cdef Py_ssize_t strides[8]
+    cdef Py_ssize_t shape[10]
+    cdef Py_ssize_t strides[10]
 
     def __releasebuffer__(self, Py_buffer *buffer):
         """The reference that the buffer held is all there is to release."""
@@ -744,6 +829,8 @@ cdef class Array(Place):
     In a declaration: `samples: Array[int32, Literal[8]]`."""
     def __cinit__(self, *args):
         self.element = NO_ELEMENT
+        self.data = nothing
+        self.position = SNAPSHOT
 
     def __init__(self, *args):
         raise TypeError("an array is a field of a structure, or made by view.refs(...) or T.array(...)")
@@ -804,7 +891,7 @@ cdef class Array(Place):
         cdef Py_ssize_t at = i * self.stride
         cdef Py_ssize_t size = self.element.size
         if self.data != NULL:
-            if root(self).position != DRAFT:
+            if root(self).position > DRAFT:
                 refuse_change(self, self.element.name, False)
             memcpy(self.data + at, PyBytes_AS_STRING(raw), size)
             return 0
@@ -836,6 +923,27 @@ cdef class Array(Place):
         """How often a value is there."""
         return sum(each == value for each in self)
 
+    def _check(self):
+        """Raises the MemoryFaultError of pages that were lost. Who copies by the buffer reads zeros there."""
+        cdef View view
+        cdef Py_ssize_t last
+        if self.data != NULL or self.length == 0:
+            return
+        view = <View>self.owner
+        last = (self.length - 1) * self.stride
+        if view.data != NULL and mmf_marked(view.region):
+            view.check_fault(self.position + min(last, 0), abs(last) + self.element.size)
+
+    def __array__(self, dtype=None, copy=None):
+        # NumPy asks for it where a buffer cannot be had, and would take the elements one by one otherwise.
+        import numpy
+
+        array = numpy.asarray(memoryview(self))
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __reduce__(self):
+        raise TypeError(f"{self!r} is a place in memory of this process: pickle its tolist() or tobytes()")
+
     def tolist(self):
         """The elements as a list; inner arrays are lists as well, structures are snapshots."""
         if self.element.category == ARRAY:
@@ -862,13 +970,16 @@ cdef class Array(Place):
         return True
 
     def __hash__(self):
-        if self.data == NULL or root(self).position == DRAFT:
+        cdef Py_ssize_t i
+        if self.data == NULL or root(self).position <= DRAFT:
             raise TypeError("an array that may change has no hash")
-        return hash(tuple(self))
+        return hash(tuple([key_of(self.element, self, i * self.stride) for i in range(self.length)]))
 
     def __repr__(self):
         cdef Py_ssize_t i
         cdef list shown_first = []
+        if self.data == NULL and (<View>self.owner).data == NULL:
+            return f"<Array of {self.length} in {self.owner!r}>"
         for i in range(min(self.length, 16)):
             try:
                 value = load(self.element, self, i * self.stride)
@@ -881,12 +992,12 @@ cdef class Array(Place):
         cdef Exported exported
         cdef View view
         cdef Field element = self.element
-        cdef Py_ssize_t dimensions = 1, i, size = self.length
+        cdef Py_ssize_t dimensions = 1, i, unit, size = self.length
         cdef bint readonly
         cdef char *memory
         if self.data != NULL:
             memory = self.data
-            readonly = root(self).position != DRAFT
+            readonly = not lend(self)
             kept = root(self)
         else:
             view = <View>self.owner
@@ -912,10 +1023,21 @@ cdef class Array(Place):
                 raise BufferError("the elements lie apart: take a buffer with strides")
         elif dimensions > 1 and (flags & PyBUF_F_CONTIGUOUS) == PyBUF_F_CONTIGUOUS:
             raise BufferError("the elements lie in C's order")
-        exported.format = element.format.encode()
+        if element.category == ARRAY:
+            raise BufferError("arrays of so many arrays have no buffer")
+        unit = element.size
+        if element.category in (CODED, NESTED) and element.format.endswith(("B", "H")):  # bytes, or UTF-16 units
+            unit = 1 if element.format == "B" else 2
+            exported.shape[dimensions] = element.size // unit
+            exported.strides[dimensions] = unit
+            dimensions += 1
+        if element.category <= CONVERTED and not element.swapped:
+            exported.format = element.format.lstrip("<>").encode()  # the machine's own, which memoryview knows
+        else:
+            exported.format = element.format.encode()
         buffer.obj = exported
         buffer.buf = memory
-        buffer.itemsize = element.size
+        buffer.itemsize = unit
         buffer.len = size * element.size
         buffer.readonly = readonly
         buffer.format = PyBytes_AS_STRING(exported.format) if flags & PyBUF_FORMAT else NULL
@@ -926,3 +1048,6 @@ cdef class Array(Place):
         buffer.internal = NULL
         if flags & PyBUF_ND == 0:
             buffer.ndim = 1
+
+
+(<TypeObject *><PyObject *>Array).tp_flags |= SEQUENCE

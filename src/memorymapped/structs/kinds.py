@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from datetime import UTC, datetime, timedelta
 
 from .._native import structs as native
 from .._typing import TYPE_CHECKING
@@ -23,7 +24,6 @@ from ..errors import ValueOutOfRangeError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
     from decimal import Decimal
     from enum import Enum
     from typing import Any
@@ -164,6 +164,8 @@ class EnumKind(Number):
         if not name.startswith(("int", "uint")):
             raise TypeError(f"an enumeration lies in the bytes of an integer, not of {name}")
         self.enum = enum
+        if not len(enum):
+            raise TypeError(f"{enum.__name__} has no members")
         for member in enum:
             if not isinstance(member.value, int):
                 raise TypeError(f"{member} is {shown(member.value)}: only integers can be stored as {name}")
@@ -183,7 +185,8 @@ class EnumKind(Number):
         known = {member.value: member for member in enum}
 
         def decode(number: int) -> Any:
-            return known.get(number) or enum(number)  # flags are made when they are asked for
+            member = known.get(number)
+            return enum(number) if member is None else member  # flags are made when they are asked for
 
         def encode(value: Any) -> int:
             if isinstance(value, enum):
@@ -195,6 +198,7 @@ class EnumKind(Number):
         return {"decode": decode, "encode": encode}
 
 
+_FIRST = datetime(1, 1, 1)
 _TICKS_OF_DAY = 864_000_000_000
 _LAST_TICK = 3_155_378_975_999_999_999  # of the year 9999
 
@@ -220,21 +224,22 @@ class DateTimeKind(Number):
 
 
 def _datetime_of(raw: int) -> datetime:
-    from datetime import UTC, datetime, timedelta
-
     ticks, kind = raw & (1 << 62) - 1, raw >> 62
     if ticks > _LAST_TICK:
         raise ValueError(f"{raw:#018x} is no DateTime: it lies behind the year 9999")
-    moment = datetime(1, 1, 1) + timedelta(microseconds=ticks // 10)
+    moment = _FIRST + timedelta(microseconds=ticks // 10)
     if kind == 0:
         return moment
-    return moment.replace(tzinfo=UTC) if kind == 1 else moment.replace(fold=kind == 2).astimezone()
+    if kind == 1:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.replace(fold=kind == 2).astimezone()
+    except (OverflowError, OSError, ValueError) as error:
+        raise ValueError(f"{moment} in this machine's zone lies outside of the years 1 to 9999") from error
 
 
 def _ticks_of(value: datetime) -> int:
-    from datetime import UTC, datetime, timedelta
-
-    if not isinstance(value, datetime):
+    if not isinstance(value, datetime) or value != value:  # pandas has one that is none
         raise TypeError(f"{shown(value)} is no datetime")
     kind = 0
     if value.tzinfo is not None:
@@ -243,7 +248,8 @@ def _ticks_of(value: datetime) -> int:
         except OverflowError as error:
             raise ValueOutOfRangeError(f"{value} lies outside of the years 1 to 9999 in UTC") from error
         kind = 1
-    return (value.replace(tzinfo=None) - datetime(1, 1, 1)) // timedelta(microseconds=1) * 10 | kind << 62
+    seconds = (value.hour * 60 + value.minute) * 60 + value.second
+    return (value.toordinal() - 1) * _TICKS_OF_DAY + (seconds * 1_000_000 + value.microsecond) * 10 | kind << 62
 
 
 class TimeSpanKind(Number):
@@ -262,15 +268,16 @@ class TimeSpanKind(Number):
         return TimeSpanKind(order)
 
     def _codec(self) -> dict[str, Any]:
-        from datetime import timedelta
-
         def decode(ticks: int) -> timedelta:
-            return timedelta(microseconds=ticks // 10)
+            return timedelta(microseconds=ticks // 10 if ticks >= 0 else -(-ticks // 10))
 
         def encode(value: timedelta) -> int:
             if not isinstance(value, timedelta):
                 raise TypeError(f"{shown(value)} is no timedelta")
-            return value // timedelta(microseconds=1) * 10
+            ticks = value // timedelta(microseconds=1) * 10
+            if not -(2**63) <= ticks < 2**63:
+                raise ValueOutOfRangeError(f"{value!r} has more than 64 bits of ticks of 100 ns (about 29,000 years)")
+            return ticks
 
         return {"decode": decode, "encode": encode}
 
@@ -282,8 +289,13 @@ class Coded(Kind):
 
     def field(self, name: str, offset: int) -> native.Field:
         return native.Field(
-            name, offset, self.size, self, f"{self.size}s", decode=self.decode, encode=self.encode, key=self.key
+            name, offset, self.size, self, self.unit_format, decode=self.decode, encode=self.encode, key=self.key
         )
+
+    @property
+    def unit_format(self) -> str:
+        """Of an array of values, in the language of PEP 3118: what each value consists of, if that is less than it."""
+        return "B"
 
     def decode(self, raw: bytes) -> Any:
         """The value of these bytes."""
@@ -376,10 +388,9 @@ class TextKind(Coded):
     def member(self) -> tuple[tuple[int, ...], str]:
         return ((), f"{self.size}s") if self.unit == 1 else ((self.capacity,), self._order + "H")
 
-    def field(self, name: str, offset: int) -> native.Field:
-        return native.Field(
-            name, offset, self.size, self, spelled(self.member), decode=self.decode, encode=self.encode, key=self.key
-        )
+    @property
+    def unit_format(self) -> str:
+        return f"{self.size}s" if self.unit == 1 else self._order + "H"
 
 
 class BytesKind(Coded):
@@ -398,9 +409,13 @@ class BytesKind(Coded):
         return raw
 
     def encode(self, value: Any) -> bytes:
-        if isinstance(value, (str, int)):
+        try:
+            block = memoryview(value)
+        except TypeError:
+            block = None
+        if block is None or block.ndim != 1 or block.format not in ("B", "b", "c"):
             raise TypeError(f"bytes are needed, not {shown(value)}")
-        raw = bytes(value)
+        raw = block.tobytes()
         if len(raw) > self.size:
             raise ValueOutOfRangeError(f"{len(raw)} bytes do not fit in {self.size}")
         return raw.ljust(self.size, b"\0")
@@ -506,33 +521,39 @@ class Float16Kind(Coded):
         return struct.unpack(self._order + "e", raw)[0]  # type: ignore[no-any-return]
 
     def encode(self, value: Any) -> bytes:
+        if isinstance(value, (str, bytes, bytearray)) or not hasattr(value, "__float__") | hasattr(value, "__index__"):
+            raise TypeError(f"{shown(value)} is no number")
         try:
-            return struct.pack(self._order + "e", value)
+            return struct.pack(self._order + "e", float(value))
         except OverflowError as error:
             raise ValueOutOfRangeError(f"{shown(value)} does not fit in {self.described}") from error
-        except struct.error as error:
-            raise TypeError(f"{shown(value)} is no number") from error
 
     @property
     def key(self) -> Callable[[bytes], Any]:
-        return self.decode
+        def key(raw: bytes) -> Any:
+            value = self.decode(raw)
+            return value if value == value else raw[-2:]  # what is read again is found again
+
+        return key
 
     @property
     def member(self) -> tuple[tuple[int, ...], str]:
         return (), self._order + "e"
 
-    def field(self, name: str, offset: int) -> native.Field:
-        return native.Field(name, offset, 2, self, self.member[1], decode=self.decode, encode=self.encode, key=self.key)
+    @property
+    def unit_format(self) -> str:
+        return self._order + "e"
 
 
 class Nested(Kind):
     """A structure in a structure."""
 
-    __slots__ = ("layout",)
+    __slots__ = ("layout", "struct")
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, struct: type | None = None) -> None:
         super().__init__(layout.text, layout.size, layout.alignment)
         self.layout = layout
+        self.struct: type = struct or layout.struct  # a class that adds methods has the layout of its base
 
     def __repr__(self) -> str:
         return self.layout.name
@@ -546,7 +567,9 @@ class Nested(Kind):
         return ((), self.layout.format) if self.layout.format.startswith("T{") else super().member
 
     def field(self, name: str, offset: int) -> native.Field:
-        return native.Field(name, offset, self.size, self, self.layout.format, nested=self.layout)
+        return native.Field(
+            name, offset, self.size, self, self.layout.format, nested=self.layout, nested_class=self.struct
+        )
 
 
 class ArrayKind(Kind):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from .._native.structs import Field, StructLayout
 from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError
-from .kinds import Kind, Nested, spelled
+from .kinds import Kind, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -29,7 +29,6 @@ class Layout(StructLayout):
     text: str
     format: str
     pack: int
-    element: Field
 
     def __init__(self, struct: type, size: int, alignment: int, fields: list[Field], pack: int) -> None:
         super().__init__(struct, size, alignment, fields)
@@ -38,7 +37,6 @@ class Layout(StructLayout):
         inner = ";".join(f"{field.offset} {field.kind.text} {field.name}" for field in fields)
         self.text = f"{{{inner}}}{size}"
         self.format = _format(self)
-        self.element = Nested(self).field("", 0)
 
     @property
     def hash(self) -> bytes:
@@ -135,7 +133,7 @@ def _format(layout: Layout) -> str:
     parts, at = "", 0
     for field in layout.fields:
         if field.offset < at:
-            return f"{layout.size}s"
+            return "B"
         parts += f"{field.offset - at}x" if field.offset > at else ""
         parts += f"{spelled(field.kind.member)}:{field.name}:"
         at = field.offset + field.size

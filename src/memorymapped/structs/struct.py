@@ -55,11 +55,12 @@ class StructType(type):
         size: int = 0,
         align: int = 0,
         byte_order: Literal["little", "big"] = "little",
+        **options: Any,
     ) -> StructType:
         namespace = {"__slots__": (), **namespace}
         if namespace["__slots__"] != () or "__del__" in namespace:
             raise TypeError(f"{name} is a structure: its values have nothing but its fields, and no __del__")
-        cls = super().__new__(mcls, name, bases, namespace)
+        cls = super().__new__(mcls, name, bases, namespace, **options)
         if bases == (Value,):
             return cls  # Struct itself
         _check_options(name, pack, size, align)
@@ -71,6 +72,18 @@ class StructType(type):
 
     if TYPE_CHECKING:
         __layout__: Layout
+
+    @property
+    def __signature__(cls) -> Any:
+        """What help and completion show of making a value."""
+        from inspect import Parameter, Signature
+
+        default = cls()
+        parameters = [
+            Parameter(field.name, Parameter.POSITIONAL_OR_KEYWORD, default=getattr(default, field.name))
+            for field in cls.layout.fields
+        ]
+        return Signature(parameters, return_annotation=cls)
 
     @property
     def layout(cls) -> Layout:
@@ -91,12 +104,12 @@ class StructType(type):
         return cls.layout.ctype
 
     def __setattr__(cls, name: str, value: object) -> None:
-        if name == "__layout__" or isinstance(cls.__dict__.get(name), native.Field):
+        if name in ("__layout__", "__element__") or isinstance(cls.__dict__.get(name), native.Field):
             raise AttributeError(f"{cls.__name__}.{name} is how its values lie in memory, and cannot be changed")
         super().__setattr__(name, value)
 
     def __delattr__(cls, name: str) -> None:
-        if name == "__layout__" or isinstance(cls.__dict__.get(name), native.Field):
+        if name in ("__layout__", "__element__") or isinstance(cls.__dict__.get(name), native.Field):
             raise AttributeError(f"{cls.__name__}.{name} is how its values lie in memory, and cannot be deleted")
         super().__delattr__(name)
 
@@ -105,8 +118,8 @@ def _check_options(name: str, pack: int, size: int, align: int) -> None:
     for what, value in (("pack", pack), ("align", align)):
         if value not in (0, 1, 2, 4, 8, 16, 32, 64, 128):
             raise ValueError(f"{name}: {what} is a power of two up to 128, not {value!r}")
-    if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise ValueError(f"{name}: size is a number of bytes, not {size!r}")
+    if isinstance(size, bool) or not isinstance(size, int) or not 0 <= size < 2**31:
+        raise ValueError(f"{name}: size is a number of bytes less than 2**31, not {size!r}")
 
 
 def _declare(
@@ -117,20 +130,20 @@ def _declare(
     from .layout import laid_out
     from .markers import order_of
 
-    kinds = (
-        list(fields_of(cls, order_of(byte_order), frame))
-        if "__annotations__" in vars(cls) or sys.version_info >= (3, 14)
-        else []
-    )
+    order = order_of(byte_order)
+    declares = "__annotations__" in vars(cls) or sys.version_info >= (3, 14)
+    kinds = list(fields_of(cls, namespace, order, frame)) if declares else []
     inherited = getattr(cls, "__layout__", None)
     if not kinds:
+        if pack or size or align or order != "<":
+            raise TypeError(f"{cls.__name__} declares no fields: pack, size, align and byte_order are of those")
         if isinstance(inherited, Layout):
             for field in inherited.fields:
                 if field.name in namespace:
                     raise TypeError(
                         f"{cls.__name__}.{field.name} is a field of {inherited.name}: it cannot be another thing"
                     )
-            native.seal(cls)
+            _seal(cls, inherited)
         return
     if inherited is not None:
         raise TypeError(
@@ -139,7 +152,11 @@ def _declare(
     for name, _, _ in kinds:
         if not name.isidentifier():
             raise TypeError(f"{name!r} is no name for a field of {cls.__name__}")
-        if hasattr(Struct, name):
+        if name.startswith("__") and name.endswith("__"):
+            raise TypeError(f"{cls.__name__}.{name} cannot be a field: Python uses such names itself")
+        if name in vars(StructType):
+            raise TypeError(f"{cls.__name__}.{name} cannot be a field: the class is asked for its {name} by that name")
+        if any(name in vars(base) for base in Struct.__mro__):
             raise TypeError(f"{cls.__name__}.{name} is the name of a method of structures: take another")
     layout = laid_out(cls, kinds, pack, size, align)
     for field in layout.fields:
@@ -151,8 +168,15 @@ def _declare(
                 raise
         type.__setattr__(cls, field.name, field)
     type.__setattr__(cls, "__match_args__", tuple(field.name for field in layout.fields))
+    _seal(cls, layout)
+
+
+def _seal(cls: StructType, layout: Layout) -> None:
+    from .kinds import Nested
+
     type.__setattr__(cls, "__layout__", layout)
     native.seal(cls)
+    type.__setattr__(cls, "__element__", Nested(layout, cls).field("", 0))
 
 
 class Struct(Value, metaclass=StructType):
@@ -160,15 +184,17 @@ class Struct(Value, metaclass=StructType):
 
         class Sample(Struct, pack=1):
             when: datetime
-            id: uint32 = 7                              # a default; others are zero
             name: Annotated[str, Utf8(32)]
             values: Array[float64, Literal[4]]
+            id: uint32 = 7                              # a default; others are zero
 
     Options of the class: `pack` (the largest alignment of a field), `align` (the least of the structure), `size`
-    (bytes, if more than its fields need), `byte_order` ("little", as everywhere here, or "big").
+    (bytes, if more than its fields need), `byte_order` ("little", as everywhere here, or "big"; nested structures keep
+    their own). A class that adds only methods to a structure has its layout; other bases need `__slots__ = ()`.
 
     Making one, `Sample(when, id=3)`, gives a snapshot: it has its own bytes and never changes. Fields that are not
-    given have their defaults, or are zero. Snapshots compare and hash by the values of their fields. `Sample.layout`,
+    given have their defaults, or are zero (type checkers want those without a default to be given:
+    `Sample.zero().replace(id=3)`). Snapshots compare and hash by the values of their fields. `Sample.layout`,
     `Sample.dtype` (NumPy), `Sample.ctype` (ctypes) are of the same layout.
 
     A value that does not fit raises ValueOutOfRangeError, one of another kind TypeError; nothing is changed then.
@@ -204,7 +230,7 @@ class Struct(Value, metaclass=StructType):
         """A copy with bytes of its own, whose fields can be assigned."""
         return self._copy(True)
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, /, **changes: Any) -> Self:
         """A snapshot with some fields changed."""
         return self._replaced(changes)
 
@@ -221,7 +247,7 @@ class Struct(Value, metaclass=StructType):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Struct) or other._layout is not self._layout:
             return NotImplemented
-        return self._keys() == other._keys()
+        return self._is_same(other) or self._keys() == other._keys()
 
     def __hash__(self) -> int:
         if self._mode:
@@ -238,10 +264,10 @@ class Struct(Value, metaclass=StructType):
         return f"{type(self).__name__}({shown})"
 
     def __copy__(self) -> Self:
-        return self.snapshot()
+        return self.draft() if self._mode == 1 else self.snapshot()
 
     def __deepcopy__(self, memo: object) -> Self:
-        return self.snapshot()
+        return self.__copy__()
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A snapshot travels as its bytes."""
