@@ -25,11 +25,13 @@ def program(structs: list[type[Struct]], with_parts: list[bool]) -> str:
         name = struct.__name__
         lines += [f"static void Show{i}(System.IO.MemoryMappedFiles.MemoryMappedViewAccessor view)", "{"]
         lines += [f"{name} x, y = default({name});", f"view.Read<{name}>({position}, out x);"]
-        lines.append(f"System.Console.WriteLine(sizeof({name}));")
+        marshal = f"System.Runtime.InteropServices.Marshal.SizeOf<{name}>()"
+        lines.append(f'System.Console.WriteLine("{{0}} {{1}}", sizeof({name}), {marshal});')
         for field in struct.layout.fields:
             stored = _stored(struct.layout, field.name)
             address = f"(byte*){'' if _is_buffer(field.kind) else '&'}x.{stored}"
-            lines.append(f"System.Console.WriteLine({address} - (byte*)&x);")
+            marshal = f'System.Runtime.InteropServices.Marshal.OffsetOf<{name}>("{stored.removeprefix("@")}")'
+            lines.append(f'System.Console.WriteLine("{{0}} {{1}}", {address} - (byte*)&x, {marshal});')
         lines += _shows("x", struct.layout, itertools.count())
         lines.append(f"view.Write<{name}>({third + position}, ref x);")
         for field in struct.layout.fields if parts else ():
@@ -68,7 +70,7 @@ def _is_buffer(kind: kinds.Kind) -> bool:
     if isinstance(element, kinds.BytesKind):
         return True
     plain = isinstance(element, (kinds.Number, kinds.Float16Kind)) and not isinstance(element, kinds.EnumKind)
-    return bool(lengths) and plain and not _is_converted(element)
+    return bool(lengths) and plain and not _is_converted(element) and element.text != "bool"
 
 
 def _stored(layout: Layout, name: str) -> str:

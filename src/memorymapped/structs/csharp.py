@@ -225,7 +225,7 @@ class _Text:
             ]
         scalar = self._scalar(element)
         if lengths:
-            if isinstance(element, (Number, Float16Kind)) and not scalar.type and scalar.storage in _NUMBERS.values():
+            if _has_buffers(element):
                 flat = f" // {shape}" if len(lengths) > 1 else ""
                 return [f"{where}public fixed {scalar.storage} {_at(name)}[{kind.size // element.size}];{flat}"]
             return self._items(element, lengths, name, members, where)
@@ -392,6 +392,7 @@ def _is_plain(kind: Kind) -> bool:
 
 
 def _has_buffers(kind: Kind) -> bool:
+    """Whether C# has buffers of it, that are the same for Marshal: in those of bool it takes four bytes for one."""
     if isinstance(kind, Float16Kind):
         return kind.order != ">"
-    return type(kind) is Number and kind.order != ">"
+    return type(kind) is Number and kind.order != ">" and kind.name != "bool"
