@@ -115,6 +115,23 @@ def test_arrays_of_structures_have_the_dtype_without_being_told() -> None:
         del array
 
 
+def test_views_take_the_dtype_and_arrays_of_it() -> None:
+    class Cell(Struct, pack=1):
+        kind: uint8
+        value: int32
+
+    array = numpy.array([(1, -1), (2, -2), (3, -3)], Cell.dtype)
+    with MemoryMappedFile.create_new(None, 4096) as map, map.create_view_accessor() as view:
+        view.write_array(4, array)
+        assert view.refs(Cell, 4, 3) == [Cell(1, -1), Cell(2, -2), Cell(3, -3)]  # 8 apart, as .NET has them
+        back = numpy.zeros(3, Cell.dtype)
+        view.read_array(4, back)
+        assert (back == array).all()
+        assert view.read(12, Cell.dtype)["value"] == -2
+        view.write(12, array[2])
+        assert view.read(12, Cell) == Cell(3, -3)
+
+
 def test_overlapping_fields_are_bytes_until_numpy_is_told() -> None:
     class Overlapping(Struct):
         whole: int32
@@ -393,6 +410,44 @@ def test_c_has_the_same_bytes_of_many_types(compiler: list[str], tmp_path: Path)
         check_in_c(compiler, seed, 200, tmp_path)
         if time.monotonic() > end:
             break
+
+
+# -------------------------------------------------------------------------------------------------------------- C#
+
+
+def test_a_declaration_in_csharp_is_sequential_where_that_is_the_same_everywhere() -> None:
+    """That it has our layout is for tests/dotnet to say."""
+
+    class Packed(Struct, pack=2):
+        number: int8
+        point: Point
+        reals: Annotated[Array[float64], Length(2, 3)]
+
+    class Priced(Struct):
+        price: Decimal
+
+    class Outer(Struct):
+        string: int8
+        inner: Priced
+        colors: Array[Color, Literal[2]]
+        small: Annotated[Color, uint8]
+
+    assert Packed.layout.csharp(namespace="Shop.namespace") == (
+        "using System;\nusing System.Runtime.InteropServices;\n\nnamespace Shop.@namespace\n{\n"
+        "    // 8 bytes, aligned to 4\n    [StructLayout(LayoutKind.Sequential)]\n    public struct Point\n    {\n"
+        "        public int x; // 0\n        public int y; // 4\n    }\n\n"
+        "    // 58 bytes, aligned to 2\n    [StructLayout(LayoutKind.Sequential, Pack = 2)]\n"
+        "    public unsafe struct Packed\n    {\n        public sbyte number; // 0\n        public Point point; // 2\n"
+        "        public fixed double reals[6]; // 10: [2][3]\n    }\n}\n"
+    )
+    text = Outer.layout.csharp(Packed.layout, Point.layout)
+    assert text.count("struct Point\n") == 1
+    assert text.count("LayoutKind.Explicit, Pack = 1, Size = 16)]\npublic struct Priced\n") == 1
+    assert "LayoutKind.Explicit, Pack = 1, Size = 40)]\npublic unsafe struct Outer\n" in text
+    assert "    [FieldOffset(0)] public sbyte @string;\n" in text
+    assert "    [FieldOffset(24)] public colors_items colors;\n" in text
+    assert "enum Color : int\n{\n    RED = 1,\n}\n" in text
+    assert "enum Color_uint8 : byte\n" in text
 
 
 # ------------------------------------------------------------------------------------------------------------- both

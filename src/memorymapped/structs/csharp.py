@@ -123,7 +123,7 @@ class _Text:
             options += [f"Pack = {layout.pack}"] * (0 < layout.pack < 8)
         else:
             options += ["Pack = 1", f"Size = {layout.size}"]
-        options += ["CharSet = CharSet.Unicode"] * any("char" in self._storage(field.kind) for field in layout.fields)
+        options += ["CharSet = CharSet.Unicode"] * any(self._storage(field.kind) == "char" for field in layout.fields)
         body: list[str] = []
         for field in layout.fields:
             where = "" if sequential else f"[FieldOffset({field.offset})] "
@@ -147,7 +147,10 @@ class _Text:
         if isinstance(kind, Nested):
             self.structure(kind.layout)
         elif isinstance(kind, EnumKind) and (kind.enum, kind.name) not in self._known:
-            name = self._names.take(kind.enum.__name__)
+            name = kind.enum.__name__
+            if any(kind.enum in key for key in self._known if isinstance(key, tuple)):  # in other bytes
+                name += f"_{kind.name}"
+            name = self._names.take(name)
             members = Names(["value__"])
             self._known[kind.enum, kind.name] = _at(name)
             rows = [
@@ -168,23 +171,11 @@ class _Text:
             return _Scalar(self._known[kind.layout])
         if isinstance(kind, (GuidKind, DecimalKind)):
             name = "Guid" if isinstance(kind, GuidKind) else "decimal"
-            return _Scalar(name, name, *_turned(kind, name)) if swap else _Scalar(name)
+            return _Scalar(name, name, *_turned(name)) if swap else _Scalar(name)
         if isinstance(kind, DateTimeKind):
-            return _Scalar(
-                "ulong",
-                "DateTime",
-                f"ulong raw = {swap}({{0}}); return *(DateTime*)&raw;"
-                if swap
-                else "ulong raw = {0}; return *(DateTime*)&raw;",
-                f"{{0}} = {swap}(*(ulong*)&value);" if swap else "{0} = *(ulong*)&value;",
-            )
+            return _bits("ulong", "DateTime", swap)
         if isinstance(kind, TimeSpanKind):
-            return _Scalar(
-                "long",
-                "TimeSpan",
-                f"return new TimeSpan({_call(swap, '{0}')});",
-                f"{{0}} = {_call(swap, 'value.Ticks')};",
-            )
+            return _bits("long", "TimeSpan", swap)
         if isinstance(kind, Float16Kind):
             return _same("ushort", swap)
         assert isinstance(kind, Number)
@@ -196,17 +187,11 @@ class _Text:
             return _Scalar(plain, name, f"return ({name}){swap}({{0}});", f"{{0}} = {swap}(({plain})value);")
         if not swap or kind.name.startswith(("int", "uint")):
             return _same(plain, swap)
-        raw = {"float32": "uint", "float64": "ulong", "char16": "ushort"}[kind.name]
-        if kind.name == "char16":
-            return _Scalar(raw, plain, f"return (char){swap}({{0}});", f"{{0}} = {swap}((ushort)value);")
-        return _Scalar(
-            raw, plain, f"{raw} raw = {swap}({{0}}); return *({plain}*)&raw;", f"{{0}} = {swap}(*({raw}*)&value);"
-        )
+        return _bits({"float32": "uint", "float64": "ulong", "char16": "ushort"}[kind.name], plain, swap)
 
     def _field(self, kind: Kind, name: str, members: Names, where: str) -> list[str]:
         """The lines of a field. The first one declares what is stored."""
         element, lengths = dimensions(kind)
-        shape = "".join(f"[{length}]" for length in lengths)
         if isinstance(element, BytesKind):
             return [f"{where}public fixed byte {_at(name)}[{kind.size}];"]
         if isinstance(element, TextKind):
@@ -226,8 +211,7 @@ class _Text:
         scalar = self._scalar(element)
         if lengths:
             if _has_buffers(element):
-                flat = f" // {shape}" if len(lengths) > 1 else ""
-                return [f"{where}public fixed {scalar.storage} {_at(name)}[{kind.size // element.size}];{flat}"]
+                return [f"{where}public fixed {scalar.storage} {_at(name)}[{kind.size // element.size}];"]
             return self._items(element, lengths, name, members, where)
         if not scalar.type:
             one_byte = "MarshalAs(UnmanagedType.U1)"
@@ -247,6 +231,8 @@ class _Text:
     def _items(self, element: Kind, lengths: list[int], name: str, members: Names, where: str) -> list[str]:
         """An array of what C# has no buffers of: a structure of so many bytes, with an indexer."""
         type_ = members.take(f"{name}_items")
+        while type_ in self._names:  # it would hide that one
+            type_ = members.take(type_)
         total = element.size
         for length in lengths:
             total *= length
@@ -300,8 +286,10 @@ def _at(name: str) -> str:
     return f"@{name}" if name in _KEYWORDS.split() else name
 
 
-def _call(function: str, argument: str) -> str:
-    return f"{function}({argument})" if function else argument
+def _bits(storage: str, type: str, swap: str) -> _Scalar:
+    """A value of another type with the same bits."""
+    turned, back = (f"{swap}({{0}})", f"{swap}(*({storage}*)&value)") if swap else ("{0}", f"*({storage}*)&value")
+    return _Scalar(storage, type, f"{storage} raw = {turned}; return *({type}*)&raw;", f"{{0}} = {back};")
 
 
 def _same(plain: str, swap: str) -> _Scalar:
@@ -309,7 +297,7 @@ def _same(plain: str, swap: str) -> _Scalar:
     return _Scalar(plain, plain, f"return {swap}({{0}});", f"{{0}} = {swap}(value);") if swap else _Scalar(plain)
 
 
-def _turned(kind: Kind, name: str) -> tuple[str, str]:
+def _turned(name: str) -> tuple[str, str]:
     """Statements that turn the parts of a Guid or a decimal."""
     if name == "decimal":
         turn = f"uint* part = (uint*)&turned; for (int n = 0; n < 4; n++) part[n] = {_SWAP}(part[n]);"
@@ -351,11 +339,19 @@ def _put_text(kind: TextKind, name: str) -> list[str]:
 
 def _note(kind: Kind) -> str:
     """What the type in the declaration does not say."""
-    kind, _ = dimensions(kind)
-    said = f"UTF-{8 * kind.unit}" if isinstance(kind, TextKind) else ""
+    kind, lengths = dimensions(kind)
+    said = []
+    if lengths and isinstance(kind, BytesKind):
+        lengths.append(kind.size)
+    if len(lengths) > 1:
+        said.append("".join(f"[{length}]" for length in lengths))
+    if isinstance(kind, TextKind):
+        said.append(f"UTF-{8 * kind.unit}")
     if isinstance(kind, Float16Kind):
-        said = "a float of 16 bits (Half in .NET 5)"
-    return ", ".join(filter(None, [said, "big-endian" if kind.order == ">" else ""]))
+        said.append("a float of 16 bits (Half in .NET 5)")
+    if kind.order == ">":
+        said.append("big-endian")
+    return ", ".join(said)
 
 
 def _alignment(kind: Kind) -> int:
