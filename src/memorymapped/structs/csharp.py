@@ -26,7 +26,7 @@ from .kinds import (
     TextKind,
     TimeSpanKind,
 )
-from .names import Names, dimensions
+from .names import Names, checked, dimensions
 
 if TYPE_CHECKING:
     from .kinds import Kind
@@ -71,7 +71,7 @@ def csharp(*layouts: Layout, namespace: str | None = None) -> str:
     """A declaration of these layouts in C# 7 (compile it with /unsafe), for a little-endian machine. What they consist
     of comes first, and once. Names that are words of C# get an @."""
     text = _Text()
-    for layout in layouts:
+    for layout in checked(layouts):
         text.structure(layout)
     return text.whole(namespace)
 

@@ -18,7 +18,7 @@ from .kinds import (
     TextKind,
     TimeSpanKind,
 )
-from .names import Names, dimensions, identifier
+from .names import Names, checked, dimensions, identifier
 
 if TYPE_CHECKING:
     from enum import Enum
@@ -66,7 +66,7 @@ def c(*layouts: Layout) -> str:
     of comes first, and once. Assertions say that the compiler has come to the same sizes and offsets. Names that mean
     something else in C get an underscore."""
     text = _Text()
-    for layout in layouts:
+    for layout in checked(layouts):
         text.structure(layout)
     return text.whole()
 

@@ -6,14 +6,16 @@ from __future__ import annotations
 import re
 
 from .._typing import TYPE_CHECKING
+from ..errors import shown
 from .kinds import ArrayKind
+from .layout import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from .kinds import Kind
 
-__all__ = ["Names", "dimensions", "identifier"]
+__all__ = ["Names", "checked", "dimensions", "identifier"]
 
 
 class Names:
@@ -32,6 +34,14 @@ class Names:
             name += "_"
         self._taken.add(name)
         return name
+
+
+def checked(layouts: Iterable[Layout]) -> Iterable[Layout]:
+    """These layouts. TypeError if one is something else."""
+    for layout in layouts:
+        if not isinstance(layout, Layout):
+            raise TypeError(f"{shown(layout)} is no layout: give T.layout of a structure T")
+        yield layout
 
 
 def identifier(name: str) -> str:
