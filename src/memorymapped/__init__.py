@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .shared.segments import RecoveredSegment, SegmentDamage, SegmentFile, SegmentReport
     from .shared.shared_memory import SharedMemory, SharedMemoryStatistics
     from .shared.single_instance import CommandLine, InstanceHolder, SingleInstance
+    from .shared.struct_array import StructArray, StructArrayStatistics
     from .structs import (
         Array,
         ByteOrder,
@@ -92,6 +93,10 @@ _LATER = {
         "CommandLine",
         "InstanceHolder",
         "SingleInstance",
+    ),
+    "shared.struct_array": (
+        "StructArray",
+        "StructArrayStatistics",
     ),
     "structs": (
         "Array",
@@ -238,6 +243,8 @@ __all__ = [
     "SharedMemoryStatistics",
     "SingleInstance",
     "Struct",
+    "StructArray",
+    "StructArrayStatistics",
     "Utf8",
     "Utf16",
     "ValueOutOfRangeError",

@@ -190,15 +190,17 @@ cdef int lengthen(int fd, long long now, long long taken, long long size, bint r
     return 0
 
 
-def allocate(int fd, long long size):
-    """Pages for the first `size` bytes, holes filled, with size and contents as they are."""
+def allocate(int fd, long long size, long long start=0):
+    """Pages for the first `size` bytes, from `start` on, holes filled, with size and contents as they are."""
     cdef stat_t status
     cdef int error
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
-    refuse_without_space(fd, size - status.st_blocks * 512)
+    if size <= start:
+        return
+    refuse_without_space(fd, size - max(start, status.st_blocks * 512))
     refuse_above_limit(size)
-    error = allocate_pieces(fd, 0, size) or allocate_rest(fd, FALLOC_FL_KEEP_SIZE, 0, size)
+    error = allocate_pieces(fd, start, size) or allocate_rest(fd, FALLOC_FL_KEEP_SIZE, start, size)
     if error and error != EOPNOTSUPP and error != ENOSYS:
         raise OSError(error, strerror(error).decode())
 

@@ -7,7 +7,7 @@ import errno
 import io
 import os
 
-from ..._native.files import grow, identity, size_of
+from ..._native.files import allocate, grow, identity, size_of
 from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
 from ...errors import ClosedError, MemoryFaultError
@@ -73,6 +73,14 @@ class Backing:
             take_space(grow, self.fd, size, reserve)
         except OSError as error:
             raise out_of_space(error, self.fd, size, self.path) from error
+
+    def reserve(self, start: int, end: int) -> None:
+        """Takes the memory, or the space on the disk, of these bytes, where there are holes. What was taken before an
+        error stays so. OSError(ENOSPC) names the space there is."""
+        try:
+            take_space(allocate, self.fd, end, start)
+        except OSError as error:
+            raise out_of_space(error, self.fd, end - start, self.path) from error
 
     # -- what a view's trouble means
 
