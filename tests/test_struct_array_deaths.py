@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 from programs import PYTHON, started
 from support.actors import PRELUDE, Actor
-from support.array_deaths import KINDS
+from support.array_deaths import KINDS, MEANWHILE, READS
 
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
 SECONDS = float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "10"))
 EVERY = 1 if os.environ.get("MEMORYMAPPED_TEST_EVERY") else 5
-STAGE = PRELUDE + "from support.array_deaths import kill_everywhere, unavailable\n"
+STAGE = PRELUDE + "from support.array_deaths import interrupt_everywhere, kill_everywhere, unavailable\n"
 
 
 @pytest.fixture
@@ -52,6 +52,26 @@ def test_killed_after_some_instructions(kind: str, stage: Actor) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_each_instruction(kind: str, stage: Actor) -> None:
     step_through(stage, kind, EVERY)
+
+
+def interrupt(stage: Actor, read: str, change: str, most: int) -> None:
+    counts = stage.get("interrupt_everywhere(read, change, most, seed)", read=read, change=change, most=most, seed=SEED)
+    print(f"seed {SEED}, {read}, {change}: {counts}")
+    assert counts["points"] > 50
+    assert min(counts["old"], counts["new"]) > 0
+
+
+@pytest.mark.parametrize(("read", "change"), list(zip(READS, MEANWHILE, strict=True)))
+def test_readers_who_are_interrupted_after_some_instructions(read: str, change: str, stage: Actor) -> None:
+    interrupt(stage, read, change, 60)
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("change", MEANWHILE)
+@pytest.mark.parametrize("read", READS)
+def test_readers_who_are_interrupted_after_each_instruction(read: str, change: str, stage: Actor) -> None:
+    interrupt(stage, read, change, 10**9 if EVERY == 1 else 150)
 
 
 def work(kind: str, seconds: float) -> None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import mmap
 import os
 import random
 import zlib
@@ -33,7 +34,18 @@ from memorymapped.shared.struct_array import StructArray
 
 from .stepping import Steps, unavailable
 
-__all__ = ["KINDS", "Item", "Large", "check", "item", "kill_everywhere", "unavailable"]
+__all__ = [
+    "KINDS",
+    "MEANWHILE",
+    "READS",
+    "Item",
+    "Large",
+    "check",
+    "interrupt_everywhere",
+    "item",
+    "kill_everywhere",
+    "unavailable",
+]
 
 
 class Item(Struct, pack=2):
@@ -240,6 +252,60 @@ def kill_everywhere(kind: str, step: int, start: int) -> dict[str, int]:
                 raise
             counts["new" if one and expected == stage.after() else "old"] += 1
         counts["repairs"] = stage.other.statistics().repairs
+    finally:
+        stage.close()
+    return dict(counts)
+
+
+READS: dict[str, Callable[[Array], list[Any]]] = {
+    "an element": lambda array: [array[-1]],
+    "one of a known index": lambda array: [array[LENGTH - 1]],
+    "some": lambda array: array[3:],
+    "backwards": lambda array: array[:2:-1],
+}
+MEANWHILE: dict[str, Callable[[Array, list[Any]], object]] = {
+    "pop, append": lambda array, new: (array.pop(), array.append(new[0])),
+    "truncate, extend": lambda array, new: (array.truncate(1), array.extend([*new, new[0]])),
+    "replace": lambda array, new: array.__setitem__(-1, new[0]),
+    "replace twice": lambda array, new: (array.__setitem__(-1, new[0]), array.__setitem__(-1, new[1])),
+}
+
+
+def interrupt_everywhere(read: str, change: str, most: int, seed: int) -> dict[str, int]:
+    """A reader stands still after each of its instructions, or `most` of them, while the array is changed. What it then
+    gives is whole, and of one moment."""
+    gc.disable()
+    stage = Stage("append of many bytes")
+    heard = mmap.mmap(-1, 1 << 16)
+    size = Large.layout.size
+    counts: collections.Counter[str] = collections.Counter()
+
+    def act() -> None:
+        found = READS[read](stage.ours)
+        heard[: size * len(found) + 1] = bytes([len(found)]) + b"".join(map(bytes, found))
+
+    try:
+        stage.begin()
+        act()
+        steps = Steps(lambda: None, act)
+        steps.record(lambda: None)
+        points = ours(steps)
+        counts["points"] = len(points)
+        for number in sorted(random.Random(seed).sample(points, min(most, len(points)))):
+            stage.begin()
+            possible: list[list[Any]] = [READS[read](stage.other)]
+
+            def meanwhile(possible: list[list[Any]] = possible) -> None:
+                MEANWHILE[change](stage.other, stage.new)
+                possible.append(READS[read](stage.other))
+
+            counts["other ways"] += not steps.interrupt_after(number, meanwhile)
+            if len(possible) == 1:
+                continue
+            found = [heard[1 + i * size : 1 + (i + 1) * size] for i in range(heard[0])]
+            numbers = [check(Large.from_bytes(each)) for each in found]
+            assert numbers in [[check(each) for each in one] for one in possible], f"after {number}: {numbers}"
+            counts["new" if numbers == [check(each) for each in possible[-1]] else "old"] += 1
     finally:
         stage.close()
     return dict(counts)

@@ -124,6 +124,24 @@ class Steps:
             victim.end()
         return seen, same
 
+    def interrupt_after(self, number: int, meanwhile: Callable[[], object]) -> bool:
+        """Has a victim stand after `number` instructions, while `meanwhile` is done, and then go on to its end. Whether
+        it stood where it did when it was recorded; if it was not to be had there `meanwhile` is not done."""
+        victim = _Stepped(self.prepare, self.act)
+        try:
+            near = self._near(number)
+            if near and not victim.go_to(self.way[near], self.met[near]):
+                return False  # it is at its end
+            for _ in range(number - near):
+                victim.step()
+            same = victim.at == self.way[number]
+            meanwhile()
+            while victim._let(_SYSCALL) != _AT_CALL or victim._call(victim.pid)[0] != _MARK:
+                pass
+        finally:
+            victim.end()
+        return same
+
     def _near(self, number: int) -> int:
         """From where to step: a breakpoint that is met costs about three steps."""
         candidates = range(max(0, number - _FAR), number + 1)

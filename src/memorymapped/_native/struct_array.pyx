@@ -224,26 +224,26 @@ cdef class SharedElements:
         self.check_marks()
         if header.version != MMF_ARRAY_VERSION:
             if header.version < MMF_ARRAY_VERSION:
-                self.refuse(f"there is no version {header.version} of the format")
+                self._refuse(f"there is no version {header.version} of the format")
             raise NotImplementedError(f"{self._named()} was made in version {header.version} of its format, by a newer "
                                       f"memorymapped: this one knows version {MMF_ARRAY_VERSION}")
         if header.flags & ~<uint32_t>MMF_ARRAY_FOREIGN:
-            self.refuse(f"its flags are {header.flags:#x}")
+            self._refuse(f"its flags are {header.flags:#x}")
         # In this order no product and no sum is larger than the map.
         stride = header.stride
         if (not 0 < header.size <= whole or header.stride != mmf_array_stride(header.size) or header.most == 0
                 or header.most > whole // stride or mmf_array_control_position(stride, header.most) != at):
-            self.refuse(f"it says that it has {header.most} elements of {header.size} bytes, {header.stride} apart, and "
+            self._refuse(f"it says that it has {header.most} elements of {header.size} bytes, {header.stride} apart, and "
                         f"stands at {at}")
         place = mmf_array_text_position(header.size, stride, header.most)
         length = header.text
         if place > whole or length > whole - place or mmf_array_total(header.size, stride, header.most, length) != whole:
-            self.refuse(f"it says that its layout is described by {length} bytes at {place}, and the map has {whole}")
+            self._refuse(f"it says that its layout is described by {length} bytes at {place}, and the map has {whole}")
         cdef bint same = (header.size == <uint64_t>self.layout.size and header.layout == layout
                           and length == <size_t>len(text))
         if same and memcmp(base + place, PyBytes_AS_STRING(text), length) != 0:
             self.check_marks()
-            self.refuse("the description of its layout is not what it was")
+            self._refuse("the description of its layout is not what it was")
         if not same:
             theirs = (<bytes>base[place:place + min(length, SHOWN_TEXT)]).decode("utf-8", "replace")
             self.check_marks()
@@ -279,7 +279,7 @@ cdef class SharedElements:
         self.at = a
         return 0
 
-    def refuse(self, str why):
+    def _refuse(self, str why):
         """Raises the DamagedObjectError of a control block."""
         raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
 
@@ -390,7 +390,7 @@ cdef class SharedElements:
             if index is None:
                 raise OutOfRangeError(f"{self!r} has no elements")
             raise OutOfRangeError(f"index {shown(index)} is out of range: {self!r} has {length} elements")
-        self.refuse(f"its length is {self.at.control.length}, its capacity {self.at.control.capacity}, and step "
+        self._refuse(f"its length is {self.at.control.length}, its capacity {self.at.control.capacity}, and step "
                     f"{self.at.control.step} is at {self.at.control.index}, of at most {self.at.most}")
 
     def _repair(self, lock=None):
@@ -448,7 +448,7 @@ cdef class SharedElements:
                 raise OSError(ENOSPC, f"{self!r} has room for {most} elements, {step.length} are there, and {count} more do "
                               "not fit: make it with a larger max_capacity")
             self._make_room(step.length + count)
-        self.refuse("somebody lowers its capacity, again and again")
+        self._refuse("somebody lowers its capacity, again and again")
 
     cdef int replace(self, int64_t index, const char *source, object given) except -1:
         cdef mmf_array_step step
@@ -593,7 +593,7 @@ cdef class SharedElements:
         if did == MMF_ABSENT:
             raise OutOfRangeError(f"index {shown(given)} is out of range: {self!r} has {length} elements")
         if did == MMF_DAMAGED:
-            self.refuse(f"its length is {length}, of at most {self.at.most}")
+            self._refuse(f"its length is {length}, of at most {self.at.most}")
         return self.read_locked(index, to, given)
 
     cdef int read_locked(self, int64_t index, char *to, object given) except -1:
@@ -632,7 +632,7 @@ cdef class SharedElements:
             now = mmf_array_now(&a)
             if now.length > a.most:
                 self.check_marks()
-                self.refuse(f"its length is {now.length}, of at most {a.most}")
+                self._refuse(f"its length is {now.length}, of at most {a.most}")
             first, stop = wanted_start, wanted_stop
             many = PySlice_AdjustIndices(<Py_ssize_t>now.length, &first, &stop, by)
             low = first if by > 0 else first + (many - 1) * by
@@ -686,7 +686,7 @@ cdef class SharedElements:
         if mmf_marked(self.mapping.region):
             self.check_marks()
         if length > self.at.most:
-            self.refuse(f"its length is {length}, of at most {self.at.most}")
+            self._refuse(f"its length is {length}, of at most {self.at.most}")
         return <Py_ssize_t>length
 
     def __getitem__(self, index):
@@ -746,7 +746,7 @@ cdef class SharedElements:
         capacity = mmf_load(&self.at.control.capacity)
         self.check_marks()
         if capacity > self.at.most:
-            self.refuse(f"its capacity is {capacity}, of at most {self.at.most}")
+            self._refuse(f"its capacity is {capacity}, of at most {self.at.most}")
         return capacity
 
     @property
