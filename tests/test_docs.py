@@ -98,6 +98,15 @@ def test_the_example_of_shared_memory_prints_what_it_says(capsys: pytest.Capture
     assert capsys.readouterr().out.strip() == promised[1]
 
 
+def test_the_example_of_lists_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = python_blocks(REPOSITORY / "docs" / "struct-arrays.md")
+    promised = re.findall(r"print\(.*\) +# (.*)$", block, re.MULTILINE)
+    assert len(promised) == 2
+    with only_one("ticks.lock"):
+        exec(compile(block, "struct-arrays.md", "exec", dont_inherit=True), {"__name__": __name__})
+    assert capsys.readouterr().out.splitlines() == promised
+
+
 def test_the_page_on_structures_is_true() -> None:
     import memorymapped
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from _weakref import ref
@@ -23,6 +22,7 @@ from ..sync.mutex import Mutex
 from ..system.boots import boot_mark
 from ..system.names import parse
 from ..timeouts import seconds
+from .backing_files import has_bytes, lock_of
 from .layouts import Described, described
 
 if TYPE_CHECKING:
@@ -223,7 +223,7 @@ class SharedMemory(Committed[T]):
     def _open_file(self, type: Any, path: StrPath, mode: FileMode, lock_name: str | None, foreign: bool) -> None:
         what = described(type)
         size = total_size(what.size, len(what.text.encode()))
-        if mode is FileMode.OPEN_OR_CREATE and _has_bytes(path):
+        if mode is FileMode.OPEN_OR_CREATE and has_bytes(path):
             mode = FileMode.OPEN
         with ExitStack() as undo:
             created = mode is not FileMode.OPEN
@@ -231,7 +231,7 @@ class SharedMemory(Committed[T]):
                 MemoryMappedFile.create_from_file(path, mode, capacity=size if created else 0, reserve=created)
             )
             if lock_name is None:
-                lock_name = _lock_of(file)
+                lock_name = lock_of(file)
             self._lock = undo.enter_context(closing(Mutex(name=lock_name)))
             self._begin(what, type, file, foreign, boot_mark())
             undo.pop_all()
@@ -402,21 +402,3 @@ def _repair(whose: ref[SharedMemory[Any]], lock: Mutex) -> None:
     shared = whose()
     if shared is not None:
         shared._repair(lock)
-
-
-def _has_bytes(path: StrPath) -> bool:
-    try:
-        return os.stat(path).st_size > 0
-    except FileNotFoundError:
-        return False
-
-
-def _lock_of(file: MemoryMappedFile) -> str:
-    """The name of the lock of a file that belongs to this user."""
-    status = os.fstat(file.fileno())
-    if status.st_uid != os.geteuid():
-        raise ValueError(
-            f"{file.path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by "
-            "lock_name which one all take who use this file"
-        )
-    return f"file-{status.st_dev:x}-{status.st_ino:x}"

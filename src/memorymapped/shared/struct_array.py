@@ -25,8 +25,8 @@ from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
 from ..system.names import parse
 from ..timeouts import seconds
+from .backing_files import has_bytes, lock_of
 from .layouts import described
-from .shared_memory import _has_bytes, _lock_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -220,7 +220,7 @@ class StructArray(SharedElements[T]):
         lock_name: str | None,
         foreign: bool,
     ) -> None:
-        if mode is FileMode.OPEN_OR_CREATE and _has_bytes(path):
+        if mode is FileMode.OPEN_OR_CREATE and has_bytes(path):
             mode = FileMode.OPEN
         created = mode is not FileMode.OPEN
         sizes = _sizes(capacity, max_capacity) if created else None
@@ -228,7 +228,7 @@ class StructArray(SharedElements[T]):
         with ExitStack() as undo:
             file = undo.enter_context(MemoryMappedFile.create_from_file(path, mode, capacity=size if created else 0))
             if lock_name is None:
-                lock_name = _lock_of(file)
+                lock_name = lock_of(file)
             self._lock = undo.enter_context(closing(Mutex(name=lock_name)))
             self._begin(type, file, sizes, foreign)
             undo.pop_all()
@@ -347,9 +347,9 @@ class StructArray(SharedElements[T]):
 
         RuntimeError: this thread does not own the lock; io.UnsupportedOperation: the array was made without `foreign`;
         OutOfRangeError. After the release a reference is not to be used: nothing guards it."""
-        return self.refs()[index]  # type: ignore[no-any-return]
+        return self.refs()[index]
 
-    def refs(self) -> Any:
+    def refs(self) -> Array[T]:
         """All elements in their places: an `Array` of references. Conditions and errors as of `ref`."""
         self._check_owner()
         return self._view.refs(self.type, 0, len(self))
