@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 from ..bench import Row
-from . import blocks, files, guard, lifetime, locks, scalars, segments, shared_memory, streams, structs
+from . import blocks, files, guard, lifetime, locks, scalars, segments, shared_memory, streams, struct_arrays, structs
 
 __all__ = ["ROWS"]
 
 ROWS: dict[str, Row] = {
     row.name: row
-    for module in (scalars, guard, structs, blocks, files, streams, locks, lifetime, segments, shared_memory)
+    for module in (
+        scalars,
+        guard,
+        structs,
+        blocks,
+        files,
+        streams,
+        locks,
+        lifetime,
+        segments,
+        shared_memory,
+        struct_arrays,
+    )
     for row in module.ROWS
 }
