@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from support.actors import Actor
+from support.mounts import mounted
 
 from memorymapped import (
     DamagedObjectError,
@@ -565,5 +566,27 @@ class Model(RuleBasedStateMachine):
         self.stack.close()
 
 
-Model.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Model.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None, database=None)
 TestByAModel = Model.TestCase
+
+
+# ------------------------------------------------------------------------------------------------------ a full disk
+
+
+def test_a_full_file_system(tmp_path: Path) -> None:
+    """The file is longer than what the file system has room for. What does not fit is not there; when there is room, it
+    goes on."""
+    with mounted(tmp_path, "size=1m") as actor:
+        actor.do("s = SegmentFile.create_from_file(path, capacity=2 << 20, encoding=None); n = 0")
+        with pytest.raises(MemoryFaultError, match="full"):
+            actor.do("while True:\n s.append(bytes([n % 250 + 1]) * 10_000); n += 1")
+        assert actor.get("n") > 50
+        assert actor.get("len(s) == n and all(s[i] == bytes([i % 250 + 1]) * 10_000 for i in range(n))")
+        with pytest.raises(MemoryFaultError):
+            actor.do("s.append(b'x' * 10_000)")
+        actor.do("t = SegmentFile.create_from_file(path, encoding=None)")
+        assert actor.get("len(t) == n")
+        actor.do("import subprocess; t.close(); subprocess.run(['mount', '-o', 'remount,size=4m', disk], check=True)")
+        assert actor.get("s.append(b'x' * 10_000) == n and s[-1] == b'x' * 10_000")
+        assert actor.get("s.check().whole and s.check().behind == 0")
+        actor.do("s.close()")
