@@ -63,6 +63,14 @@ def test_the_examples_of_structures_and_what_is_shared_run(capsys: pytest.Captur
     assert names["text"] == "hello"
 
 
+def test_the_first_example_of_segment_files_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    first = python_blocks(REPOSITORY / "docs" / "segment-files.md")[0]
+    promised = re.search(r"print\(.*#\s+(.*)$", first, re.MULTILINE)
+    assert promised
+    exec(compile(first, "segment-files.md", "exec"), {})
+    assert capsys.readouterr().out.strip() == promised[1]
+
+
 def test_the_page_on_faults_shows_the_message_that_is_raised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import memorymapped
 
