@@ -316,6 +316,17 @@ def test_the_rest_of_a_killed_writer_becomes_no_segment(path: Path) -> None:
             assert len(newcomer) == 22
 
 
+def test_the_first_append_zeroes_what_was_left_whoever_does_it(path: Path) -> None:
+    patch(path, offset(20) + 4, b"\xee" * 10_000)
+    with opened(path) as first, opened(path) as second:
+        assert first.check().behind == second.check().behind == 10_004
+        second.append("x")
+        assert first.check().behind == 0
+        patch(path, CAPACITY - 100, b"\xee")  # a hole of somebody who does not lock
+        first.append("y")
+        assert first.check().behind > 0, "it is not looked for with each append"
+
+
 # ------------------------------------------------------------------------------------------------ the control object
 
 

@@ -19,6 +19,7 @@
  *     32     u32 known       1 if `end` was ever stored
  *     36     u32 sums        checksums are kept: 1 in a map with a name, 2 in a file beside this one
  *     40     u32 died        who abandoned the lock, while that waits for its repair; 0: nobody, or not known
+ *     44     u32 clean       1 if what lay behind the end was zeroed once: only appends have written there since
  *     4096   32768 bits      one for each process that ever was one of ours, by its id modulo 32768
  *     8192   end
  */
@@ -51,14 +52,15 @@ typedef struct {
     uint32_t known;
     uint32_t sums;
     uint32_t died;
-    uint8_t unused[4052];
+    uint32_t clean;
+    uint8_t unused[4048];
     uint32_t processes[MMF_PROCESSES / 32];
 } mmf_control;
 
 _Static_assert(sizeof(mmf_control) == MMF_CONTROL_SIZE, "the control object has a layout of its own");
 
 /* What a walk, or a step under the lock, came to. */
-enum { MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS };
+enum { MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS, MMF_BUSY };
 
 /* ---- lengths. One store, or load, of four bytes at any address: whole unless it straddles two cache lines. */
 

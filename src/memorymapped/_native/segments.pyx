@@ -52,7 +52,7 @@ from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
 from memorymapped._native.memory cimport (
     Mapping, View, mmf_copy, mmf_marked, mmf_position, mmf_region, mmf_replaced, mmf_slice, take_buffer)
-from memorymapped._native.robust cimport ABANDONED, TAKEN, MutexHandle, RobustMutex, hold, owner_died, this_process
+from memorymapped._native.robust cimport ABANDONED, BUSY, TAKEN, MutexHandle, RobustMutex, hold, owner_died, this_process
 
 cdef extern from "segments.h" nogil:
     ctypedef struct mmf_control:
@@ -63,8 +63,10 @@ cdef extern from "segments.h" nogil:
         uint64_t size
         uint32_t sums
         uint32_t died
+        uint32_t clean
     int MMF_CONTROL_SIZE
     int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
+    int MMF_BUSY
     int32_t mmf_length_at(const char *at)
     void mmf_commit(char *at, int32_t length)
     void mmf_end_here(char *at, int64_t left)
@@ -162,7 +164,7 @@ cdef class Segments:
     cdef Py_ssize_t room     # for how many there is memory in `ends`
     cdef int64_t synced      # what lies below is on the disk
     cdef int64_t populated   # what lies below has pages
-    cdef bint tail_is_clean  # nothing but zeros lies behind the end, as far as can be known
+    cdef bint tail_is_clean  # what lay behind the end was zeroed, by this one or another
     cdef MutexHandle lock    # None: unsynchronized
     cdef View control_view   # None: there is none
     cdef mmf_control *control
@@ -187,7 +189,6 @@ cdef class Segments:
             raise MemoryError()
         self.ends[0] = 0
         self.lock = lock
-        self.tail_is_clean = tail_is_clean
         self._codec = codec
         self.coding = {None: BYTES, "utf-16-le": UTF16, "utf-8": UTF8}.get(codec, OTHER)
         self._durable = durable
@@ -195,6 +196,9 @@ cdef class Segments:
         if control is not None and control.writes and control.size >= MMF_CONTROL_SIZE and control.data != NULL:
             self.control_view = control
             self.control = <mmf_control *>control.data
+        self.tail_is_clean = tail_is_clean or (self.control != NULL and self.control.clean == 1)
+        if tail_is_clean:
+            self.tail_was_cleaned()
 
     def _attach(self, View view not None, int fd):
         """Maps the file, or maps it anew when it has grown. What is known of it stays."""
@@ -309,13 +313,18 @@ cdef class Segments:
             if self.is_lost(at, self.size - at):
                 return MMF_FAULTED
             self.forget_sums(False)
-            self.tail_is_clean = True
+            self.tail_was_cleaned()
         if control != NULL:
             mmf_end_store(control, at)
             mmf_writing_end(control)
             control.died = 0
             self.tell(control)
         return MMF_DONE
+
+    cdef void tail_was_cleaned(self) noexcept:
+        self.tail_is_clean = True
+        if self.control != NULL:
+            self.control.clean = 1
 
     cdef Py_ssize_t find(self, uint64_t end) noexcept:
         """The number of the segment that begins there, or else of one near it."""
@@ -414,7 +423,7 @@ cdef class Segments:
             entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
         if not self.tail_is_clean:
             mmf_clean_tail(self.fd, data, self.size, at)
-            self.tail_is_clean = True
+            self.tail_was_cleaned()
         if end > self.populated:
             self.populate(end)
         if control != NULL:
@@ -503,8 +512,9 @@ cdef class Segments:
 
     # ---- looks
 
-    cdef int look(self) except -1:
-        """Adds to the index what is there now. MMF_DONE; MMF_DAMAGED: behind it something is wrong."""
+    cdef int look(self, double limit=-1.0) except -1:
+        """Adds to the index what is there now. MMF_DONE; MMF_DAMAGED: behind it something is wrong; MMF_BUSY: there may
+        be more, and the lock was not to be had within `limit` seconds (negative: for ever)."""
         cdef int status
         cdef uint64_t end
         cdef int64_t at
@@ -532,7 +542,7 @@ cdef class Segments:
                 if mmf_marked(self.region):
                     self.check_lost(at, 4)
                 return MMF_DONE
-            status = self.look_locked()
+            status = self.look_locked(limit)
             if status == MMF_SUMS:
                 self._map_sums(self.count, False)
                 continue
@@ -543,21 +553,36 @@ cdef class Segments:
             self.check(status)
             return status
 
-    cdef int look_locked(self) except -1:
-        """The status of a walk to the end under the lock."""
+    cdef int look_locked(self, double limit) except -1:
+        """The status of a walk to the end under the lock; MMF_BUSY: it was not to be had within `limit` seconds."""
         cdef RobustMutex core
         cdef int got, status
         if self.lock is None:
-            if self.control != NULL and mmf_writing_load(self.control) != 0:
-                return MMF_DONE  # it is being written
-            return self.walk(-1)
+            return self.look_unlocked()
         self.join()
-        got = hold(self.lock, -1.0)
+        got = hold(self.lock, limit)
+        if got == BUSY:
+            return MMF_BUSY
         core = self.lock.core
         status = self.begin(core, got)
         if status == MMF_DONE or status == MMF_DAMAGED:
             self.publish()
         core.give(got == ABANDONED and (not self.writes or is_unrepaired(status)))
+        return status
+
+    cdef int look_unlocked(self) noexcept:
+        """The same where there is no lock. While somebody is at it, what `end` says is all."""
+        cdef Py_ssize_t known = self.count
+        cdef uint64_t end = 0
+        cdef int status
+        if self.control != NULL:
+            end = mmf_end_load(self.control)
+            if mmf_writing_load(self.control) != 0:
+                return MMF_DONE
+        status = self.walk(-1)
+        if self.control != NULL and (mmf_writing_load(self.control) != 0 or mmf_end_load(self.control) != end):
+            self.count = known
+            return MMF_DONE
         return status
 
     cdef bint has_grown(self) except -1:
@@ -838,12 +863,12 @@ cdef class Segments:
         meanwhile."""
         cdef Py_ssize_t number = mmf_position(segment)
         cdef double limit = limit_of(timeout)
-        cdef double until, time = PAUSE
+        cdef double until, time = PAUSE  # to the next look
         cdef View view
         cdef Mapping mapping
         cdef mmf_control *control
         cdef uint32_t value = 0
-        if self.has(number):
+        if self.has(number, 0):
             return True
         if limit == 0:
             return False
@@ -858,7 +883,9 @@ cdef class Segments:
             while True:
                 if control != NULL:
                     value = mmf_word_load(&control.change)
-                if self.has(number):
+                if limit >= 0:
+                    time = min(PAUSE, max(until - mmf_now(), 0.0))
+                if self.has(number, time):
                     return True
                 if limit >= 0:
                     time = min(PAUSE, until - mmf_now())
@@ -874,8 +901,9 @@ cdef class Segments:
             if control != NULL:
                 mmf_word_add(&control.waiters, <uint32_t>-1)
 
-    cdef bint has(self, Py_ssize_t number) except -1:
-        """Whether there is a segment of this number. Also repairs what a dead writer has left."""
+    cdef bint has(self, Py_ssize_t number, double limit) except -1:
+        """Whether there is a segment of this number, as far as can be known within `limit` seconds. Also repairs what a
+        dead writer has left."""
         cdef int status
         if number < 0:
             raise OutOfRangeError(f"a segment's number must not be negative, got {number}")
@@ -883,9 +911,9 @@ cdef class Segments:
             self.raise_closed()
         if number < self.count:
             return True
-        status = self.look()
+        status = self.look(limit)
         if status != MMF_DAMAGED and self.lock is not None and self.lock.core is not None and owner_died(self.lock.core):
-            self._settle()
+            self.check(self.look_locked(limit))
         if number < self.count:
             return True
         if status == MMF_DAMAGED:
@@ -893,7 +921,7 @@ cdef class Segments:
         return False
 
     def _has(self, segment):
-        return self.has(mmf_position(segment))
+        return self.has(mmf_position(segment), 0)
 
     def _watch(self, Change change not None):
         """Has `change` sleep on the control object, from its state now. False: there is none."""
@@ -914,7 +942,7 @@ cdef class Segments:
         while True:
             if self.data == NULL:
                 self.raise_closed()
-            status = self.look_locked()
+            status = self.look_locked(-1.0)
             if status == MMF_SUMS:
                 self._map_sums(self.count, False)
                 continue

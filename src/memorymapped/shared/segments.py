@@ -368,7 +368,7 @@ class SegmentFile(Segments):
         if options.durable and on_disk and new and map_.path is not None:
             _sync_folder(map_.path)
         self._file = map_.create_view_accessor(0, 0, access)
-        self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk, new or not first)
+        self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk, new)
         self._attach(self._file, map_.fileno())
         self._names = names
         if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(f"{map_.path}{SUFFIX}")):
