@@ -421,7 +421,7 @@ cdef class Segments:
             if number >= (sums.size - HEAD) // ENTRY:
                 return MMF_SUMS
             entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
-        if not self.tail_is_clean:
+        if not self.tail_is_clean and (control == NULL or control.clean != 1):
             mmf_clean_tail(self.fd, data, self.size, at)
             self.tail_was_cleaned()
         if end > self.populated:
