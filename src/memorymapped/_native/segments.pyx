@@ -309,16 +309,31 @@ cdef class Segments:
             status = MMF_DONE  # what a killed append of ours has left, behind a segment of somebody else
         at = self.ends[self.count]
         if status == MMF_DONE:
-            mmf_clean_tail(self.fd, self.data, self.size, at)
-            if self.is_lost(at, self.size - at):
-                return MMF_FAULTED
+            status = self.clean_tail(at)
+            if status != MMF_DONE:
+                return status
             self.forget_sums(False)
-            self.tail_was_cleaned()
         if control != NULL:
             mmf_end_store(control, at)
             mmf_writing_end(control)
             control.died = 0
             self.tell(control)
+        return MMF_DONE
+
+    cdef int clean_tail(self, int64_t end) noexcept:
+        """Zeroes what lies behind the end. That may take a while, and other threads run meanwhile: MMF_CLOSED."""
+        cdef Mapping mapping = self.mapping
+        cdef mmf_region *region = self.region
+        cdef char *data = self.data
+        cdef int64_t size = self.size
+        cdef int fd = self.fd
+        with nogil:
+            mmf_clean_tail(fd, data, size, end)
+        if self.data == NULL:
+            return MMF_CLOSED
+        if mmf_marked(region) and size > end and mmf_replaced(region, data + end, size - end):
+            return MMF_FAULTED
+        self.tail_was_cleaned()
         return MMF_DONE
 
     cdef void tail_was_cleaned(self) noexcept:
@@ -422,8 +437,9 @@ cdef class Segments:
                 return MMF_SUMS
             entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
         if not self.tail_is_clean and (control == NULL or control.clean != 1):
-            mmf_clean_tail(self.fd, data, self.size, at)
-            self.tail_was_cleaned()
+            rc = self.clean_tail(at)
+            if rc != MMF_DONE:
+                return rc
         if end > self.populated:
             self.populate(end)
         if control != NULL:
