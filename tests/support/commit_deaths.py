@@ -12,7 +12,8 @@ Ways: what the victim does, and what it finds. "data": assigns. "edit": one upda
 "after a copy": one of ours has died while it copied to 0. "after a torn write": a program that knows only the bytes at
 0 has died in the midst of a write. "after a write": such a program has written and released the lock; its value counts,
 unless the victim dies before it has made that the value (who is told of the death cannot know whose it was). "read":
-the victim reads after such a write. "made": the victim makes the control block.
+the victim reads after such a write. "made": the victim makes the control block. "recovered": it opens what a crash of
+the machine has left, the newest value torn.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 
 from memorymapped._native import committed, robust
 from memorymapped._native.committed import crc32c
+from memorymapped.shared.layouts import described
 from memorymapped.shared.shared_memory import SharedMemory
 
 from .stepping import Steps, unavailable
@@ -33,7 +35,7 @@ from .stepping import Steps, unavailable
 __all__ = ["SIZE", "WAYS", "check", "kill_everywhere", "unavailable", "value"]
 
 SIZE = 200
-WAYS = ("data", "edit", "discarded", "after a copy", "after a torn write", "after a write", "read", "made")
+WAYS = ("data", "edit", "discarded", "after a copy", "after a torn write", "after a write", "read", "made", "recovered")
 
 
 def value(number: int) -> bytes:
@@ -77,7 +79,7 @@ class Stage:
                 pass
         elif self.way == "read":
             shared.data  # noqa: B018
-        elif self.way == "made":
+        elif self.way in ("made", "recovered"):
             self.attach()
         else:
             shared.data = self.new
@@ -86,7 +88,8 @@ class Stage:
         """Opens the map as the next process would."""
         text = f"bytes {SIZE}"
         fresh: Any = committed.Committed()
-        fresh._attach(self.view, self.shared._lock, None, SIZE, text, 7, True, None)
+        boot = b"the present boot" if self.way == "recovered" else None
+        fresh._attach(self.view, self.shared._lock, None, SIZE, text, described(SIZE).hash, True, boot)
         self.kept.append(fresh)
 
     def before(self) -> None:
@@ -97,7 +100,14 @@ class Stage:
             self.view.write_bytes(0, bytes(self.view.capacity))
             self.view.write_bytes(0, value(self.number))
             return
+        if self.way == "recovered":
+            self.shared.data = value(self.number - 1)
         self.shared.data = value(self.number)
+        if self.way == "recovered":
+            control = -(-SIZE // 64) * 64
+            slot = control + 192 + self.view.read_uint64(control + 64) % 4 * 256
+            self.view.write_byte(slot + 5, self.view.read_byte(slot + 5) ^ 1)
+            self.view.write_bytes(control + 40, b"an earlier boot." + b"\1\0\0\0")
 
     def prepare(self) -> None:
         """In each victim, before it is looked at."""
@@ -130,11 +140,12 @@ class Stage:
             "after a write": {old, foreign, new},
             "read": {old, foreign},
             "made": {old},
+            "recovered": {old - 1},
         }.get(self.way, {old, new})
 
     def look(self) -> int | None:
         """What a reader sees while the victim stands where it will die. None: it would have to wait."""
-        if self.way in ("after a torn write", "after a write", "read", "made"):
+        if self.way in ("after a torn write", "after a write", "read", "made", "recovered"):
             return None
         before = self.shared.statistics().locked_reads
         number = check(self.shared.data)
@@ -144,9 +155,10 @@ class Stage:
 
     def after(self, seen: int | None, version: int) -> str:
         """The victim is dead. What there is now."""
-        if self.way == "made":
+        shared = self.shared
+        if self.way in ("made", "recovered"):
             self.attach()
-        shared = self.kept.pop() if self.way == "made" else self.shared
+            shared = self.kept.pop()
         found = check(shared.data)
         assert found in self.possible(), f"{found} was found, of {self.possible()}"
         assert seen in (None, found, self.number), f"{found} was found, and {seen} was read before"
@@ -157,7 +169,7 @@ class Stage:
         assert check(shared.data) == 7
         assert self.view.read_bytes(0, SIZE) == value(7)
         assert shared.version > now, "a version came twice"
-        return {self.number: "old", self.number + 1: "new"}.get(found, "the other program's")
+        return {self.number - 1: "old", self.number: "old", self.number + 1: "new"}.get(found, "the other program's")
 
 
 def kill_everywhere(way: str, step: int, start: int, tag: str) -> dict[str, int]:
@@ -174,7 +186,7 @@ def kill_everywhere(way: str, step: int, start: int, tag: str) -> dict[str, int]
     counts: collections.Counter[str] = collections.Counter(points=len(points))
     for number in points[start % step :: step]:
         stage.before()
-        version = 0 if way == "made" else stage.shared.version or 0
+        version = 0 if way in ("made", "recovered") else stage.shared.version or 0
         try:
             seen, same = steps.kill_after(number, stage.look)
             counts[stage.after(seen, version)] += 1  # type: ignore[arg-type]

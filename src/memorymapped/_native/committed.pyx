@@ -302,9 +302,9 @@ cdef class Committed:
         if v.base == NULL or self.counted_in != this_process():
             return
         self.counted_in = 0
-        core = (<MutexHandle>self.lock).opened()
-        if core.is_ours():
-            return  # within an edit: it is not closed as it should be, and that is what the file says then
+        core = (<MutexHandle>self.lock).core
+        if core is None or core.is_ours():
+            return  # an exception, or an edit: it is not closed as it should be, and that is what the file says then
         got = hold(self.lock, 2.0)
         if not got:
             return
