@@ -625,7 +625,7 @@ def other_waits(shared: SharedMemory[Any], count: int = 1) -> None:
 def test_a_wait_of_quiet_maps_is_woken_at_once(tag: str) -> None:
     """Where other programs are not looked for, it is the wake that ends a wait before half a second is over."""
     with SharedMemory(8, tag, foreign=False) as shared, SharedMemory(8, tag) as same:
-        times = []
+        times: list[float] = []
         for number in range(5):
             ended: list[float] = []
 
@@ -640,7 +640,7 @@ def test_a_wait_of_quiet_maps_is_woken_at_once(tag: str) -> None:
             shared.data = number.to_bytes(8, "little")
             thread.join(20)
             times.append(ended[0] - began)
-        assert min(times) < 0.1
+        assert sorted(times)[2] < 0.1
         assert waiters(shared) == 0
 
 

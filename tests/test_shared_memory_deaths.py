@@ -17,7 +17,9 @@ from pathlib import Path
 import pytest
 from programs import PYTHON, started
 from support.actors import PRELUDE, Actor
-from support.commit_deaths import WAYS
+from support.commit_deaths import SIZE, WAYS, Stage, check, value
+
+from memorymapped import AbandonedMutexError
 
 SEED = os.environ.get("MEMORYMAPPED_TEST_SEED", str(random.SystemRandom().getrandbits(32)))
 SECONDS = float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "10"))
@@ -57,6 +59,56 @@ def test_killed_after_some_instructions(stage: Actor, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_after_every_instruction(stage: Actor, way: str) -> None:
     step_through(stage, way, 2 if way in LONG and "MEMORYMAPPED_TEST_EVERY" not in os.environ else 1)
+
+
+# -- deaths of ours of which another program is told
+
+
+@pytest.fixture
+def stage_of_values(tag: str) -> Iterator[Stage]:
+    stage = Stage("after a copy", tag)
+    stage.before()
+    yield stage
+    stage.shared.close()
+
+
+def told(stage: Stage, writes: bytes | None = None) -> None:
+    """Another program takes the lock, and is told; writes or does not; and goes on as if nothing had been."""
+    with pytest.raises(AbandonedMutexError):
+        stage.shared.lock.wait_one()
+    if writes is not None:
+        stage.view.write_bytes(0, writes)
+    stage.shared.lock.release()
+
+
+@pytest.mark.parametrize("mirror", [-1, 0], ids=["copying", "rolling back"])
+@pytest.mark.parametrize("reads", [True, False])
+def test_the_death_of_one_of_ours_is_told_to_another_program(stage_of_values: Stage, mirror: int, reads: bool) -> None:
+    stage, control = stage_of_values, -(-SIZE // 64) * 64
+    old, before = value(stage.number), value(7)
+    if mirror == -1:  # killed in a commit, after it
+        stage.shared.data = before
+        stage.shared.data = old
+        stage.die_owning(before[:77] + old[77:], behind=True)
+    else:
+        stage.die_owning(value(999)[:77] + old[77:])
+        stage.view.write_uint64(control + 72, 0)
+    told(stage)
+    if reads:
+        assert check(stage.shared.data) == stage.number
+    else:
+        with stage.shared.edit() as draft:
+            assert check(bytes(draft)) == stage.number
+    assert check(stage.view.read_bytes(0, SIZE)) == stage.number
+    assert stage.shared.statistics().adoptions == 0
+
+
+def test_what_it_writes_then_counts(stage_of_values: Stage) -> None:
+    stage = stage_of_values
+    stage.die_owning(value(stage.number - 1)[:77] + value(stage.number)[77:], behind=True)
+    told(stage, value(500))
+    assert check(stage.shared.data) == 500
+    assert stage.shared.statistics().adoptions == 1
 
 
 def kill(kind: str, seconds: float) -> None:

@@ -274,6 +274,14 @@ def test_what_was_not_committed_is_not_the_value(written: Path) -> None:
     assert found(written) == 5
 
 
+def test_what_was_not_committed_is_not_the_value_after_a_crash(written: Path) -> None:
+    def change(data: bytearray) -> None:
+        data[SEQ : SEQ + 8] = (6).to_bytes(8, "little")
+
+    crashed(written, change)
+    assert found(written) == 5
+
+
 def test_no_slot_is_whole(written: Path) -> None:
     def change(data: bytearray) -> None:
         for number in range(4):

@@ -107,6 +107,8 @@ class Stage:
             control = -(-SIZE // 64) * 64
             slot = control + 192 + self.view.read_uint64(control + 64) % 4 * 256
             self.view.write_byte(slot + 5, self.view.read_byte(slot + 5) ^ 1)
+            # The next number would be that of the only whole value's slot.
+            self.view.write_uint64(control + 64, self.view.read_uint64(control + 64) + 2)
             self.view.write_bytes(control + 40, b"an earlier boot." + b"\1\0\0\0")
 
     def prepare(self) -> None:

@@ -16,7 +16,7 @@
  *     C+40    of a file: 16 bytes, the boot of the machine in which it was opened last
  *     C+56    of a file: u32 how many have it open
  *     C+64    u64 seq: the number of the last commit; its value is in slot seq % 4
- *     C+72    u64 mirror: the number of the commit that stands at 0; not seq: that is being copied
+ *     C+72    u64 mirror: the number of the commit that stands at 0; not seq: that is being copied; 0: it is rolled back
  *     C+128   u32 waiters: how many sleep until seq changes (its low 32 bits are the futex's word)
  *     C+192   slots 0 to 3, K bytes each:
  *             0       the value
@@ -202,9 +202,10 @@ static inline int mmf_settle(mmf_shared *v, int abandoned)
     int differs = (v->foreign || abandoned || mirror != number) && memcmp(v->base, slot, v->size) != 0;
     if (!differs && mirror == number)
         return MMF_WAS_WHOLE;
-    if (differs && v->foreign && !abandoned && (mirror == number || !mmf_is_half_copied(v, number))) {
+    if (differs && v->foreign && !abandoned && mirror != 0 && (mirror == number || !mmf_is_half_copied(v, number))) {
         /* Another program was here under the lock, and has released it: its value counts. (mirror != seq: one of ours had
-         * died before, and that program was told of it.) */
+         * died before, and that program was told of it. If it did not write, the half copy is ours to end; also if ours
+         * had died below, mirror == 0, where what stands at 0 was nobody's value.) */
         mmf_commit(v, NULL);
         return MMF_ADOPTED;
     }
@@ -220,7 +221,13 @@ static inline int mmf_settle(mmf_shared *v, int abandoned)
 
 /* ---- reading: by anybody */
 
-/* Copies the value, and says its number. 0: it could not be had without the lock. */
+enum {
+    MMF_NEEDS_LOCK,   /* it could not be had without */
+    MMF_READ,
+    MMF_READ_IN_COPY, /* one of ours is copying to 0; or has died, and who was told of it has perhaps written since */
+};
+
+/* Copies the value, and says its number. */
 static inline int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
 {
     int others = 0;
@@ -234,20 +241,22 @@ static inline int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint
         }
         *number = seq;
         if (!v->foreign || memcmp(to, v->base, v->size) == 0)
-            return 1;
+            return MMF_READ;
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (mirror != seq || mmf_load(v->seq) != seq || mmf_load(v->mirror) != mirror)
-            return 1; /* one of ours is copying: what was read is committed */
+        if (mmf_load(v->seq) != seq || mmf_load(v->mirror) != mirror)
+            return MMF_READ; /* one of ours was copying: what was read is committed */
+        if (mirror != seq)
+            return MMF_READ_IN_COPY;
         if (others++) /* another program has written at 0, or is about to: the lock knows */
-            return 0;
+            return MMF_NEEDS_LOCK;
     }
-    return 0;
+    return MMF_NEEDS_LOCK;
 }
 
-/* Whether another program seems to have written at 0 since commit `number`. */
+/* Whether another program may have written at 0 since commit `number`: the lock knows. */
 static inline int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
 {
-    if (!v->foreign || mmf_load(v->mirror) != number || memcmp(v->base, mmf_slot(v, number), v->size) == 0)
+    if (!v->foreign || memcmp(v->base, mmf_slot(v, number), v->size) == 0)
         return 0;
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return mmf_load(v->seq) == number;

@@ -6,7 +6,8 @@
 
 The steps on the memory, and its layout, are in committed.h. Here is who takes them, and when:
 
-- readers copy without the lock; after 64 turns in vain, or if another program has written, they take it;
+- readers copy without the lock; after 64 turns in vain, or if another program has written, they take it; if a copy to 0
+  has not ended, they take it if it is free: who made that copy has died then;
 - whoever takes the lock makes whole what the owner before has left, then does his own, then gives it back: in one
   call, so that no signal handler comes in between. Handlers run while it waits for the lock, and nothing has begun then.
 - what is read from the control block is data of others. Sizes and places come from the size that is expected here.
@@ -43,6 +44,8 @@ cdef extern from "committed.h" nogil:
         MMF_AT_SLOTS
         MMF_ADOPTED
         MMF_ROLLED_BACK
+        MMF_NEEDS_LOCK
+        MMF_READ_IN_COPY
     void mmf_crc_start()
     size_t mmf_round_up(size_t number, size_t to)
     size_t mmf_text_position(size_t size)
@@ -475,9 +478,35 @@ cdef class Committed:
             self.retries += retries
             if mmf_marked(mapping.region):
                 self.raise_fault()
-        if not got:
+        if got == MMF_NEEDS_LOCK:
             return self.read_locked(to)
         self.seen = number
+        if got == MMF_READ_IN_COPY:
+            return self.read_if_free(to)
+        return 0
+
+    cdef int read_if_free(self, char *to) except -1:
+        """It was read, and there is an unended copy. If nobody owns the lock, who made that has died."""
+        cdef RobustMutex core = (<MutexHandle>self.lock).opened()
+        cdef Mapping mapping
+        cdef mmf_shared v
+        cdef int got
+        if core.is_ours():
+            return 0
+        got = hold(self.lock, 0)
+        if not got:
+            return 0
+        v = self.value
+        mapping = self.mapping
+        try:
+            if v.base == NULL:
+                self.raise_closed()
+            self.settle(&v, mapping, got == ABANDONED)
+            self.copy_current(&v, mapping, to)
+        except BaseException:
+            core.give(got == ABANDONED)
+            raise
+        core.give(False)
         return 0
 
     cdef int read_locked(self, char *to) except -1:
