@@ -636,6 +636,7 @@ def test_a_wait_of_quiet_maps_is_woken_at_once(tag: str) -> None:
             thread = threading.Thread(target=wait)
             thread.start()
             other_waits(shared)
+            time.sleep(0.02)  # it sleeps by now; if not, this says less
             began = time.monotonic()
             shared.data = number.to_bytes(8, "little")
             thread.join(20)
