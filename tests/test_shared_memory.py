@@ -880,3 +880,35 @@ def test_readers_see_whole_values_while_threads_and_processes_write(tag: str, ac
             other.do("shared.close()")
         assert shared.version == 60_001
         assert shared.data in (bytes([99]) * size, bytes([199]) * size)
+
+
+def test_nothing_is_left_of_what_was_closed(tag: str, actors: Callable[[], Actor]) -> None:
+    other = actors()
+    other.do("""
+import resource
+def use():
+    with SharedMemory(MyData, tag) as shared:
+        shared.data = MyData(1)
+        with shared.edit() as draft:
+            draft.pt.x = 5
+        with shared.lock:
+            shared.live.my_int = 4
+        assert shared.data.my_int == 4
+        shared.wait_for_change(0)
+        try:
+            SharedMemory(13, tag)
+        except LayoutMismatchError:
+            pass
+    with SharedMemory(300_000, tag) as raw:
+        raw.data = bytes(300_000)
+        with raw.edit() as draft:
+            draft[0] = 1
+        raw.data
+def left():
+    gc.collect()
+    return len(os.listdir("/proc/self/fd")), sys.getrefcount(MyData), sys.getrefcount(MyData(2).pt)
+""")
+    other.do("for _ in range(20): use()\nbefore = left()", tag=tag)
+    other.do("peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nfor _ in range(300): use()", tag=tag)
+    assert other.get("left() == before")
+    assert other.get("resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak") < 3000, "kilobytes"

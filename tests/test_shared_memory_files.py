@@ -121,6 +121,17 @@ def test_the_lock_of_a_file_is_named_from_it(path: Path, tmp_path: Path) -> None
         assert shared.data.my_int == 4
 
 
+def test_a_file_that_is_mapped_under_a_name(path: Path, tag: str) -> None:
+    with opened(path) as shared, MemoryMappedFile.create_from_file(path, map_name=tag):
+        shared.data = MyData(4)
+        with SharedMemory(MyData, tag) as same:
+            assert same.lock.name == shared.lock.name
+            assert same.data.my_int == 4
+            assert path.read_bytes()[USERS] == 2
+        with pytest.raises(FileExistsError):
+            SharedMemory.create_new(MyData, tag)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another user's file")
 def test_the_lock_of_another_users_file_must_be_named(path: Path, tag: str) -> None:
     with opened(path):

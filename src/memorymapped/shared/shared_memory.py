@@ -187,35 +187,38 @@ class SharedMemory(Committed[T]):
         foreign: bool = True,
     ) -> Any:
         """The value in a file, where it stays. The lock is named from the file (device and inode), and is this user's:
-        of a file of another user ValueError, until `lock_name` says which one all its users take. FileNotFoundError,
-        FileExistsError by the mode. A file that is found must hold such a value, or be long enough for one."""
+        of a file of another user ValueError, until `lock_name` says which one all its users take. The call takes it for
+        a moment. FileNotFoundError, FileExistsError by the mode. A file that is found must hold such a value, or be
+        long enough for one."""
         self = cls.__new__(cls)
         self._open_file(type, path, FileMode(mode), lock_name, foreign)
         return self
 
     def _open(self, type: Any, name: str, lock_name: str | None, foreign: bool, *, new: bool, existing: bool) -> None:
         what = described(type)
-        prefix = parse(name).given
+        lock_name_of_memory = lock_name or f"{parse(name).given}.lock"
         with ExitStack() as undo:
-            self._lock = undo.enter_context(closing(Mutex(name=lock_name or f"{prefix}.lock")))
             file = None
             if existing:
                 try:
-                    file = MemoryMappedFile.open_existing(name)
+                    file = undo.enter_context(MemoryMappedFile.open_existing(name))
                 except FileNotFoundError:
                     if not new:
                         raise
             if file is not None:
-                undo.enter_context(file)
-                self._begin(what, type, file, foreign, None)
+                if not file._backing.is_memory:  # a file that somebody has mapped under this name
+                    lock_name_of_memory = lock_name or lock_of(file)
+                self._lock = undo.enter_context(closing(Mutex(name=lock_name_of_memory)))
+                self._begin(what, type, file, foreign)
             else:
                 # Under the lock: who wants another layout finds nothing, or the control block.
+                self._lock = undo.enter_context(closing(Mutex(name=lock_name_of_memory)))
                 abandoned: list[Mutex] = []
                 with self._lock.recovering(abandoned.append):
                     size = total_size(what.size, len(what.text.encode()))
                     make = MemoryMappedFile.create_or_open if existing else MemoryMappedFile.create_new
                     file = undo.enter_context(make(name, size))
-                    self._begin(what, type, file, foreign, None)
+                    self._begin(what, type, file, foreign)
                     if abandoned:
                         self._repair(self._lock)
             undo.pop_all()
@@ -230,15 +233,14 @@ class SharedMemory(Committed[T]):
             file = undo.enter_context(
                 MemoryMappedFile.create_from_file(path, mode, capacity=size if created else 0, reserve=created)
             )
-            if lock_name is None:
-                lock_name = lock_of(file)
-            self._lock = undo.enter_context(closing(Mutex(name=lock_name)))
-            self._begin(what, type, file, foreign, boot_mark())
+            self._lock = undo.enter_context(closing(Mutex(name=lock_name or lock_of(file))))
+            self._begin(what, type, file, foreign)
             undo.pop_all()
 
-    def _begin(self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool, boot: bytes | None) -> None:
+    def _begin(self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool) -> None:
         if not isinstance(foreign, bool):
             raise TypeError(f"foreign is True or False, not {foreign!r:.100}")
+        boot = None if file._backing.is_memory else boot_mark()
         self._type = type
         self._file = file
         self._waits = set()
@@ -343,7 +345,8 @@ class SharedMemory(Committed[T]):
 
     def close(self) -> None:
         """Closes the map and the lock; a second call does nothing. The named value ends with its last holder in any
-        process; a file stays. Waits by this object end with a ClosedError."""
+        process; a file stays, and is written to the disk (the lock is waited for, two seconds at most, to note that it
+        was closed as it should be). Waits by this object end with a ClosedError."""
         if not hasattr(self, "_file"):
             return
         with ExitStack() as stack:
@@ -390,7 +393,7 @@ def _reopened(cls: type[SharedMemory[Any]], type: Any, file: MemoryMappedFile, l
     self = cls.__new__(cls)
     try:
         self._lock = lock
-        self._begin(described(type), type, file, True, None if file.name else boot_mark())
+        self._begin(described(type), type, file, True)
     except BaseException:
         file.close()
         lock.close()
