@@ -134,6 +134,8 @@ class Run:
                 self.table[place * PLACE + TORN] = 1
                 for at in range(self.size):
                     view.write_byte(at, new[at])
+                    if at == 77 and self.kind == "foreign" and dice.random() < 0.1:
+                        time.sleep(0.001)
                 lock.release()
                 self.table[place * PLACE + TORN] = 0
                 time.sleep(dice.uniform(0, 0.0001))
