@@ -10,6 +10,7 @@ import io
 import itertools
 import os
 import pickle
+import random
 import signal
 import threading
 import time
@@ -40,6 +41,7 @@ from memorymapped import (
     int64,
 )
 
+SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
 TYPES = "from support.array_deaths import Item, check, item\n"
 
 
@@ -124,6 +126,53 @@ def test_a_list(points: StructArray[Point]) -> None:
     assert points[:] == []
     assert points.extend([]) == 0
     assert points.append(Point(9, 9)) == 0
+
+
+def test_a_list_and_an_array_do_the_same(tag: str) -> None:
+    """Anything, in any order, through two objects."""
+    dice = random.Random(SEED)
+    model: list[Three] = []
+    with (
+        StructArray(Three, tag, 1, max_capacity=60) as one,
+        StructArray.open_existing(Three, tag) as other,
+    ):
+        for _ in range(3000):
+            array = dice.choice((one, other))
+            new = [Three(dice.randrange(30_000), i) for i in range(dice.randrange(8))]
+            place, kind = dice.randrange(-65, 65), dice.randrange(8)
+            try:
+                expected: Any = None
+                if kind == 0 and len(model) < 60:
+                    assert array.append(Three(7, place)) == len(model)
+                    model.append(Three(7, place))
+                elif kind == 1 and len(model) + len(new) <= 60:
+                    given = new if dice.random() < 0.5 else Three.array(new)
+                    assert array.extend(given) == len(model)
+                    model += new
+                elif kind == 2 and model:
+                    assert array.pop() == model.pop()
+                elif kind == 3:
+                    expected = "replaced"
+                    array[place] = Three(8, 1)
+                    model[place] = Three(8, 1)
+                elif kind == 4:
+                    with array.edit(place) as draft:
+                        draft.a += 1
+                    model[place] = model[place].replace(a=model[place].a + 1)
+                elif kind == 5 and dice.random() < 0.2:
+                    keep = dice.randrange(len(model) + 1)
+                    array.truncate(keep)
+                    del model[keep:]
+                elif kind == 6:
+                    assert array[place] == model[place]
+                else:
+                    part = slice(place, dice.randrange(-65, 65), dice.choice((1, 2, -1, -5)))
+                    assert array[part] == model[part]
+            except IndexError:
+                assert not -len(model) <= place < len(model), (SEED, expected)
+            assert len(array) == len(model), f"MEMORYMAPPED_TEST_SEED={SEED}"
+        assert one[:] == model
+        assert other.as_numpy()["a"].tolist() == [each.a for each in model]
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
@@ -686,6 +735,20 @@ def test_a_wait_is_woken_and_not_by_its_look(tag: str) -> None:
             other.append(Point(i, i))
             times.append(thread.result(20) - start)
         assert sorted(times)[2] < 0.2, times
+
+
+def test_a_wait_needs_no_call(points: StructArray[Point]) -> None:
+    """A writer may die between the commit and the call: who waits looks by himself."""
+    length = in_thread(lambda: (points.wait_for_length(1, 20), time.monotonic()))
+    change = in_thread(lambda: (points.wait_for_change(20), time.monotonic()))
+    time.sleep(0.05)
+    start = time.monotonic()
+    points._view.write_uint64(points._control_position + 64, 1)
+    points._view.write_uint64(points._control_position + 88, 1)
+    for result in (length, change):
+        there, at = result.result(20)
+        assert there
+        assert at - start < 2
 
 
 def test_a_wait_ends_with_close(points: StructArray[Point], tag: str) -> None:

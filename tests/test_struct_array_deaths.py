@@ -44,7 +44,7 @@ def step_through(stage: Actor, kind: str, step: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_some_instructions(kind: str, stage: Actor) -> None:
-    step_through(stage, kind, 41)
+    step_through(stage, kind, 150 if "grows" in kind else 61)
 
 
 @pytest.mark.campaign
@@ -63,7 +63,7 @@ def interrupt(stage: Actor, read: str, change: str, most: int) -> None:
 
 @pytest.mark.parametrize(("read", "change"), list(zip(READS, MEANWHILE, strict=True)))
 def test_readers_who_are_interrupted_after_some_instructions(read: str, change: str, stage: Actor) -> None:
-    interrupt(stage, read, change, 60)
+    interrupt(stage, read, change, 25)
 
 
 @pytest.mark.campaign
@@ -71,7 +71,7 @@ def test_readers_who_are_interrupted_after_some_instructions(read: str, change: 
 @pytest.mark.parametrize("change", MEANWHILE)
 @pytest.mark.parametrize("read", READS)
 def test_readers_who_are_interrupted_after_each_instruction(read: str, change: str, stage: Actor) -> None:
-    interrupt(stage, read, change, 10**9 if EVERY == 1 else 150)
+    interrupt(stage, read, change, 10**9 if EVERY == 1 else 80)
 
 
 def work(kind: str, seconds: float) -> None:

@@ -296,7 +296,7 @@ def fuzz(name, path, seed, rounds):
 def test_whatever_the_control_block_holds(tag: str, path: Path) -> None:
     """A clear error, or an array; never a crash, an endless loop, or all of the memory."""
     with Actor(prelude=PRELUDE + FUZZ, timeout=50) as actor:
-        opened = actor.get("fuzz(name, path, seed, 400)", name=tag, path=str(path), seed=SEED)
+        opened = actor.get("fuzz(name, path, seed, 250)", name=tag, path=str(path), seed=SEED)
         assert opened > 10, f"MEMORYMAPPED_TEST_SEED={SEED}"
 
 
