@@ -38,7 +38,7 @@ def step_through(stage: Actor, kind: str, step: int) -> None:
     print(f"{kind}, from {start}: {counts}")
     assert counts["points"] > 100
     assert counts["old"] > 3
-    if kind not in ("made", "read after a death"):
+    if kind not in ("made", "look after a death"):
         assert counts["new"] > 3
 
 

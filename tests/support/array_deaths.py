@@ -87,7 +87,7 @@ KINDS: dict[str, Callable[[Array, list[Any]], object]] = {
     "replace of many bytes": lambda array, new: array.__setitem__(-2, new[0]),
     "replace after a death": lambda array, new: array.__setitem__(1, new[0]),
     "append after a death": lambda array, new: array.append(new[0]),
-    "read after a death": lambda array, new: array._settle_as_reader(),  # type: ignore[attr-defined]
+    "look after a death": lambda array, new: array.wait_for_change(0, since=array.version),
     "edit": lambda array, new: _edit(array, new[0]),
     "pop": lambda array, new: array.pop(),
     "truncate": lambda array, new: array.truncate(2),
@@ -191,7 +191,7 @@ class Stage:
             "edit": [*before[:3], new[0], *before[4:]],
             "pop": before[:-1],
             "truncate": before[:2],
-            "read after a death": before,
+            "look after a death": before,
         }.get(self.kind, [*before, new[0]])
 
     def look(self, expected: list[int], version: int) -> None:
@@ -231,7 +231,7 @@ def kill_everywhere(kind: str, step: int, start: int) -> dict[str, int]:
         steps = Steps(lambda: None, stage.act)
         stage.begin()
         changes = steps.record((lambda: None) if kind == "made" else stage.numbers)
-        one = kind not in ("made", "read after a death")
+        one = kind not in ("made", "look after a death")
         assert len(changes) == one, f"the array was another after instructions {changes}"
         commit = changes[0] if changes else 10**9
         stage.look(stage.after() if one else [] if kind == "made" else stage.before, 0)

@@ -402,10 +402,6 @@ cdef class SharedElements:
         if status == MMF_DAMAGED:
             self.fail(status, None)
 
-    def _settle_as_reader(self):
-        """What a reader does who must wait for the lock."""
-        self.settle_now(-1.0)
-
     cdef int settle_now(self, double limit) except -1:
         """Makes whole what an owner who died has left, if the lock can be had within `limit` seconds."""
         cdef MutexHandle lock = self.lock
