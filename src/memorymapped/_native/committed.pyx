@@ -90,9 +90,14 @@ def total_size(size_t size, size_t text):
     return mmf_shared_total(size, text)
 
 
-def crc32c(const unsigned char[::1] data, uint32_t crc=0):
+def crc32c(data, uint32_t crc=0):
     """The CRC32C of `data`, behind what `crc` is that of."""
-    return mmf_crc32c(crc, <const char *>&data[0] if data.shape[0] else NULL, data.shape[0])
+    cdef Py_buffer buffer
+    take_buffer(data, &buffer, PyBUF_SIMPLE)
+    try:
+        return mmf_crc32c(crc, <const char *>buffer.buf, buffer.len)
+    finally:
+        PyBuffer_Release(&buffer)
 
 
 cdef bint is_of_this_task(RobustMutex core):
@@ -400,8 +405,8 @@ cdef class Committed:
             self.raise_closed()
         core = lock.opened()
         if not core.is_ours() or (core.task is not None and not is_of_this_task(core)):
-            raise RuntimeError(f"{self!r}: the live structure is for who owns the lock; `with {{}}.lock:` takes it, "
-                               "and `edit` and `data` need no lock".format("shared_memory"))
+            raise RuntimeError(f"{self!r}: the live structure is for who owns the lock: `with shared.lock:` takes it; "
+                               "`data` and `edit` take it themselves")
         if self.edited_at == core.acquisitions:
             raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the live structure: "
                                "change the draft")
