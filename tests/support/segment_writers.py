@@ -16,25 +16,21 @@ each segment can be checked by itself, and the whole by the table:
 from __future__ import annotations
 
 import mmap
-import os
 import random
-import signal
 import struct
 import sys
 import time
-import traceback
-import warnings
 import zlib
-from collections.abc import Callable
 from typing import Any
 
 from memorymapped import FileMode, SegmentFile
+
+from .crew import Crew
 
 __all__ = ["data_of", "kill", "race"]
 
 WRITERS = 4
 READERS = 2
-LIMIT = 20.0  # seconds until all have stopped
 HEAD = struct.Struct("<IIII")  # writer, number, size of all, checksum of the rest
 
 # The table, in words.
@@ -56,50 +52,6 @@ def number_in(data: bytes) -> tuple[int, int]:
     assert size == len(data), f"{len(data)} bytes of {size}"
     assert check == zlib.crc32(data[HEAD.size :]), f"a torn segment: {writer}, {number}"
     return writer, number
-
-
-class Crew:
-    """The processes of a run."""
-
-    def __init__(self, table: memoryview) -> None:
-        self.table = table
-        self.pids: dict[int, Callable[[], Any]] = {}
-
-    def start(self, work: Callable[[], Any]) -> int:
-        pid = os.fork()
-        if pid == 0:
-            status = 1
-            try:
-                signal.alarm(600)
-                warnings.simplefilter("ignore", ResourceWarning)  # they end in any state
-                work()
-                status = 0
-            except BaseException:  # noqa: BLE001 - shown, and its status tells
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(status)
-        self.pids[pid] = work
-        return pid
-
-    def reap(self, pid: int, killed: bool = False) -> None:
-        del self.pids[pid]
-        status = os.waitpid(pid, 0)[1]
-        assert status == 0 or (killed and os.WIFSIGNALED(status)), f"a process failed: status {status}"
-
-    def stop(self) -> None:
-        self.table[STOP] = 1
-        until = time.monotonic() + LIMIT
-        for pid in list(self.pids):
-            while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                assert time.monotonic() < until, f"process {pid} does not end"
-                time.sleep(0.002)
-            self.reap(pid)
-
-    def end(self) -> None:
-        for pid in self.pids:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
 
 
 def write(table: memoryview, writer: int, path: str, options: dict[str, Any], most: int) -> None:
@@ -136,7 +88,7 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
     """Kills one after the other. What happened."""
     dice = random.Random(seed)
     table = shared_table()
-    crew = Crew(table)
+    crew = Crew(lambda: table.__setitem__(STOP, 1))
     options |= {"grow": True, "max_capacity": 1 << 28}
     absent: set[tuple[int, int]] = set()  # what may be missing: it was being appended
     kills = 0
@@ -154,8 +106,7 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
             while time.monotonic() < until and segments.used < 1 << 27:
                 time.sleep(dice.uniform(0, 0.01))
                 pid = dice.choice([*writers, *writers, *readers])
-                os.kill(pid, signal.SIGKILL)
-                crew.reap(pid, killed=True)
+                crew.kill(pid)
                 kills += 1
                 if pid in readers:
                     readers.remove(pid)
@@ -189,7 +140,7 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
 def race(count: int, seed: int, path: str) -> str:
     """Four processes append `count` segments, and a fifth reads them meanwhile, in order."""
     table = shared_table()
-    crew = Crew(table)
+    crew = Crew(lambda: table.__setitem__(STOP, 1))
     each = count // WRITERS
 
     def append(writer: int) -> None:
