@@ -218,6 +218,49 @@ def asked(i):
     for m in (existing, shared, file_map):
         repr(m), m.capacity, m.name_alive, m.generation, m.path, m.sync(), m.resize(m.capacity), guard_status()
         m.set_access_control(m.get_access_control())
+from support.frozen_arrays import Inner  # pickle finds it by its name
+class Pair(Struct):
+    x: int64
+    y: int64
+tag = f"leaks-{os.getpid()}"
+pairs = StructArray(Pair, tag, 100, max_capacity=1000)
+pairs.extend([Pair(1, 2)] * 10)
+places = StructArray(Pair, tag + "-places", 10, foreign=True)
+places.extend([Pair(1, 2)] * 10)
+inner = StructArray(Inner, tag + "-inner", 10)
+def struct_arrays(i):
+    with StructArray(Pair, f"{tag}-{i % 7}", 5, max_capacity=50) as array:
+        array.extend([Pair(i, i)] * 9)
+        array[0], array[2:5], list(array), array.as_numpy(), array.as_numpy(copy=True)
+def struct_arrays_that_stay(i):
+    pairs.append(Pair(1, 2)), pairs.pop(), pairs[:], pairs[-1], pairs.wait_for_change(0), pairs.wait_for_length(5)
+    pairs[0] = Pair(i, 2)
+    with pairs.edit(0) as draft:
+        draft.x = 5
+    with places.lock:
+        places.ref(1).x = 3
+        places.refs()[2].y = 4
+        places.as_numpy(writable=True)["x"] = 5
+    places[0], places[::2], numpy.asarray(pairs)["x"].sum()
+def refused_struct_arrays(i):
+    refused(lambda: pairs[99], IndexError)
+    refused(lambda: pairs.append(3), TypeError)
+    refused(lambda: pairs.extend([Pair(), 3]), TypeError)
+    refused(lambda: pairs.__setitem__(500, Pair()), IndexError)
+    refused(lambda: pairs.extend([Pair()] * 2000), OSError)
+    refused(lambda: pairs.edit(99).__enter__(), IndexError)
+    refused(lambda: pairs.ref(0), io.UnsupportedOperation)
+    refused(lambda: places.ref(0), RuntimeError)
+    refused(lambda: StructArray.open_existing(Pair, "nobody's"), FileNotFoundError)
+def dropped_struct_arrays(i):
+    StructArray(Pair, f"{tag}-{i % 7}", 5).append(Pair())
+    cycle = [StructArray(Pair, f"{tag}-{i % 5}-x", 5)]
+    cycle.append([cycle, cycle[0].edit(0), cycle[0].as_numpy()])
+    del cycle
+    if i % 50 == 0:
+        gc.collect()
+def pickled_struct_arrays(i):
+    pickle.loads(pickle.dumps(inner)).close()
 
 def used():
     "What this process has, and what lies in the root."
@@ -276,6 +319,11 @@ USES = {
     "pickled": SOME,
     "by_descriptor": SOME,
     "asked": FEW,
+    "struct_arrays": SOME,
+    "struct_arrays_that_stay": SOME,
+    "refused_struct_arrays": SOME,
+    "dropped_struct_arrays": FEW,
+    "pickled_struct_arrays": FEW,
 }
 GROWTH = 1024  # KiB that may come without being a leak: an arena, a table
 
