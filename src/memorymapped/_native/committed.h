@@ -42,6 +42,7 @@
 
 #include "crc32c.h"
 #include "futex.h"
+#include "stores.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -87,8 +88,6 @@ typedef struct {
     int foreign;
 } mmf_shared;
 
-static inline size_t mmf_round_up(size_t number, size_t to) { return (number + to - 1) & ~(to - 1); }
-
 static inline size_t mmf_slot_step(size_t size) { return mmf_round_up(mmf_round_up(size, 8) + 16, 64); }
 
 /* L, in a map of values of this size. */
@@ -116,13 +115,6 @@ static inline void mmf_shared_place(mmf_shared *v, char *base, size_t size)
     v->step = mmf_slot_step(size);
     v->foreign = 0;
 }
-
-static inline uint64_t mmf_load(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
-
-static inline void mmf_store(uint64_t *at, uint64_t number) { __atomic_store_n(at, number, __ATOMIC_RELEASE); }
-
-/* Nothing that is written below is seen, by another processor or after a kill, before what is written above. */
-static inline void mmf_then(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 static inline char *mmf_slot(const mmf_shared *v, uint64_t number) { return v->slots + number % MMF_SLOTS * v->step; }
 

@@ -80,3 +80,17 @@ cdef class MutexHandle:
 
 
 cdef int hold(MutexHandle self, double limit) except -1
+
+# What `begin_step` says besides TAKEN and ABANDONED: the task at work has it already.
+cdef enum:
+    NESTED = 3
+
+cdef bint is_of_this_task(RobustMutex core)
+cdef int begin_step(MutexHandle self) except -1
+
+
+cdef inline int end_step(RobustMutex core, int got, bint abandoned) except -1:
+    """Gives back what `begin_step` took."""
+    if got != NESTED:
+        core.give(abandoned)
+    return 0

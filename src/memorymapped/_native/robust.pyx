@@ -577,6 +577,21 @@ cdef int hold(MutexHandle self, double limit) except -1:
     return got
 
 
+cdef bint is_of_this_task(RobustMutex core):
+    """Does a task own it, which is the one at work?"""
+    from memorymapped.sync.aio import is_of_this_task
+
+    return core.is_ours() and core.task is not None and is_of_this_task(core.task)
+
+
+cdef int begin_step(MutexHandle self) except -1:
+    """As `hold`, also within a task that has taken it: TAKEN, ABANDONED, or NESTED. `end_step` gives it back."""
+    cdef RobustMutex core = self.core if self.core is not None else self.opened()
+    if core.task is not None and is_of_this_task(core):
+        return NESTED
+    return hold(self, -1.0)
+
+
 cdef inline int leave(MutexHandle self) except -1:
     cdef RobustMutex core = self.core
     if core is None:

@@ -69,6 +69,7 @@
 
 #include "copy.h"
 #include "futex.h"
+#include "stores.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -124,8 +125,6 @@ typedef struct {
     uint64_t step, length;
 } mmf_moment;
 
-static inline size_t mmf_round_up(size_t number, size_t to) { return (number + to - 1) & ~(to - 1); }
-
 static inline size_t mmf_array_stride(size_t size) { return size <= 2 ? size : mmf_round_up(size, 4); }
 
 /* C, L and the end. */
@@ -151,13 +150,6 @@ static inline void mmf_array_place(mmf_array *a, char *base, size_t size, size_t
     a->stride = stride;
     a->most = most;
 }
-
-static inline uint64_t mmf_load(const uint64_t *at) { return __atomic_load_n(at, __ATOMIC_ACQUIRE); }
-
-static inline void mmf_store(uint64_t *at, uint64_t number) { __atomic_store_n(at, number, __ATOMIC_RELEASE); }
-
-/* Nothing that is written below is seen, by another processor or after a kill, before what is written above. */
-static inline void mmf_then(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
 static inline char *mmf_element(const mmf_array *a, uint64_t index) { return a->base + index * a->stride; }
 

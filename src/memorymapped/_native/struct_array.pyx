@@ -34,7 +34,8 @@ from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, mmf_region, take_buffer
-from memorymapped._native.robust cimport ABANDONED, TAKEN, MutexHandle, RobustMutex, hold, owner_died
+from memorymapped._native.robust cimport (
+    ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
 from memorymapped._native.structs cimport (
     DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value)
 
@@ -116,7 +117,6 @@ LARGEST = 1 << 46
 cdef enum:
     WITH_GIL = 256 * 1024
     SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
-    NESTED = 3            # of `begin`: the task at work has the lock already
     LONG = 64 * 1024      # bytes from which on a copy of several elements is not tried often without the lock
     LONG_TURNS = 3
 
@@ -133,13 +133,6 @@ def total_size(size_t size, uint64_t most, size_t text):
     if most > <uint64_t>LARGEST // stride:
         raise OutOfRangeError(f"{most} elements of {stride} bytes are more than any map can have")
     return mmf_array_total(size, stride, most, text)
-
-
-cdef bint is_of_this_task(RobustMutex core):
-    """Does a task own the lock, which is the one at work?"""
-    from memorymapped.sync.aio import is_of_this_task
-
-    return core.is_ours() and core.task is not None and is_of_this_task(core.task)
 
 
 cdef class SharedElements:
@@ -187,13 +180,13 @@ cdef class SharedElements:
         try:
             if not self.find(encoded, layout):
                 core = lock.opened()
-                got = self.take_lock()
+                got = begin_step(self.lock)
                 try:
                     if not self.find(encoded, layout):
                         self.make(encoded, layout, foreign, most)
                         made = True
                 finally:
-                    end(core, got, got == ABANDONED and not made)
+                    end_step(core, got, got == ABANDONED and not made)
             if mmf_load(&self.at.control.step) & 3:
                 self.settle_now(-1.0)
             self.seen = mmf_load(&self.at.control.changes)
@@ -326,14 +319,6 @@ cdef class SharedElements:
 
     # ---- the lock
 
-    cdef int take_lock(self) except -1:
-        """TAKEN, ABANDONED, or NESTED. `end` gives it back."""
-        cdef MutexHandle lock = self.lock
-        cdef RobustMutex core = lock.opened()
-        if core.task is not None and is_of_this_task(core):
-            return NESTED
-        return hold(lock, -1.0)
-
     cdef int begin(self, mmf_array *a, int *got) noexcept:
         """The first step of who has just taken the lock. `a` is a copy of `at`: while a long copy lets other threads run,
         one may close this. `got`: nothing is abandoned any more, after MMF_DONE."""
@@ -363,7 +348,7 @@ cdef class SharedElements:
         if self.at.base == NULL:
             self.raise_closed()
         core = (<MutexHandle>self.lock).opened()
-        got = self.take_lock()
+        got = begin_step(self.lock)
         mapping = self.mapping
         status = self.begin(&a, &got)
         if status == MMF_DONE:
@@ -377,7 +362,7 @@ cdef class SharedElements:
             # A change of this object's own is known to its user; and so are those before, if he had known of these.
             elif step.changes and self.seen + 1 == step.changes:
                 self.seen = step.changes
-        end(core, got, got == ABANDONED)
+        end_step(core, got, got == ABANDONED)
         return status
 
     cdef int fail(self, int status, object index) except -1:
@@ -643,7 +628,7 @@ cdef class SharedElements:
                 self.retries += not whole
             else:
                 core = (<MutexHandle>self.lock).opened()
-                got = self.take_lock()
+                got = begin_step(self.lock)
                 status = self.begin(&a, &got)
                 whole = False
                 if status == MMF_DONE:
@@ -657,7 +642,7 @@ cdef class SharedElements:
                                  and low == (first if by > 0 else first + (many - 1) * by))
                     if whole:
                         copy_elements(&a, &now, low, span, to)
-                end(core, got, got == ABANDONED)
+                end_step(core, got, got == ABANDONED)
                 if status != MMF_DONE:
                     self.fail(status, None)
             if mmf_marked(mapping.region):
@@ -880,13 +865,6 @@ cdef class SharedElements:
         return self.arrived(length, since) != 0
 
 
-cdef inline int end(RobustMutex core, int got, bint abandoned) except -1:
-    """Gives back what `take_lock` took."""
-    if got != NESTED:
-        core.give(abandoned)
-    return 0
-
-
 cdef int copy_elements(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to) except -1:
     if count * a.size <= WITH_GIL:
         mmf_array_copy(a, now, first, count, to, a.size)
@@ -925,7 +903,7 @@ cdef class Edit:
         step.index = self.index
         step.own = draft.data
         core = (<MutexHandle>of.lock).opened()
-        got = of.take_lock()
+        got = begin_step(of.lock)
         mapping = of.mapping
         status = of.begin(&a, &got)
         if status == MMF_DONE:
@@ -937,7 +915,7 @@ cdef class Edit:
             if mmf_marked(mapping.region):
                 status = MMF_FAULTED
         if status != MMF_DONE:
-            end(core, got, got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             of.fail(status, self.index)
         self.index = step.index
         self.core = core
@@ -981,7 +959,7 @@ cdef class Edit:
                 elif step.changes and of.seen + 1 == step.changes:
                     of.seen = step.changes
         freeze(draft)  # whoever keeps it has a snapshot
-        end(core, self.got, False)
+        end_step(core, self.got, False)
         if status != MMF_DONE:
             of.fail(status, self.index)
 
