@@ -329,12 +329,14 @@ def test_without_a_max_capacity_it_is_full_at_its_capacity(tag: str) -> None:
 
 def test_capacities_that_cannot_be(tag: str) -> None:
     for wrong in (0, -1):
-        with pytest.raises(OutOfRangeError, match="capacity"):
+        with pytest.raises(OutOfRangeError, match="one element or more"):
             StructArray(Point, tag, wrong)
     with pytest.raises(OutOfRangeError, match="up to 3"):
         StructArray(Point, tag, 4, max_capacity=3)
     with pytest.raises(OutOfRangeError, match="more than any map"):
         StructArray(Point, tag, 1, max_capacity=2**60)
+    with pytest.raises(OutOfRangeError, match="room for"):
+        StructArray(Point, tag, 1, max_capacity=2**70)
     with pytest.raises(OSError, match="bytes were asked for"):
         StructArray(Point, tag, 2**40)
     with pytest.raises(TypeError, match="Struct"):

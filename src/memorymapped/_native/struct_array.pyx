@@ -29,7 +29,7 @@ from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.errno cimport EBADMSG, ENOSPC
 from libc.limits cimport INT_MAX
 from libc.stddef cimport size_t
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
@@ -98,10 +98,7 @@ cdef extern from "struct_array.h" nogil:
     size_t mmf_array_total(size_t size, size_t stride, uint64_t most, size_t text)
     void mmf_array_place(mmf_array *a, char *base, size_t size, size_t stride, uint64_t most)
     uint64_t mmf_load(const uint64_t *at)
-    void mmf_store(uint64_t *at, uint64_t number)
-    char *mmf_element(const mmf_array *a, uint64_t index)
     uint32_t *mmf_array_word(const mmf_array *a)
-    uint64_t mmf_array_replace(mmf_array *a, uint64_t index, const char *source)
     int mmf_array_settle(mmf_array *a, int abandoned)
     int mmf_array_do(mmf_array *a, mmf_array_step *step)
     mmf_moment mmf_array_now(const mmf_array *a)

@@ -496,9 +496,9 @@ def _sizes(capacity: int, max_capacity: int | None) -> tuple[int, int]:
     """For how many elements there is memory, and place."""
     first = index(capacity)
     most = first if max_capacity is None else index(max_capacity)
-    if first < 0 or most < 1 or first > most:
+    if first < 0 or most < 1 or first > most or most >= 2**63:
         given = shown(capacity) if max_capacity is None else f"{shown(capacity)}, and up to {shown(max_capacity)}"
-        raise OutOfRangeError(f"an array has a capacity of at least one element, not {given}")
+        raise OutOfRangeError(f"an array has room for one element or more, as a map can have, and not for {given}")
     return first, most
 
 
