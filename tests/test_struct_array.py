@@ -553,6 +553,19 @@ def test_readers_of_a_foreign_array_wait_for_its_writer(tag: str) -> None:
         assert seen == [(Point(50, 51), [Point(50, 51)])]
 
 
+def test_a_slice_under_the_lock_takes_it_once(tag: str, actors: Callable[[], Actor]) -> None:
+    """However fast the array grows meanwhile."""
+    other = actors()
+    with StructArray(Item, tag, 10, max_capacity=500_000, foreign=True) as items:
+        other.do("items = StructArray(Item, name, 1); one = item(1)", name=tag)
+        other.send("for _ in range(20_000): items.append(one)")
+        lengths = [len(items[:]) for _ in range(200)]
+        other.answer()
+        assert items.statistics().locked_reads == 200
+        assert lengths == sorted(lengths)
+        other.do("items.close()")
+
+
 def test_an_edit_is_one_step(points: StructArray[Point]) -> None:
     points.extend(some(3))
     with points.edit(-1) as draft:

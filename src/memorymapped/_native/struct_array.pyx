@@ -25,6 +25,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.errno cimport EBADMSG, ENOSPC
 from libc.limits cimport INT_MAX
@@ -130,6 +131,17 @@ def total_size(size_t size, uint64_t most, size_t text):
     if most > <uint64_t>LARGEST // stride:
         raise OutOfRangeError(f"{most} elements of {stride} bytes are more than any map can have")
     return mmf_array_total(size, stride, most, text)
+
+
+# A slice of an array: `count` elements from `first` on, `step` apart, which lie within the `span` elements from `low` on.
+cdef struct Part:
+    Py_ssize_t given_start
+    Py_ssize_t given_stop
+    Py_ssize_t step
+    Py_ssize_t first
+    Py_ssize_t count
+    Py_ssize_t low
+    Py_ssize_t span
 
 
 cdef class SharedElements:
@@ -590,19 +602,16 @@ cdef class SharedElements:
     cdef bytes block(self, object part, Py_ssize_t *start, Py_ssize_t *step, Py_ssize_t *count):
         """The elements of a slice as they are at one moment, one after the other; those between them too. `start` is the
         first element's number in the block."""
-        cdef Py_ssize_t first, stop, by, many, low, span, turn = 0
-        cdef Py_ssize_t wanted_start, wanted_stop
+        cdef Py_ssize_t turn = 0
         cdef size_t size = self.layout.size
         cdef mmf_array a
         cdef Mapping mapping
-        cdef RobustMutex core = None
         cdef mmf_moment now
         cdef bytes memory = None
-        cdef char *to
-        cdef int got = 0, status
-        cdef bint locked, whole = False
-        PySlice_Unpack(part, &wanted_start, &wanted_stop, &by)
-        while True:
+        cdef Part wanted
+        cdef bint whole = False
+        PySlice_Unpack(part, &wanted.given_start, &wanted.given_stop, &wanted.step)
+        while not whole and not self.foreign:
             a = self.at
             mapping = self.mapping
             if a.base == NULL:
@@ -611,47 +620,58 @@ cdef class SharedElements:
             if now.length > a.most:
                 self.check_marks()
                 self._refuse(f"its length is {now.length}, of at most {a.most}")
-            first, stop = wanted_start, wanted_stop
-            many = PySlice_AdjustIndices(<Py_ssize_t>now.length, &first, &stop, by)
-            low = first if by > 0 else first + (many - 1) * by
-            span = (many - 1) * (by if by > 0 else -by) + 1 if many else 0
-            if memory is None or len(memory) != span * <Py_ssize_t>size:
-                memory = PyBytes_FromStringAndSize(NULL, span * <Py_ssize_t>size)
-            to = PyBytes_AS_STRING(memory)
-            locked = self.foreign or turn >= (MMF_ARRAY_TURNS if len(memory) <= LONG else LONG_TURNS)
-            if not locked:
-                copy_elements(&a, &now, low, span, to)
-                whole = mmf_array_still(&a, &now)
-                self.retries += not whole
-            else:
-                core = (<MutexHandle>self.lock).opened()
-                got = begin_step(self.lock)
-                status = self.begin(&a, &got)
-                whole = False
-                if status == MMF_DONE:
-                    self.locked_reads += 1
-                    # Is that of which there is memory still there?
-                    now = mmf_array_now(&a)
-                    whole = now.length >= <uint64_t>(low + span)
-                    if whole:
-                        first, stop = wanted_start, wanted_stop
-                        whole = (PySlice_AdjustIndices(<Py_ssize_t>now.length, &first, &stop, by) == many
-                                 and low == (first if by > 0 else first + (many - 1) * by))
-                    if whole:
-                        copy_elements(&a, &now, low, span, to)
-                end_step(core, got, got == ABANDONED)
-                if status != MMF_DONE:
-                    self.fail(status, None)
+            adjust(&wanted, now.length)
+            if memory is None or len(memory) != wanted.span * <Py_ssize_t>size:
+                memory = PyBytes_FromStringAndSize(NULL, wanted.span * <Py_ssize_t>size)
+            copy_elements(&a, &now, wanted.low, wanted.span, PyBytes_AS_STRING(memory))
+            whole = mmf_array_still(&a, &now) or wanted.count == 0
             if mmf_marked(mapping.region):
                 self.check_marks()
-            if whole or many == 0:
-                break
-            turn += 1
-            PyErr_CheckSignals()
-        start[0] = first - low if many else 0
-        step[0] = by
-        count[0] = many
+            if not whole:
+                self.retries += 1
+                turn += 1
+                if turn == (MMF_ARRAY_TURNS if len(memory) <= LONG else LONG_TURNS):
+                    break
+        if not whole:
+            memory = self.block_locked(&wanted)
+        start[0] = wanted.first - wanted.low
+        step[0] = wanted.step
+        count[0] = wanted.count
         return memory
+
+    cdef bytes block_locked(self, Part *wanted):
+        # Its size is known when the lock is owned, and no object is made then.
+        cdef RobustMutex core
+        cdef Mapping mapping
+        cdef mmf_array a
+        cdef mmf_moment now
+        cdef char *copy = NULL
+        cdef size_t size = self.layout.size
+        cdef int got, status
+        if self.at.base == NULL:
+            self.raise_closed()
+        core = (<MutexHandle>self.lock).opened()
+        got = begin_step(self.lock)
+        mapping = self.mapping
+        status = self.begin(&a, &got)
+        if status == MMF_DONE:
+            now = mmf_array_now(&a)
+            adjust(wanted, now.length)
+            copy = <char *>PyMem_RawMalloc(wanted.span * size + 1)
+            if copy != NULL:
+                copy_elements(&a, &now, wanted.low, wanted.span, copy)
+            if mmf_marked(mapping.region):
+                status = MMF_FAULTED
+        end_step(core, got, got == ABANDONED)
+        self.locked_reads += 1
+        try:
+            if status != MMF_DONE:
+                self.fail(status, None)
+            if copy == NULL:
+                raise MemoryError(f"{wanted.span} elements of {size} bytes")
+            return PyBytes_FromStringAndSize(copy, wanted.span * size)
+        finally:
+            PyMem_RawFree(copy)
 
     def __len__(self):
         return self.length()
@@ -862,13 +882,26 @@ cdef class SharedElements:
         return self.arrived(length, since) != 0
 
 
-cdef int copy_elements(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to) except -1:
+cdef void adjust(Part *part, uint64_t length) noexcept:
+    cdef Py_ssize_t stop = part.given_stop
+    part.first = part.given_start
+    part.count = PySlice_AdjustIndices(<Py_ssize_t>length, &part.first, &stop, part.step)
+    if part.count == 0:
+        part.first = 0
+    part.low = part.first
+    part.span = 0
+    if part.count:
+        part.span = (part.count - 1) * (part.step if part.step > 0 else -part.step) + 1
+        if part.step < 0:
+            part.low = part.first - part.span + 1
+
+
+cdef void copy_elements(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to) noexcept:
     if count * a.size <= WITH_GIL:
         mmf_array_copy(a, now, first, count, to, a.size)
     else:
         with nogil:
             mmf_array_copy(a, now, first, count, to, a.size)
-    return 0
 
 
 @cython.final
