@@ -32,7 +32,7 @@ from libc.string cimport memcmp, memcpy
 from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add)
 from memorymapped._native.memory cimport mmf_marked, mmf_replaced, take_buffer
-from memorymapped._native.robust cimport ABANDONED, TAKEN, hold, this_process
+from memorymapped._native.robust cimport ABANDONED, TAKEN, begin_step, end_step, hold, is_of_this_task, this_process
 from memorymapped._native.structs cimport DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value
 
 cdef extern from "committed.h" nogil:
@@ -79,7 +79,6 @@ LARGEST_SIZE = LARGEST
 cdef enum:
     WITH_GIL = 256 * 1024
     SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
-    NESTED = 3            # of `begin`: the task at work has the lock already
 
 cdef double LOOK_AGAIN = 0.5          # seconds: a writer may die between its commit and its call
 cdef double LOOK_FOR_OTHERS = 0.05    # and other programs do not call
@@ -98,20 +97,6 @@ def crc32c(data, uint32_t crc=0):
         return mmf_crc32c(crc, <const char *>buffer.buf, buffer.len)
     finally:
         PyBuffer_Release(&buffer)
-
-
-cdef bint is_of_this_task(RobustMutex core):
-    """Does a task own the lock, which is the one at work?"""
-    from memorymapped.sync.aio import is_of_this_task
-
-    return core.is_ours() and core.task is not None and is_of_this_task(core.task)
-
-
-cdef int end(RobustMutex core, int got, bint abandoned) except -1:
-    """Gives back what `begin` took."""
-    if got != NESTED:
-        core.give(abandoned)
-    return 0
 
 
 cdef int copy(char *to, const char *source, size_t size) except -1:
@@ -197,9 +182,9 @@ cdef class Committed:
             if mmf_marked(self.region):
                 self.raise_fault()
         except BaseException:
-            end(core, got, got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             raise
-        end(core, got, False)
+        end_step(core, got, False)
         return 0
 
     cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2:
@@ -364,15 +349,12 @@ cdef class Committed:
     # ---- the lock
 
     cdef int begin(self) except -1:
-        """Takes the lock: TAKEN, ABANDONED, or NESTED. `end` gives it back."""
+        """Takes the lock: TAKEN, ABANDONED, or NESTED. `end_step` gives it back."""
         cdef MutexHandle lock = self.lock
         cdef RobustMutex core = lock.opened()
-        cdef int got
-        if core.task is not None and is_of_this_task(core):
-            return NESTED
-        got = hold(lock, -1.0)
+        cdef int got = begin_step(lock)
         if self.value.base == NULL:  # a signal handler, or another thread, meanwhile
-            core.give(got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             self.raise_closed()
         return got
 
@@ -454,9 +436,9 @@ cdef class Committed:
             self.settle(&v, mapping, got == ABANDONED)
             self.put(&v, mapping, bytes)
         except BaseException:
-            end(core, got, got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             raise
-        end(core, got, False)
+        end_step(core, got, False)
         return 0
 
     # ---- reading
@@ -531,9 +513,9 @@ cdef class Committed:
                 self.settle(&v, mapping, got == ABANDONED)
                 self.copy_current(&v, mapping, to)
         except BaseException:
-            end(core, got, got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             raise
-        end(core, got, False)
+        end_step(core, got, False)
         return 0
 
     cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1:
@@ -782,7 +764,7 @@ cdef class Edit:
             of.settle(&v, mapping, got == ABANDONED)
             of.copy_current(&v, mapping, bytes)
         except BaseException:
-            end(core, got, got == ABANDONED)
+            end_step(core, got, got == ABANDONED)
             raise
         if of.layout is not None:
             (<Value>draft).position = DRAFT
@@ -826,7 +808,7 @@ cdef class Edit:
         finally:
             if of.layout is not None:
                 freeze(<Value>draft)
-            end(core, self.got, False)
+            end_step(core, self.got, False)
 
 
 cdef class Change(Waitable):
