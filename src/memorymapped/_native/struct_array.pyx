@@ -247,7 +247,7 @@ cdef class SharedElements:
             self.check_marks()
             self._refuse("the description of its layout is not what it was")
         if not same:
-            theirs = (<bytes>base[place:place + min(length, SHOWN_TEXT)]).decode("utf-8", "replace")
+            theirs = (<bytes>base[place:place + min(length, <size_t>SHOWN_TEXT)]).decode("utf-8", "replace")
             self.check_marks()
             from memorymapped.shared.layouts import beside
 
