@@ -3,8 +3,8 @@
  * A list of structures in shared memory: protocol and layout.
  *
  * Layout, version 1 (numbers in the machine's byte order; all that is not named is zero). An element has S bytes, and
- * they lie D bytes apart (.NET's stride: S, rounded up to a multiple of 4 if it is more than 2). There is place for M of
- * them, for ever; memory may have been taken for the first of them only.
+ * they lie D bytes apart (.NET's stride: S, rounded up to a multiple of 4 if it is more than 2). There is place for M
+ * of them, for ever; memory may have been taken for the first of them only.
  *
  *     0       element 0; element i is at i * D
  *     C       the control block; C is M * D rounded up to a multiple of 64
@@ -24,12 +24,12 @@
  *     C+128   u32 waiters: how many sleep until there is a change (the low 32 bits of `changes` are the futex's word)
  *     C+192   S bytes: what the element that is being replaced becomes
  *     L       the layout's text, UTF-8; L is C + 192 + S rounded up to a multiple of 64
- *     E       u64 C, u64 magic: so that the control block is found from the end; E is the end of the text, rounded up to
- *             a multiple of 8
+ *     E       u64 C, u64 magic: so that the control block is found from the end; E is the end of the text, rounded up
+ *             to a multiple of 8
  *     E+16    the end
  *
- * Only the owner of the lock writes, but for `waiters`. `step` says what he is at, by its lowest two bits, and never has
- * the same value again:
+ * Only the owner of the lock writes, but for `waiters`. `step` says what he is at, by its lowest two bits, and never
+ * has the same value again:
  *
  *     0  nothing is under way that a reader of an element that is there could notice
  *     1  the element `index` is being replaced: its value is C+192 and no longer its own bytes
@@ -38,27 +38,28 @@
  * Append   the elements, behind the end, where nobody looks. A fence. `length`: the commit. One aligned store, before
  *          which none of them is there and after which all are. *Killed before: the next one writes over them.*
  * Replace  the value to C+192, and `index`, where nobody looks. A fence. `step` to 1: the commit. The element; a fence;
- *          `step` on to 0. *Killed before the commit: the old value. After it: everybody takes C+192 for the element, and
- *          the next owner copies it (Settle).*
- * Remove   `step` to 2; a fence; `length`: the commit; a fence; `step` on to 0. *Killed in the midst: `step` is 2 until the
- *          next owner goes on to 0. Whether the elements are there is what `length` says.*
- * Each     then adds 1 to `changes`, a fence, and wakes who sleeps. *Killed before: Settle does both; and everybody looks
- *          again after half a second.*
- * Settle   the first step of an owner, if the one before died or `step` is not at 0: at 1, copy the element again, fence;
- *          `step` on to 0; `changes`. *Killed in it: the next one does it again.*
+ *          `step` on to 0. *Killed before the commit: the old value. After it: everybody takes C+192 for the element,
+ *          and the next owner copies it (Settle).*
+ * Remove   `step` to 2; a fence; `length`: the commit; a fence; `step` on to 0. *Killed in the midst: `step` is 2 until
+ *          the next owner goes on to 0. Whether the elements are there is what `length` says.*
+ * Each     then adds 1 to `changes`, a fence, and wakes who sleeps. *Killed before: Settle does both; and everybody
+ *          looks again after half a second.*
+ * Settle   the first step of an owner, if the one before died or `step` is not at 0: at 1, copy the element again,
+ *          fence; `step` on to 0; `changes`. *Killed in it: the next one does it again.*
  * Grow     memory is taken without the lock (whoever takes it twice has it once), then `capacity` is raised under it.
- *          *Killed before: the memory is there for the next one to grow. Nothing else moves: the place is there from the
- *          beginning, in the file and in everybody's mapping, so no reader can meet a growth.*
+ *          *Killed before: the memory is there for the next one to grow. Nothing else moves: the place is there from
+ *          the beginning, in the file and in everybody's mapping, so no reader can meet a growth.*
  *
  * A reader needs no lock. It reads `step`, then `length`, copies an element that is there (C+192 if that one is being
- * replaced), fence, and `step` again. The same: what was copied is the element's value at a moment in between. Why: bytes
- * that are copied change only by a replacement of that element, or by an append at its place after it was removed.
- * - A replacement begins (its stores to the element are behind a fence behind `step` = 1) and so is seen in `step`, or it
- *   had begun before the first look: then the copy was made from C+192, which is written again only behind a fence behind
- *   the `step` on to 0.
- * - The element was there by `length`, read behind `step`. To be written by an append it must be removed in between, which
- *   ends with another `step` before the append begins; a removal that had begun before the first look and goes on (2)
- *   changes no bytes.
+ * replaced), fence, and `step` again. The same: what was copied is the element's value at a moment in between. Why:
+ * bytes that are copied change only by a replacement of that element, or by an append at its place after it was
+ * removed.
+ * - A replacement begins (its stores to the element are behind a fence behind `step` = 1) and so is seen in `step`, or
+ *   it had begun before the first look: then the copy was made from C+192, which is written again only behind a fence
+ *   behind the `step` on to 0.
+ * - The element was there by `length`, read behind `step`. To be written by an append it must be removed in between,
+ *   which ends with another `step` before the append begins; a removal that had begun before the first look and goes on
+ *   (2) changes no bytes.
  * So appends, and replacements that wait for each other, disturb readers of other elements only by the few instructions
  * between two looks. After 64 turns in vain a reader takes the lock.
  *
@@ -128,7 +129,10 @@ typedef struct {
 static inline size_t mmf_array_stride(size_t size) { return size <= 2 ? size : mmf_round_up(size, 4); }
 
 /* C, L and the end. */
-static inline size_t mmf_array_control_position(size_t stride, uint64_t most) { return mmf_round_up(most * stride, 64); }
+static inline size_t mmf_array_control_position(size_t stride, uint64_t most)
+{
+    return mmf_round_up(most * stride, 64);
+}
 
 static inline size_t mmf_array_text_position(size_t size, size_t stride, uint64_t most)
 {
@@ -201,7 +205,7 @@ static inline uint64_t mmf_array_replace(mmf_array *a, uint64_t index, const cha
     memcpy(a->slot, source, a->size);
     mmf_store(&a->control->index, index);
     mmf_then();
-    mmf_store(&a->control->step, step + MMF_REPLACING); /* The commit. Killed before it: the old value, after it: this */
+    mmf_store(&a->control->step, step + MMF_REPLACING); /* The commit. Killed before: the old value, after: this */
     mmf_then();
     memcpy(mmf_element(a, index), a->slot, a->size); /* Killed: mmf_array_settle does it again */
     mmf_then();
@@ -224,8 +228,8 @@ static inline uint64_t mmf_array_cut(mmf_array *a, uint64_t length)
 
 enum { MMF_WHOLE, MMF_REPAIRED, MMF_HOPELESS };
 
-/* The first step of each owner. `abandoned`: the owner before has died. MMF_HOPELESS: there are numbers that none of ours
- * has written. */
+/* The first step of each owner. `abandoned`: the owner before has died. MMF_HOPELESS: there are numbers that none of
+ * ours has written. */
 static inline int mmf_array_settle(mmf_array *a, int abandoned)
 {
     mmf_array_control *control = a->control;
@@ -285,8 +289,8 @@ static inline void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uin
         memcpy(to + replaced * step, a->slot, a->size);
 }
 
-/* Copies the element `index`, from the end if that is negative. `length` is what there was. MMF_IN_VAIN: it could not be
- * had without the lock. */
+/* Copies the element `index`, from the end if that is negative. `length` is what there was. MMF_IN_VAIN: it could not
+ * be had without the lock. */
 static inline int mmf_array_read(const mmf_array *a, int64_t index, char *to, uint64_t *length, uint64_t *retries)
 {
     for (int turn = 0; turn < MMF_ARRAY_TURNS; turn++) {

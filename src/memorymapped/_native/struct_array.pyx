@@ -4,7 +4,8 @@
 # cython: boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """A list of structures in shared memory: the compiled half of StructArray.
 
-The steps on the memory, its layout, and why readers need no lock, are in struct_array.h. Here is who takes them, and when:
+The steps on the memory, its layout, and why readers need no lock, are in struct_array.h. Here is who takes them, and
+when:
 
 - readers copy without the lock; after 64 turns in vain, or if others write elements in their places, they take it;
 - whoever takes the lock makes whole what the owner before has left, then does his own, then gives it back: in one
@@ -12,8 +13,8 @@ The steps on the memory, its layout, and why readers need no lock, are in struct
   has been given back. Signal handlers run while it waits for the lock, and nothing has begun then;
 - what is written is made ready before that: values are converted, blocks of them are one after the other.
 
-What is read from the control block is data of others. Sizes and places are looked at once, when the array is opened, and
-are its own from then on. The length, and the index of a replacement, are compared with them each time.
+What is read from the control block is data of others. Sizes and places are looked at once, when the array is opened,
+and are its own from then on. The length, and the index of a replacement, are compared with them each time.
 """
 import io
 from types import GenericAlias
@@ -104,7 +105,8 @@ cdef extern from "struct_array.h" nogil:
     int mmf_array_do(mmf_array *a, mmf_array_step *step)
     mmf_moment mmf_array_now(const mmf_array *a)
     bint mmf_array_still(const mmf_array *a, const mmf_moment *then)
-    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to, size_t step)
+    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to,
+                        size_t step)
     int mmf_array_read(const mmf_array *a, int64_t index, char *to, uint64_t *length, uint64_t *retries)
     void mmf_array_make(mmf_array *a, int foreign, uint64_t layout, const char *text, uint32_t length)
 
@@ -125,15 +127,16 @@ cdef double PAUSE = LOOK_AGAIN
 
 
 def total_size(size_t size, uint64_t most, size_t text):
-    """The bytes of a map for `most` elements of `size` bytes, whose layout's text has `text` bytes. OutOfRangeError if no
-    map can have so many."""
+    """The bytes of a map for `most` elements of `size` bytes, whose layout's text has `text` bytes. OutOfRangeError if
+    no map can have so many."""
     cdef size_t stride = mmf_array_stride(size)
     if most > <uint64_t>LARGEST // stride:
         raise OutOfRangeError(f"{most} elements of {stride} bytes are more than any map can have")
     return mmf_array_total(size, stride, most, text)
 
 
-# A slice of an array: `count` elements from `first` on, `step` apart, which lie within the `span` elements from `low` on.
+# A slice of an array: `count` elements from `first` on, `step` apart, which lie within the `span` elements from `low`
+# on.
 cdef struct Part:
     Py_ssize_t given_start
     Py_ssize_t given_stop
@@ -206,8 +209,8 @@ cdef class SharedElements:
         return made
 
     cdef bint find(self, bytes text, uint64_t layout) except -1:
-        """Looks for the control block. False if there is none. LayoutMismatchError, NotImplementedError (a newer version),
-        DamagedObjectError."""
+        """Looks for the control block. False if there is none. LayoutMismatchError, NotImplementedError (a newer
+        version), DamagedObjectError."""
         cdef mmf_array_control header
         cdef size_t whole = self.view.size
         cdef char *base = self.view.data
@@ -235,11 +238,12 @@ cdef class SharedElements:
         stride = header.stride
         if (not 0 < header.size <= whole or header.stride != mmf_array_stride(header.size) or header.most == 0
                 or header.most > whole // stride or mmf_array_control_position(stride, header.most) != at):
-            self._refuse(f"it says that it has {header.most} elements of {header.size} bytes, {header.stride} apart, and "
-                        f"stands at {at}")
+            self._refuse(f"it says that it has {header.most} elements of {header.size} bytes, {header.stride} apart, "
+                         f"and stands at {at}")
         place = mmf_array_text_position(header.size, stride, header.most)
         length = header.text
-        if place > whole or length > whole - place or mmf_array_total(header.size, stride, header.most, length) != whole:
+        if (place > whole or length > whole - place
+                or mmf_array_total(header.size, stride, header.most, length) != whole):
             self._refuse(f"it says that its layout is described by {length} bytes at {place}, and the map has {whole}")
         cdef bint same = (header.size == <uint64_t>self.layout.size and header.layout == layout
                           and length == <size_t>len(text))
@@ -253,7 +257,8 @@ cdef class SharedElements:
 
             raise LayoutMismatchError(
                 f"{self._named()} was made with elements of another layout, of {header.size} bytes, than the "
-                f"{self.layout.size} bytes that are asked for:\n{beside('the array', theirs, 'asked for', text.decode())}")
+                f"{self.layout.size} bytes that are asked for:\n"
+                + beside("the array", theirs, "asked for", text.decode()))
         self.foreign = (header.flags & MMF_ARRAY_FOREIGN) != 0
         mmf_array_place(&self.at, base, header.size, stride, header.most)
         return True
@@ -329,8 +334,8 @@ cdef class SharedElements:
     # ---- the lock
 
     cdef int begin(self, mmf_array *a, int *got) noexcept:
-        """The first step of who has just taken the lock. `a` is a copy of `at`: while a long copy lets other threads run,
-        one may close this. `got`: nothing is abandoned any more, after MMF_DONE."""
+        """The first step of who has just taken the lock. `a` is a copy of `at`: while a long copy lets other threads
+        run, one may close this. `got`: nothing is abandoned any more, after MMF_DONE."""
         cdef int did
         a[0] = self.at
         if a.base == NULL:
@@ -435,8 +440,8 @@ cdef class SharedElements:
                 self.fail(status, None)
             most = self.at.most
             if count > most - step.length:
-                raise OSError(ENOSPC, f"{self!r} has room for {most} elements, {step.length} are there, and {count} more do "
-                              "not fit: make it with a larger max_capacity")
+                raise OSError(ENOSPC, f"{self!r} has room for {most} elements, {step.length} are there, and {count} "
+                              "more do not fit: make it with a larger max_capacity")
             self._make_room(step.length + count)
         self._refuse("somebody lowers its capacity, again and again")
 
@@ -532,8 +537,8 @@ cdef class SharedElements:
         """`with array.edit(3) as draft:` one update of an element: the lock is taken, `draft` is the element, to be
         changed, and the end of the `with` replaces it; an exception discards it. Nobody sees a part of it.
 
-        OutOfRangeError: there is no such element, or not any more at the end; RuntimeError: a task of this thread's event
-        loop owns the lock, and is not the one at work."""
+        OutOfRangeError: there is no such element, or not any more at the end; RuntimeError: a task of this thread's
+        event loop owns the lock, and is not the one at work."""
         cdef Edit edit = Edit.__new__(Edit)
         edit.of = self
         edit.index = mmf_position(index)
@@ -600,8 +605,8 @@ cdef class SharedElements:
         return 0
 
     cdef bytes block(self, object part, Py_ssize_t *start, Py_ssize_t *step, Py_ssize_t *count):
-        """The elements of a slice as they are at one moment, one after the other; those between them too. `start` is the
-        first element's number in the block."""
+        """The elements of a slice as they are at one moment, one after the other; those between them too. `start` is
+        the first element's number in the block."""
         cdef Py_ssize_t turn = 0
         cdef size_t size = self.layout.size
         cdef mmf_array a
@@ -780,12 +785,13 @@ cdef class SharedElements:
         if self.at.base == NULL:
             self.raise_closed()
         if not self.foreign:
-            raise io.UnsupportedOperation(f"{self!r} was made without foreign=True, so it is read without the lock, and "
-                                          "what is written in its place would be seen half done: assign the element, or "
-                                          "use edit()")
+            raise io.UnsupportedOperation(f"{self!r} was made without foreign=True, so it is read without the lock, "
+                                          "and what is written in its place would be seen half done: assign the "
+                                          "element, or use edit()")
         core = (<MutexHandle>self.lock).opened()
         if not core.is_ours() or (core.task is not None and not is_of_this_task(core)):
-            raise RuntimeError(f"{self!r}: elements in their places are for who owns the lock: `with array.lock:` takes it")
+            raise RuntimeError(f"{self!r}: elements in their places are for who owns the lock: `with array.lock:` "
+                               "takes it")
 
     # ---- waiting
 
@@ -841,9 +847,9 @@ cdef class SharedElements:
 
     def wait_for_change(self, timeout=None, *, since=None):
         """Waits until there is a change that this object's user does not know of, or one since version `since`: True;
-        False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Known are this object's own changes, and
-        those that a call of this has told. If threads share this object give `since`. What other programs write in the
-        elements' places is no change. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
+        False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Known are this object's own
+        changes, and those that a call of this has told. If threads share this object give `since`. What other programs
+        write in the elements' places is no change. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
         cdef double limit = limit_of(timeout)
         cdef uint64_t known = self._since(since)
         if not self.wait(-1, known, limit):
@@ -852,8 +858,8 @@ cdef class SharedElements:
         return True
 
     def wait_for_length(self, length, timeout=None):
-        """Waits until there are `length` elements or more: True; False after `timeout`. OutOfRangeError: there can never
-        be so many. Otherwise as `wait_for_change`."""
+        """Waits until there are `length` elements or more: True; False after `timeout`. OutOfRangeError: there can
+        never be so many. Otherwise as `wait_for_change`."""
         cdef int64_t wanted = self._wanted(length)
         return self.wait(wanted, 0, limit_of(timeout))
 
