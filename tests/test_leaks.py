@@ -379,6 +379,7 @@ def test_ten_thousand_views_of_one_map(tmp_path: Path) -> None:
     count = 10_000
     choose = random.Random(3)
     path = tmp_path / "file"
+    gc.collect()  # of what other tests have dropped
     before, guarded = descriptors(), guard_status().mappings
     with MemoryMappedFile.create_from_file(path, FileMode.CREATE_NEW, None, count * 8) as map_:
         held = descriptors()
