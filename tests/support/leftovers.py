@@ -47,17 +47,27 @@ def only_one(*names: str) -> Iterator[None]:
         os.close(fd)
 
 
+def remove_if_dead(path: Path) -> None:
+    """Removes the state file of a mutex that nobody has open: mutexes of files are named after those, so no test knows
+    the names of what its killed processes have left."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink()
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """The folders that were not there before are removed at the end, if no other run of tests is under way, whose .NET
-    programs would go on to lock what has lost its name."""
-    before = roots()
+    """The folders, and the mutexes of killed processes, that were not there before are removed at the end, if no other
+    run of tests is under way, whose .NET programs would go on to lock what has lost its name."""
+    before, known = roots(), set(files_of(""))
     fd = os.open(BASE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(fd, fcntl.LOCK_SH)
         yield
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            for path in set(files_of("")) - known:
+                remove_if_dead(path)
             for root in set(roots()) - set(before):
                 for folder in (*root.glob("*/*"), *root.glob("*"), root):
                     with contextlib.suppress(OSError):
