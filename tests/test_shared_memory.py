@@ -230,6 +230,34 @@ def test_within_an_edit_another_object_is_no_way_around(shared: SharedMemory[MyD
         assert not shared.lock.owned
 
 
+def test_a_draft_is_not_resized_while_it_is_committed(tag: str, actors: Callable[[], Actor]) -> None:
+    """By a thread that runs as soon as the commit of a large value lets others run, and not before."""
+    other = actors()
+    code = """
+shared = SharedMemory(8 << 20, name)
+sys.setswitchinterval(100)
+begins = threading.Lock()
+refused = []
+def resize():
+    with begins:
+        try: draft.clear()
+        except BufferError: refused.append(True)
+with begins:
+    thread = threading.Thread(target=resize)
+    edit = shared.edit()
+    draft = edit.__enter__()
+    draft[-1] = 7
+    thread.start()
+edit.__exit__(None, None, None)
+sys.setswitchinterval(0.005)
+thread.join()
+assert refused
+_result = shared.data[-1]
+shared.close()
+"""
+    assert other.do(code, name=tag) == 7
+
+
 def test_an_edit_is_used_once(shared: SharedMemory[MyData]) -> None:
     edit = shared.edit()
     with pytest.raises(RuntimeError, match="not entered"):
@@ -269,6 +297,34 @@ def test_edits_under_the_lock_belong_together(shared: SharedMemory[MyData]) -> N
         assert shared.lock.owned
         assert in_thread(lambda: shared.data).my_int == 2
     assert not shared.lock.owned
+
+
+@pytest.mark.parametrize("use", ["s.data = MyData(2)", "s.edit().__enter__()", "s.live", "s.data = s.data"])
+def test_closed_while_it_asks_which_task_has_the_lock(use: str, tag: str, actors: Callable[[], Actor]) -> None:
+    """Another thread, or a signal handler, may close in between."""
+    other = actors()
+    code = f"""
+import asyncio
+async def main():
+    with SharedMemory(MyData, name) as keep, SharedMemory(MyData, name) as s:
+        keep.data = MyData(1)
+        await s.lock.wait_one_async()
+        def trace(frame, event, argument):
+            if frame.f_code.co_name == "is_of_this_task":
+                sys.settrace(None)
+                s.close()
+        sys.settrace(trace)
+        try:
+            {use}
+        except ClosedError:
+            closed = True
+        finally:
+            sys.settrace(None)
+        keep.lock.release()
+        return closed and not keep.lock.owned and keep.data == MyData(1)
+_result = asyncio.run(main())
+"""
+    assert other.do(code, name=tag)
 
 
 # ----------------------------------------------------------------------------------------------------------------- live

@@ -197,6 +197,22 @@ def test_pickled_to_another_process(path: Path, actor: Actor) -> None:
         assert shared.data.my_int == 4
 
 
+def test_threads_that_close_the_same_object(path: Path, actor: Actor) -> None:
+    """While one of them waits for the disk."""
+    actor.do(
+        """
+for _ in range(10):
+    shared = SharedMemory.create_from_file(4 << 20, path)
+    shared.data = os.urandom(4 << 20)
+    threads = [threading.Thread(target=shared.close) for _ in range(3)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+""",
+        path=str(path),
+    )
+    assert path.read_bytes()[(4 << 20) + 56 : (4 << 20) + 60] == bytes(4)
+
+
 # --------------------------------------------------------------------------------------- after a crash of the machine
 
 

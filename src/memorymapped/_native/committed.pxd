@@ -54,7 +54,6 @@ cdef class Committed:
     cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1
     cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2
     cdef int open_file(self, bytes boot) except -1
-    cdef int sync_control(self) except -1
     cdef int begin(self) except -1
     cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1
     cdef int put(self, mmf_shared *v, Mapping mapping, const char *bytes) except -1

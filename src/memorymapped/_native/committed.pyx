@@ -26,7 +26,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EBADMSG
+from libc.errno cimport EBADMSG, errno
 from libc.limits cimport INT_MAX
 from libc.string cimport memcmp, memcpy
 from memorymapped._native.futex cimport (
@@ -105,6 +105,28 @@ cdef int copy(char *to, const char *source, size_t size) except -1:
     else:
         with nogil:
             memcpy(to, source, size)
+    return 0
+
+
+cdef int sync_control(mmf_shared *v, Mapping mapping) except -1:
+    """Writes the head of the control block to the disk. What it is for is a crash of the machine: the view's close tells
+    of errors."""
+    cdef size_t page = mapping.region.page
+    cdef char *start = <char *>(<size_t>v.control & ~(page - 1))
+    with nogil:
+        msync(start, page, MS_SYNC)
+    return 0
+
+
+cdef int sync(mmf_shared *v, Mapping mapping, size_t size) except -1:
+    """Writes all to the disk."""
+    cdef int failed
+    with nogil:
+        failed = msync(v.base, size, MS_SYNC)
+        if failed:
+            failed = errno
+    if failed:
+        raise OSError(failed, os.strerror(failed))
     return 0
 
 
@@ -275,26 +297,23 @@ cdef class Committed:
             memcpy(control.boot, PyBytes_AS_STRING(boot), 16)
         control.users += 1
         self.counted_in = this_process()
-        self.sync_control()
+        sync_control(&v, self.mapping)
         return 0
 
-    cdef int sync_control(self) except -1:
-        cdef char *page = <char *>(<size_t>self.value.control & ~<size_t>(self.region.page - 1))
-        cdef Mapping mapping = self.mapping
-        with nogil:
-            msync(page, self.region.page, MS_SYNC)  # what it is for is a crash of the machine; the view's close tells
-        return 0
 
     # ---- the end
 
     def _end_use(self):
         """Before the view of a file is closed, which writes all of it to the disk: the last user says so."""
         cdef RobustMutex core
+        cdef Mapping mapping = self.mapping  # another thread may close this as well, and its view
         cdef mmf_shared v = self.value
+        cdef size_t size
         cdef int got
         if v.base == NULL or self.counted_in != this_process():
             return
         self.counted_in = 0
+        size = self.view.size
         core = (<MutexHandle>self.lock).core
         if core is None or core.is_ours():
             return  # an exception, or an edit: it is not closed as it should be, and that is what the file says then
@@ -302,14 +321,16 @@ cdef class Committed:
         if not got:
             return
         try:
-            self.settle(&v, self.mapping, got == ABANDONED)
+            self.settle(&v, mapping, got == ABANDONED)
             if v.control.users == 1:
-                self.view.flush()
+                sync(&v, mapping, size)
             if v.control.users > 0:
                 v.control.users -= 1
-            self.sync_control()
-        finally:
-            core.give(False)
+            sync_control(&v, mapping)
+        except BaseException:
+            core.give(got == ABANDONED)
+            raise
+        core.give(False)
 
     def _detach(self):
         """Closed, from here on. Threads that wait by it get a ClosedError."""
@@ -375,28 +396,35 @@ cdef class Committed:
     def _repair(self, lock):
         """What a `with` of the lock calls that finds it abandoned."""
         cdef mmf_shared v = self.value
+        cdef Mapping mapping = self.mapping
         if v.base != NULL:
-            self.settle(&v, self.mapping, True)
+            self.settle(&v, mapping, True)
 
     def _settle_for_live(self):
         """Before the owner of the lock changes the bytes at 0 by himself."""
-        cdef MutexHandle lock = self.lock
         cdef RobustMutex core
-        cdef mmf_shared v = self.value
+        cdef Mapping mapping
+        cdef mmf_shared v
+        cdef bint ours
+        if self.value.base == NULL:
+            self.raise_closed()
+        core = (<MutexHandle>self.lock).opened()
+        ours = core.is_ours() and (core.task is None or is_of_this_task(core))
+        v = self.value  # a signal handler, or another thread, may have closed this meanwhile
+        mapping = self.mapping
         if v.base == NULL:
             self.raise_closed()
-        core = lock.opened()
-        if not core.is_ours() or (core.task is not None and not is_of_this_task(core)):
+        if not ours:
             raise RuntimeError(f"{self!r}: the live structure is for who owns the lock: `with shared.lock:` takes it; "
                                "`data` and `edit` take it themselves")
         if self.edited_at == core.acquisitions:
             raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the live structure: "
                                "change the draft")
-        if not self.value.foreign:
+        if not v.foreign:
             raise io.UnsupportedOperation(f"{self!r} was made with foreign=False: what is written to the live structure "
                                           "would not count")
         if self.settled_at != core.acquisitions:
-            self.settle(&v, self.mapping, False)
+            self.settle(&v, mapping, False)
             self.settled_at = core.acquisitions
 
     # ---- writing
@@ -639,6 +667,7 @@ cdef class Committed:
     cdef int adopt_now(self) except -1:
         """Adopts what another program has written, if it has released the lock."""
         cdef RobustMutex core = (<MutexHandle>self.lock).opened()
+        cdef Mapping mapping
         cdef mmf_shared v
         cdef int got
         if core.is_ours():
@@ -647,10 +676,11 @@ cdef class Committed:
         if not got:
             return 0
         v = self.value
+        mapping = self.mapping
         try:
             if v.base == NULL:
                 self.raise_closed()
-            self.settle(&v, self.mapping, got == ABANDONED)
+            self.settle(&v, mapping, got == ABANDONED)
         except BaseException:
             core.give(got == ABANDONED)
             raise
@@ -692,6 +722,8 @@ cdef class Committed:
             return False
         v = self.value
         mapping = self.mapping
+        if v.base == NULL:
+            self.raise_closed()
         if not self.plain:
             expected = <uint32_t><uint64_t>old
             mmf_word_add(v.waiters, 1)
@@ -781,6 +813,7 @@ cdef class Edit:
         cdef Mapping mapping = of.mapping
         cdef mmf_shared v = of.value
         cdef object draft = self.draft
+        cdef Py_buffer buffer
         if core is None:
             raise RuntimeError("this edit is not entered")
         if not core.is_ours():
@@ -801,10 +834,14 @@ cdef class Edit:
                                        "which would undo that: the draft is discarded")
                 if of.layout is not None:
                     of.put(&v, mapping, (<Value>draft).data)
-                elif <size_t>len(draft) != v.size:
-                    raise ValueError(f"{of!r} has a value of {v.size} bytes, and the draft has {len(draft)} now")
                 else:
-                    of.put(&v, mapping, PyByteArray_AS_STRING(draft))
+                    take_buffer(draft, &buffer, PyBUF_SIMPLE)  # so that no other thread resizes it meanwhile
+                    try:
+                        if <size_t>buffer.len != v.size:
+                            raise ValueError(f"{of!r} has a value of {v.size} bytes, and the draft has {buffer.len} now")
+                        of.put(&v, mapping, <const char *>buffer.buf)
+                    finally:
+                        PyBuffer_Release(&buffer)
         finally:
             if of.layout is not None:
                 freeze(<Value>draft)
