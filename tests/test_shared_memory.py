@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import io
 import os
@@ -25,6 +26,7 @@ from support.values import MyData, Point, Wider
 
 from memorymapped import (
     ClosedError,
+    InvalidNameError,
     LayoutMismatchError,
     MemoryMappedFile,
     Mutex,
@@ -223,11 +225,140 @@ def test_within_an_edit_the_value_is_not_assigned(shared: SharedMemory[MyData]) 
 
 def test_within_an_edit_another_object_is_no_way_around(shared: SharedMemory[MyData], tag: str) -> None:
     with SharedMemory(MyData, tag) as same:
-        with pytest.raises(RuntimeError, match="by another object"), shared.edit() as draft:  # noqa: PT012
+        with shared.edit() as draft:
             draft.my_int = 1
-            same.data = MyData(2)
-        assert shared.data == MyData(2)
+            with pytest.raises(RuntimeError, match="within an edit"):
+                same.data = MyData(2)
+            with pytest.raises(RuntimeError, match="within an edit"):
+                same.live  # noqa: B018
+        assert same.data == MyData(1)
         assert not shared.lock.owned
+
+
+def test_within_an_edit_of_a_plain_map_another_object_is_no_way_around(tag: str) -> None:
+    with (
+        MemoryMappedFile.create_new(tag, 32),
+        SharedMemory(MyData, tag) as shared,
+        SharedMemory(MyData, tag) as same,
+        shared.edit() as draft,
+    ):
+        draft.my_int = 1
+        with pytest.raises(RuntimeError, match="within an edit"):
+            same.data = MyData(2)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_what_changes_in_the_map_within_an_edit_is_not_undone(tag: str, plain: bool) -> None:
+    with ExitStack() as ends:
+        if plain:
+            ends.enter_context(MemoryMappedFile.create_new(tag, 32))
+        shared = ends.enter_context(SharedMemory(MyData, tag))
+        with shared.lock:
+            live = shared.live
+            with pytest.raises(RuntimeError, match="changed within an edit"), shared.edit() as draft:  # noqa: PT012
+                draft.my_int = 2
+                live.pt.x = 50
+        assert shared.data == MyData(0, Point(50, 0))
+
+
+def test_a_lock_that_is_released_within_an_edit(shared: SharedMemory[MyData]) -> None:
+    with pytest.raises(RuntimeError, match="released within an edit"), shared.edit() as draft:  # noqa: PT012
+        draft.my_int = 3
+        shared.lock.release()
+        in_thread(lambda: write_as_others_do(shared, MyData(7)))
+        shared.lock.wait_one()
+    assert shared.data == MyData(7)
+    assert not shared.lock.owned
+
+
+def test_who_dies_after_his_process_has_read_the_live_structure(
+    shared: SharedMemory[MyData], tag: str, actors: Callable[[], Actor]
+) -> None:
+    """By another object: it is not the value yet."""
+    shared.data = MyData(1, Point(1, 1))
+    other = actors()
+    code = "a = SharedMemory(MyData, name); b = SharedMemory(MyData, name); a.lock.wait_one(); a.live.pt.x = 99"
+    other.do(code, name=tag)
+    assert other.get("b.data.pt.x == 99 and b.version == 2")
+    other.kill()
+    assert shared.data == MyData(1, Point(1, 1))
+    assert shared.version == 2
+
+
+DIES = "a = SharedMemory(MyData, name, lock_name=lock); a.lock.wait_one(); a.live.pt.x = 99"
+
+
+def test_a_death_that_another_handle_of_the_lock_was_told_of(tag: str, actors: Callable[[], Actor]) -> None:
+    lock = f"{tag}.one"
+    with SharedMemory(MyData, tag, lock_name=lock) as shared, SharedMemory(5, f"{tag}2", lock_name=lock) as other:
+        for told in (lambda: setattr(other, "data", b"other"), lambda: open_and_leave(shared.lock)):
+            shared.data = MyData(1, Point(1, 1))
+            dying = actors()
+            dying.do(DIES, name=tag, lock=lock)
+            dying.kill()
+            told()
+            assert shared.data == MyData(1, Point(1, 1))
+            write_as_others_do(shared, MyData(2))
+            other.data = b"again"
+            assert shared.data == MyData(2), "an abandonment is answered once"
+        assert shared.statistics().rollbacks == 2
+
+
+def open_and_leave(lock: Mutex) -> None:
+    with lock.recovering(lambda _: None):
+        pass
+
+
+def test_the_last_who_had_the_lock_open_dies_with_it(tag: str, actors: Callable[[], Actor]) -> None:
+    """The map lives on; the mutex has ended, and what it left tells."""
+    lock = f"{tag}.lock"
+    with SharedMemory(MyData, tag) as shared:
+        shared.data = MyData(1, Point(1, 1))
+        map = MemoryMappedFile.open_existing(tag)
+    with map:
+        dying = actors()
+        dying.do(DIES, name=tag, lock=lock)
+        dying.kill()
+        with SharedMemory(MyData, tag) as shared:
+            assert shared.data == MyData(1, Point(1, 1))
+            assert shared.statistics().rollbacks == 1
+            write_as_others_do(shared, MyData(2))
+            with SharedMemory(MyData, tag) as same:
+                assert same.data == shared.data == MyData(2)
+
+
+def test_copies_are_objects_of_their_own(shared: SharedMemory[MyData]) -> None:
+    for copied in (copy.copy(shared), copy.deepcopy(shared)):
+        with copied:
+            copied.data = MyData(3)
+        assert shared.data == MyData(3)
+    with shared.edit() as draft:
+        draft.my_int = 4
+
+
+def test_a_lock_name_must_be_a_name(tag: str) -> None:
+    with pytest.raises(ValueError, match="empty"):
+        SharedMemory(MyData, tag, lock_name="")
+    with pytest.raises(TypeError, match="True or False"):
+        SharedMemory(MyData, tag, foreign=0)  # type: ignore[arg-type]
+    with pytest.raises(InvalidNameError, match="give lock_name="):
+        SharedMemory(MyData, f"{tag}/b")
+    with SharedMemory(MyData, f"{tag}/b", lock_name=tag) as shared:
+        assert shared.data == MyData()
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_newer_is_greater(tag: str, foreign: bool) -> None:
+    with SharedMemory(MyData, tag, foreign=foreign) as shared:
+        assert not shared.wait_for_change(0.01, since=1000)
+        used = time.process_time()
+        assert not shared.wait_for_change(0.2, since=1000)
+        assert not run(shared.wait_for_change_async(0.2, since=1000))
+        assert time.process_time() - used < 0.15, "it sleeps"
+        shared.data = MyData(1)
+        assert shared.wait_for_change(0, since=1)
+        with pytest.raises(TypeError):
+            shared.wait_for_change(0, since=1.5)  # type: ignore[arg-type]
 
 
 def test_a_draft_is_not_resized_while_it_is_committed(tag: str, actors: Callable[[], Actor]) -> None:

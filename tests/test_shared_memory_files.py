@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import random
 import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from memorymapped import (
     SharedMemory,
 )
 from memorymapped._native.committed import crc32c
+from memorymapped.shared import shared_memory
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -195,6 +197,189 @@ def test_pickled_to_another_process(path: Path, actor: Actor) -> None:
             data=pickle.dumps(shared),
         )
         assert shared.data.my_int == 4
+
+
+def test_create_does_not_empty_a_file_in_use(path: Path, actor: Actor) -> None:
+    with opened(path) as shared:
+        shared.data = MyData(1)
+        for what in (MyData, 200):
+            with pytest.raises(FileExistsError, match="in use"):
+                SharedMemory.create_from_file(what, path, FileMode.CREATE)  # type: ignore[call-overload]
+        code = "SharedMemory.create_from_file(200, path, FileMode.CREATE)"
+        with pytest.raises(FileExistsError, match="in use"):
+            actor.do(code, path=str(path))
+        assert shared.data == MyData(1)
+    with SharedMemory.create_from_file(200, path, FileMode.CREATE) as other:
+        assert other.data == bytes(200)
+        assert other.has_control
+
+
+def test_arguments_are_looked_at_before_anything_is_done(path: Path) -> None:
+    for wrong in ({"foreign": 1}, {"lock_name": "a\\b\\c"}, {"lock_name": ""}):
+        with pytest.raises((TypeError, ValueError)):
+            opened(path, mode=FileMode.CREATE_NEW, **wrong)
+        assert not path.exists()
+    with opened(path) as shared:
+        shared.data = MyData(7)
+    with pytest.raises(TypeError):
+        opened(path, mode=FileMode.CREATE, foreign="no")
+    with opened(path) as shared:
+        assert shared.data == MyData(7)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another user's file")
+def test_another_users_empty_file_stays_empty(path: Path) -> None:
+    path.touch()
+    os.chown(path, 12345, -1)
+    with pytest.raises(ValueError, match="belongs to user 12345"):
+        opened(path)
+    assert path.stat().st_size == 0
+
+
+def test_two_layouts_at_once(path: Path) -> None:
+    """Of a file that is not there yet: one of them makes it, the other is told."""
+    for _ in range(20):
+        begin = threading.Barrier(2)
+        found: list[object] = []
+
+        def go(what: type[MyData] | int, begin: threading.Barrier = begin, found: list[object] = found) -> None:
+            begin.wait(10)
+            try:
+                found.append(SharedMemory.create_from_file(what, path))  # type: ignore[arg-type]
+            except LayoutMismatchError as error:
+                found.append(error)
+
+        threads = [threading.Thread(target=go, args=[what]) for what in (MyData, 200)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        made = [one for one in found if isinstance(one, SharedMemory)]
+        for one in made:
+            one.close()
+        assert len(found) == 2
+        assert len(made) == 1
+        assert made[0].has_control
+        path.unlink()
+
+
+def test_who_is_between_the_file_and_its_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meanwhile somebody makes it with another layout."""
+    there, go = threading.Event(), threading.Event()
+    original = shared_memory.lock_name_of
+
+    def slow(*arguments: Any) -> str:
+        if threading.current_thread() is not threading.main_thread():
+            there.set()
+            assert go.wait(10)
+        return original(*arguments)
+
+    monkeypatch.setattr(shared_memory, "lock_name_of", slow)
+    errors: list[BaseException] = []
+
+    def late() -> None:
+        try:
+            opened(path).close()
+        except LayoutMismatchError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=late)
+    thread.start()
+    try:
+        assert there.wait(10)
+        with SharedMemory.create_from_file(200, path) as first:
+            go.set()
+            thread.join(10)
+            assert first.has_control
+            assert len(errors) == 1
+    finally:
+        go.set()
+        thread.join()
+
+
+def test_a_file_that_is_replaced_meanwhile_is_opened_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = shared_memory.lock_name_of
+    turns = []
+
+    def replacing(*arguments: Any) -> str:
+        if not turns:
+            path.rename(path.with_name("old"))
+        turns.append(True)
+        return original(*arguments)
+
+    monkeypatch.setattr(shared_memory, "lock_name_of", replacing)
+    with opened(path) as shared:
+        assert shared.data == MyData()
+        assert path.stat().st_size > 0
+    assert len(turns) == 2
+    assert path.with_name("old").stat().st_size == 0
+
+
+def test_a_longer_file_of_another_layout_is_none_of_others(path: Path) -> None:
+    opened(path).close()
+    os.truncate(path, path.stat().st_size + 4096)
+    with pytest.raises(LayoutMismatchError):
+        SharedMemory.create_from_file(200, path)
+    with opened(path) as shared:
+        assert shared.has_control
+
+
+def test_half_made_with_another_layout(path: Path) -> None:
+    """Nobody takes it for a file without a control block."""
+    opened(path).close()
+    size = path.stat().st_size
+    path.write_bytes(bytes(size - 16) + C.to_bytes(8, "little") + b"mmfmakes")
+    before = path.read_bytes()
+    with pytest.raises(LayoutMismatchError, match="was making it"):
+        SharedMemory.create_from_file(200, path)
+    assert path.read_bytes() == before
+    with opened(path) as shared:
+        assert shared.has_control
+        assert shared.version == 1
+    assert path.read_bytes()[-8:] == b"mmfvalue"
+
+
+def test_a_control_block_that_is_made_behind_somebodys_back(path: Path) -> None:
+    """He had opened zeros, for values of another layout."""
+    opened(path).close()
+    path.write_bytes(bytes(path.stat().st_size))
+    with SharedMemory.create_from_file(200, path) as plain:
+        assert not plain.has_control
+        with opened(path) as shared:
+            assert shared.has_control
+            for use in (lambda: plain.data, lambda: setattr(plain, "data", b"x" * 200), plain.edit().__enter__):
+                with pytest.raises(LayoutMismatchError, match="open it anew"):
+                    use()
+            assert shared.data == MyData()
+
+
+def test_the_only_user_dies_with_the_lock(path: Path, actor: Actor) -> None:
+    actor.do(
+        """
+shared = SharedMemory.create_from_file(MyData, path)
+shared.data = MyData(1, Point(1, 1))
+shared.lock.wait_one()
+shared.live.pt.x = 99
+""",
+        path=str(path),
+    )
+    assert path.read_bytes()[4] == 99
+    actor.kill()
+    with opened(path) as shared:
+        assert shared.data == MyData(1, Point(1, 1))
+        assert shared.version == 2
+        assert path.read_bytes()[USERS] == 1, "he is not counted any more"
+
+
+def test_a_copy_of_a_file_in_use_is_as_a_crash_leaves_it(path: Path) -> None:
+    copied = path.with_name("copied")
+    with opened(path) as shared:
+        shared.data = MyData(1, Point(1, 1))
+        data = bytearray(path.read_bytes())
+    data[4:8] = b"torn"
+    copied.write_bytes(data)
+    with opened(copied) as shared:
+        assert shared.data == MyData(1, Point(1, 1))
 
 
 def test_threads_that_close_the_same_object(path: Path, actor: Actor) -> None:

@@ -89,7 +89,9 @@ class Stage:
         text = f"bytes {SIZE}"
         fresh: Any = committed.Committed()
         boot = b"the present boot" if self.way == "recovered" else None
-        fresh._attach(self.view, self.shared._lock, None, SIZE, text, described(SIZE).hash, True, boot)
+        file, lock = self.shared._file._backing, self.shared._lock
+        place, answered = (file.device, file.inode), lock._opened().abandonments
+        fresh._attach(self.view, lock, None, SIZE, text, described(SIZE).hash, True, boot, place, answered)
         self.kept.append(fresh)
 
     def before(self) -> None:

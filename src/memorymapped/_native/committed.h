@@ -24,7 +24,8 @@
  *             R+8     u32 CRC32C of the value and the number
  *             K       is R+16 rounded up to a multiple of 64
  *     L       the layout's text, UTF-8; L is C + 192 + 4 K
- *     E       u64 C, u64 magic: so that who expects another layout finds this one; E is the end of the text, rounded up
+ *     E       u64 C, u64 magic, of which this is the first that is written and the last that changes: so that who
+ *             expects another layout finds this one; E is the end of the text, rounded up
  *             to a multiple of 8
  *     E+16    the end
  *
@@ -256,6 +257,25 @@ static inline int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
 
 /* ---- making, and what is found on a disk: by the owner of the lock */
 
+enum { MMF_MADE = 1, MMF_HALF };
+
+/* By the end of a map of `whole` bytes: is there a control block, made or half made, and where? */
+static inline int mmf_made_at(const char *base, size_t whole, size_t *at)
+{
+    uint64_t tail[2], magic;
+    if (whole < MMF_AT_SLOTS + 16)
+        return 0;
+    memcpy(tail, base + ((whole - 16) & ~(size_t)7), 16);
+    if ((tail[1] != MMF_SHARED_MADE && tail[1] != MMF_SHARED_MAKING) || tail[0] == 0 || tail[0] & 63
+        || tail[0] > whole - MMF_AT_SLOTS)
+        return 0;
+    *at = tail[0];
+    magic = mmf_load((uint64_t *)(base + tail[0]));
+    if (magic == MMF_SHARED_MADE)
+        return MMF_MADE;
+    return magic == MMF_SHARED_MAKING || tail[1] == MMF_SHARED_MAKING ? MMF_HALF : 0;
+}
+
 static inline int mmf_is_zero(const char *bytes, size_t size)
 {
     return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
@@ -269,17 +289,22 @@ static inline void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *t
     uint64_t tail[2] = {(uint64_t)(control - v->base), MMF_SHARED_MADE};
     mmf_control header = {.version = MMF_SHARED_VERSION, .slots = MMF_SLOTS, .size = v->size, .layout = layout,
                           .flags = v->foreign ? MMF_FOREIGN : 0, .text = length};
+    memcpy(v->base + end, &tail[0], 8);
+    mmf_then();
+    mmf_store((uint64_t *)(v->base + end) + 1, MMF_SHARED_MAKING); /* first, for who expects another layout */
+    mmf_then();
     mmf_store(&v->control->magic, MMF_SHARED_MAKING);
     mmf_then();
     memcpy(control + 8, (char *)&header + 8, sizeof header - 8);
-    memset(control + sizeof header, 0, (size_t)(v->base + end + 16 - control) - sizeof header);
+    memset(control + sizeof header, 0, (size_t)(v->base + end - control) - sizeof header);
     memcpy(mmf_slot(v, 1), v->base, v->size);
     mmf_sign(v, mmf_slot(v, 1), 1);
     mmf_store(v->seq, 1);
     mmf_store(v->mirror, 1);
     memcpy(v->base + mmf_text_position(v->size), text, length);
-    memcpy(v->base + end, tail, 16);
     mmf_store(&v->control->magic, MMF_SHARED_MADE);
+    mmf_then();
+    mmf_store((uint64_t *)(v->base + end) + 1, MMF_SHARED_MADE); /* killed before it: the one at C counts */
 }
 
 /* After the machine went down what is on the disk is of different moments. Makes the newest value that is whole the

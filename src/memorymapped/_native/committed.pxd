@@ -27,6 +27,14 @@ cdef extern from "committed.h" nogil:
         int foreign
 
 
+cdef class Hold:
+    # The lock's acquisitions when a thread of this process, which owns it still if they are the same,
+    cdef unsigned long long edited_at   # began an edit; 0: it was ended
+    cdef unsigned long long settled_at  # made the value whole for `live`
+    cdef unsigned long long answered    # the lock's abandonments after which the value was made whole
+    cdef object __weakref__
+
+
 cdef class Committed:
     cdef mmf_shared value          # base NULL: closed
     cdef View view                # None: closed
@@ -36,9 +44,9 @@ cdef class Committed:
     cdef readonly object type     # of the values; None: bytes
     cdef StructLayout layout      # its layout
     cdef bint plain               # there is no control block
-    # The lock's acquisitions when a thread of this process, which owns it still if they are the same,
-    cdef unsigned long long edited_at   # began an edit; 0: it was ended
-    cdef unsigned long long settled_at  # made the value whole for `live`
+    cdef Hold hold
+    cdef size_t whole             # bytes of the view
+    cdef bint alone               # who opened it found nobody who had the lock open
     cdef uint32_t counted_in      # the process in which this is one of the file's users; 0: none
     cdef int asleep               # threads that may be sleeping on the word by this object
     cdef uint64_t seen            # the number that was read or written last
@@ -52,7 +60,11 @@ cdef class Committed:
     cdef int raise_closed(self) except -1
     cdef int raise_fault(self) except -1
     cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1
-    cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2
+    cdef Py_ssize_t find(self, bytes text, uint64_t layout, bint owning) except -3
+    cdef int look_around(self, bytes text, uint64_t layout) except -1
+    cdef int refuse_half_made(self) except -1
+    cdef int refuse_other_control(self) except -1
+    cdef int read_header(self, size_t at, bytes text, uint64_t layout) except -1
     cdef int open_file(self, bytes boot) except -1
     cdef int begin(self) except -1
     cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1

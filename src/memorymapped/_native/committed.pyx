@@ -17,7 +17,9 @@ under the lock, and nothing else is known of it.
 """
 import io
 import os
+from operator import index
 from types import GenericAlias
+from weakref import WeakValueDictionary
 
 from memorymapped.errors import ClosedError, DamagedObjectError, LayoutMismatchError, OutOfRangeError, shown
 
@@ -46,6 +48,9 @@ cdef extern from "committed.h" nogil:
         MMF_ROLLED_BACK
         MMF_NEEDS_LOCK
         MMF_READ_IN_COPY
+        MMF_MADE
+        MMF_HALF
+    int mmf_made_at(const char *base, size_t whole, size_t *at)
     void mmf_crc_start()
     size_t mmf_round_up(size_t number, size_t to)
     size_t mmf_text_position(size_t size)
@@ -79,6 +84,9 @@ LARGEST_SIZE = LARGEST
 cdef enum:
     WITH_GIL = 256 * 1024
     SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
+    LOOKED_THROUGH = 1 << 20  # bytes in which a control block is looked for that is not where it should be
+    NONE_MADE = -1        # of `find`
+    HALF_MADE = -2
 
 cdef double LOOK_AGAIN = 0.5          # seconds: a writer may die between its commit and its call
 cdef double LOOK_FOR_OTHERS = 0.05    # and other programs do not call
@@ -130,18 +138,37 @@ cdef int sync(mmf_shared *v, Mapping mapping, size_t size) except -1:
     return 0
 
 
+cdef class Hold:
+    """What all objects of this process for one value know of the lock, which they have in common: a thread that is within
+    an edit, or has changed the live structure, is so for each of them; and an abandonment that any handle of the lock was
+    told of is answered once."""
+
+
+cdef Hold hold_of(RobustMutex core, place, unsigned long long answered):
+    cdef Hold found
+    if core.notes is None:
+        core.notes = WeakValueDictionary()
+    found = core.notes.get(place)
+    if found is None:
+        found = Hold.__new__(Hold)
+        found.answered = answered
+        core.notes[place] = found
+    return found
+
+
 cdef class Committed:
     """A value of a map. `view` reaches from the map's byte 0 to its end; `size` is that of the value, `text` its layout's
     description, of which `layout` is a hash. `type` None: the value is bytes.
 
-    `boot`: for a file, 16 bytes that tell when the machine was started; None for memory."""
+    `boot`: for a file, 16 bytes that tell when the machine was started; None for memory. `place`: the map's device and
+    inode. `answered`: the lock's abandonments when it was opened; None: nobody had it open before."""
 
     @classmethod
     def __class_getitem__(cls, item, /):
         return GenericAlias(cls, item)
 
     def _attach(self, View view not None, MutexHandle lock not None, object type, size_t size, str text,
-                uint64_t layout, bint foreign, bytes boot):
+                uint64_t layout, bint foreign, bytes boot, object place, object answered):
         if self.view is not None:
             raise RuntimeError(f"{self!r} has been made already")
         if not 0 < size <= LARGEST:
@@ -153,7 +180,10 @@ cdef class Committed:
         if type is not None and (self.layout is None or <size_t>self.layout.size != size):
             raise TypeError(f"{shown(type)} is no class of structures of {size} bytes")
         self.lock = lock
+        self.alone = answered is None
+        self.hold = hold_of(lock.opened(), place, 0 if answered is None else answered)
         self.view = view
+        self.whole = view.size
         self.region = view.region
         self.mapping = view.mapping
         mmf_shared_place(&self.value, view.data, size)
@@ -174,64 +204,101 @@ cdef class Committed:
         cdef mmf_shared v
         cdef bint fits = <size_t>self.view.size == total
         cdef int got
-        cdef Py_ssize_t found = self.find(encoded, layout)
+        cdef Py_ssize_t found = self.find(encoded, layout, False)
         if <size_t>self.view.size < self.value.size:
             raise ValueError(f"{self._named()}: the map has {self.view.size} bytes, which is too small for the "
                              f"{self.value.size} bytes of a value")
-        if found >= 0 and boot is None:
+        core = (<MutexHandle>self.lock).opened()
+        if found >= 0 and boot is None and self.hold.answered == core.abandonments:
             self.seen = mmf_load(self.value.seq)
             return 0
-        core = (<MutexHandle>self.lock).opened()
         got = self.begin()
         try:
-            found = self.find(encoded, layout)
-            if found < 0 and fits and (self.value.control.magic == MMF_SHARED_MAKING
-                                       or mmf_is_zero(self.value.base + control, total - control)):
+            found = self.find(encoded, layout, True)
+            if found < 0 and fits and (found == HALF_MADE or mmf_is_zero(self.value.base + control, total - control)):
                 self.value.foreign = foreign
                 mmf_shared_make(&self.value, layout, letters, length)
                 found = 0
-                if got == ABANDONED:
-                    got = TAKEN  # what stands at 0 is the first value, and there is none before it
+                self.hold.answered = core.abandonments  # what stands at 0 is the first value, and none is before it
+                if boot is not None:
+                    sync(&self.value, self.mapping, total)
             if found >= 0:
                 self.open_file(boot)
                 v = self.value
-                self.settle(&v, self.mapping, got == ABANDONED)
+                self.settle(&v, self.mapping, False)
                 self.seen = mmf_load(self.value.seq)
             else:
+                self.look_around(encoded, layout)
                 self.plain = True
                 self.value.foreign = True
                 self.seen_bytes = PyBytes_FromStringAndSize(self.value.base, self.value.size)
             if mmf_marked(self.region):
                 self.raise_fault()
         except BaseException:
+            if self.counted_in and self.value.control.users > 0:
+                self.value.control.users -= 1
+            self.counted_in = 0
             end_step(core, got, got == ABANDONED)
             raise
         end_step(core, got, False)
         return 0
 
-    cdef Py_ssize_t find(self, bytes text, uint64_t layout) except -2:
-        """Looks for the control block: 0, or -1 if there is none. LayoutMismatchError, NotImplementedError (a newer
-        version), DamagedObjectError."""
+    cdef int look_around(self, bytes text, uint64_t layout) except -1:
+        """There is no control block where one is looked for. Has somebody made the file longer, behind one of another
+        layout?"""
+        cdef size_t at
+        cdef size_t end = min(<size_t>self.view.size, <size_t>LOOKED_THROUGH)
         cdef mmf_control header
+        for at in range(64, end, 64):
+            if at + sizeof(mmf_control) > end:
+                break
+            memcpy(&header, self.value.base + at, sizeof(mmf_control))
+            if header.magic == MMF_SHARED_MADE and header.slots == MMF_SLOTS and mmf_round_up(header.size, 64) == at:
+                self.read_header(at, text, layout)
+        return 0
+
+    cdef int refuse_other_control(self) except -1:
+        raise LayoutMismatchError(f"{self._named()}: somebody has made it one for values of another layout since it was "
+                                  "opened: open it anew")
+
+    cdef int refuse_half_made(self) except -1:
+        raise LayoutMismatchError(
+            f"{self._named()} is not for values of {self.value.size} bytes of this layout: somebody was making it with "
+            "another one, and has died. Who opens it with that one goes on with it")
+
+    cdef Py_ssize_t find(self, bytes text, uint64_t layout, bint owning) except -3:
+        """Looks for the control block: 0; NONE_MADE; HALF_MADE, by who has died if the lock is owned. LayoutMismatchError,
+        NotImplementedError (a newer version), DamagedObjectError."""
         cdef size_t whole = self.view.size
         cdef size_t at = mmf_round_up(self.value.size, 64)
         cdef char *base = self.value.base
-        cdef uint64_t tail[2]
         cdef uint64_t magic = 0
-        cdef size_t place, length
+        cdef size_t other
+        cdef int made
         if at + MMF_AT_SLOTS <= whole:
             magic = mmf_load(<uint64_t *>(base + at))
         if magic != MMF_SHARED_MADE:
             # Another size may have put it to another place.
-            if whole < MMF_AT_SLOTS + 16 or magic == MMF_SHARED_MAKING:
-                return -1
-            memcpy(tail, base + ((whole - 16) & ~<size_t>7), 16)
-            if (tail[1] != MMF_SHARED_MADE or tail[0] == at or tail[0] & 63 or tail[0] > whole - MMF_AT_SLOTS
-                    or mmf_load(<uint64_t *>(base + tail[0])) != MMF_SHARED_MADE):
-                if mmf_marked(self.region):
-                    self.raise_fault()
-                return -1
-            at = tail[0]
+            made = mmf_made_at(base, whole, &other)
+            if mmf_marked(self.region):
+                self.raise_fault()
+            if magic == MMF_SHARED_MAKING or (made and other == at):
+                if whole == mmf_shared_total(self.value.size, len(text)):
+                    return HALF_MADE
+                made = made and MMF_HALF
+            if made == MMF_HALF and owning:
+                self.refuse_half_made()
+            if made != MMF_MADE:
+                return NONE_MADE
+            at = other
+        return self.read_header(at, text, layout)
+
+    cdef int read_header(self, size_t at, bytes text, uint64_t layout) except -1:
+        """The control block that begins there, which is made: is it what is asked for?"""
+        cdef mmf_control header
+        cdef size_t whole = self.view.size
+        cdef char *base = self.value.base
+        cdef size_t place, length
         memcpy(&header, base + at, sizeof(mmf_control))  # once: it is others who write it
         if mmf_marked(self.region):
             self.raise_fault()
@@ -293,8 +360,9 @@ cdef class Committed:
             self.value.waiters[0] = 0
             if not clean:
                 self.settle(&v, self.mapping, True)
-            control.users = 0
             memcpy(control.boot, PyBytes_AS_STRING(boot), 16)
+        if other_boot or self.alone:
+            control.users = 0  # who is counted has died
         control.users += 1
         self.counted_in = this_process()
         sync_control(&v, self.mapping)
@@ -381,16 +449,26 @@ cdef class Committed:
 
     cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1:
         """The first step of who owns the lock. `v` is a copy of `value`, and `mapping` keeps what it leads to: while a
-        long copy lets other threads run, one may close this."""
+        long copy lets other threads run, one may close this. `abandoned`: besides what the lock says."""
+        cdef Hold hold = self.hold
+        cdef RobustMutex core = (<MutexHandle>self.lock).core  # None: closed meanwhile
+        cdef unsigned long long abandonments = hold.answered if core is None else core.abandonments
+        cdef size_t other
+        cdef int did
         if self.plain:
+            # Has somebody made a control block since, of another layout, in what was all zeros?
+            did = mmf_made_at(v.base, self.whole, &other)
+            if did and not mmf_marked(mapping.region):
+                self.refuse_other_control()
             return 0
-        cdef int did = settle_value(v, abandoned)
+        did = settle_value(v, abandoned or abandonments != hold.answered)
         if did == MMF_ADOPTED:
             self.adoptions += 1
         elif did == MMF_ROLLED_BACK:
             self.rollbacks += 1
         if mmf_marked(mapping.region):
             self.raise_fault()
+        hold.answered = abandonments
         return 0
 
     def _repair(self, lock):
@@ -417,15 +495,15 @@ cdef class Committed:
         if not ours:
             raise RuntimeError(f"{self!r}: the live structure is for who owns the lock: `with shared.lock:` takes it; "
                                "`data` and `edit` take it themselves")
-        if self.edited_at == core.acquisitions:
+        if self.hold.edited_at == core.acquisitions:
             raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the live structure: "
                                "change the draft")
         if not v.foreign:
             raise io.UnsupportedOperation(f"{self!r} was made with foreign=False: what is written to the live structure "
                                           "would not count")
-        if self.settled_at != core.acquisitions:
+        if self.hold.settled_at != core.acquisitions:
             self.settle(&v, mapping, False)
-            self.settled_at = core.acquisitions
+            self.hold.settled_at = core.acquisitions
 
     # ---- writing
 
@@ -454,7 +532,7 @@ cdef class Committed:
         if self.value.base == NULL:
             self.raise_closed()
         core = (<MutexHandle>self.lock).opened()
-        if self.edited_at == core.acquisitions and core.is_ours():
+        if self.hold.edited_at == core.acquisitions and core.is_ours():
             raise RuntimeError(f"{self!r}: this thread is within an edit, which will write over the value: change the "
                                "draft")
         got = self.begin()
@@ -527,7 +605,7 @@ cdef class Committed:
     cdef int read_locked(self, char *to) except -1:
         cdef RobustMutex core = (<MutexHandle>self.lock).opened()
         # Has this thread changed the live structure? That is what it sees, and nobody else as long as it owns the lock.
-        cdef bint live = core.is_ours() and self.settled_at == core.acquisitions
+        cdef bint live = core.is_ours() and self.hold.settled_at == core.acquisitions
         cdef int got = self.begin()
         cdef mmf_shared v = self.value
         cdef Mapping mapping = self.mapping
@@ -656,10 +734,10 @@ cdef class Committed:
         if self.plain:
             differs = memcmp(v.base, PyBytes_AS_STRING(since), v.size) != 0
         else:
-            differs = mmf_load(v.seq) != number
+            differs = mmf_load(v.seq) > number
             if not differs and mmf_seems_foreign(&v, number) and not mmf_marked(mapping.region):
                 self.adopt_now()
-                differs = mmf_load(v.seq) != number
+                differs = mmf_load(v.seq) > number
         if mmf_marked(mapping.region):
             self.raise_fault()
         return differs
@@ -693,7 +771,7 @@ cdef class Committed:
         if self.plain:
             raise ValueError(f"{self!r} has no control block, so its values have no numbers: wait without `since`")
         try:
-            return <uint64_t>version
+            return <uint64_t>index(version)
         except OverflowError:
             raise OutOfRangeError(f"since is a version, not {shown(version)}") from None
 
@@ -725,11 +803,14 @@ cdef class Committed:
         if v.base == NULL:
             self.raise_closed()
         if not self.plain:
-            expected = <uint32_t><uint64_t>old
             mmf_word_add(v.waiters, 1)
         self.asleep += 1
         try:
-            while not self.changed(old):
+            while True:
+                if not self.plain:
+                    expected = <uint32_t>mmf_load(v.seq)
+                if self.changed(old):
+                    return True
                 time = LOOK_FOR_OTHERS if v.foreign else LOOK_AGAIN
                 if limit >= 0:
                     time = min(time, deadline - mmf_now())
@@ -742,7 +823,6 @@ cdef class Committed:
                     else:
                         mmf_futex_wait(mmf_shared_word(&v), expected, time)
                 PyErr_CheckSignals()
-            return True
         finally:
             self.asleep -= 1
             if not self.plain:
@@ -767,6 +847,8 @@ cdef class Edit:
     cdef int got
     cdef object draft    # a Value, or a bytearray
     cdef uint64_t began  # the number of what it was made from
+    cdef bytes plain     # the same, where there are no numbers
+    cdef unsigned long long acquisition  # of the lock
 
     def __enter__(self):
         cdef Committed of = self.of
@@ -787,7 +869,7 @@ cdef class Edit:
         if of.value.base == NULL:
             of.raise_closed()
         core = (<MutexHandle>of.lock).opened()
-        if of.edited_at == core.acquisitions and core.is_ours():
+        if of.hold.edited_at == core.acquisitions and core.is_ours():
             raise RuntimeError(f"{of!r}: this thread is within an edit already: change its draft")
         got = of.begin()
         v = of.value
@@ -800,8 +882,9 @@ cdef class Edit:
             raise
         if of.layout is not None:
             (<Value>draft).position = DRAFT
-        of.edited_at = core.acquisitions
+        of.hold.edited_at = self.acquisition = core.acquisitions
         self.began = of.seen
+        self.plain = of.seen_bytes if of.plain else None
         self.core = core
         self.got = got
         self.draft = draft
@@ -824,14 +907,18 @@ cdef class Edit:
             return
         self.core = None
         self.draft = None
-        of.edited_at = 0
+        if self.acquisition == core.acquisitions:
+            of.hold.edited_at = 0
         try:
             if kind is None:
                 if v.base == NULL:
                     of.raise_closed()
-                if not of.plain and mmf_load(v.seq) != self.began:
-                    raise RuntimeError(f"{of!r}: this thread has written the value by another object, within an edit, "
-                                       "which would undo that: the draft is discarded")
+                if self.acquisition != core.acquisitions:
+                    raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it "
+                                       "would undo: the draft is discarded")
+                if v.foreign and memcmp(v.base, PyBytes_AS_STRING(self.plain) if of.plain else mmf_slot(&v, self.began), v.size) != 0:
+                    raise RuntimeError(f"{of!r}: what stands in the map was changed within an edit, which would undo "
+                                       "that: the draft is discarded")
                 if of.layout is not None:
                     of.put(&v, mapping, (<Value>draft).data)
                 else:
@@ -866,7 +953,9 @@ cdef class Change(Waitable):
         return "change", id(self), 0
 
     cdef uint32_t idle(self):
-        return <uint32_t><uint64_t>self.since
+        cdef mmf_shared v = self.of.value
+        cdef uint64_t since = self.since
+        return <uint32_t>(since if v.base == NULL else min(since, mmf_load(v.seq)))
 
     cdef int take(self) except -1:
         return self.of.changed(self.since)

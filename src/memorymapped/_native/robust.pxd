@@ -46,6 +46,7 @@ cdef class RobustMutex:
     cdef readonly unsigned long long waits
     cdef readonly unsigned long long abandonments
     cdef public str label
+    cdef object notes  # of what it guards, by those who share it: see Hold of committed.pyx
     cdef public Py_ssize_t handles
     cdef object __weakref__
 

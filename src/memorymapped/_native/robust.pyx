@@ -25,6 +25,7 @@ from memorymapped.errors import ClosedError, DamagedObjectError, MemoryFaultErro
 from memorymapped.timeouts import seconds
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EALREADY, EBADMSG, EBUSY, EFAULT, ETIMEDOUT
@@ -509,6 +510,19 @@ def initialise(RobustMutex self not None):
     if rc:
         raise OSError(rc, "the C library cannot make a robust mutex")
     mmf_record(self.lock, MMF_NOBODY, 0)
+
+
+def found_abandoned(RobustMutex self not None):
+    """Counts that the file from which this one was made anew told of an owner who had died."""
+    self.abandonments += 1
+
+
+def tells_of_death(bytes memory not None):
+    """Whether a mutex that nobody has open, as these bytes of a file, was owned in the end."""
+    cdef mmf_lock *lock = <mmf_lock *>PyBytes_AS_STRING(memory)
+    if len(memory) < MMF_LOCK_SIZE or not mmf_is_kind(lock):
+        return False
+    return MMF_INSIDE(lock).word & 0x7FFFFFFF != 0 or bool(mmf_was_abandoned(lock))
 
 
 def is_mutex(RobustMutex self not None):

@@ -141,7 +141,7 @@ def _open_with_care(
     folder = places.scope_folder(shm, place, create=create)
     if folder is None:
         return None, False
-    created = False
+    created = died = False
     try:
         use, status = places.open_file(folder, place)
         if use is not None and places.nobody_uses(use.fd):
@@ -150,6 +150,7 @@ def _open_with_care(
                 shm.remove(place.folder.encode(), place.file, status.st_ino)
                 return None, False
             created = True
+            died = robust.tells_of_death(os.pread(use.fd, robust.LOCK_SIZE, DATA))
             with contextlib.suppress(PermissionError):  # another user's, in a sticky folder: wiped instead
                 os.unlink(place.file, dir_fd=folder)
                 use = None
@@ -161,6 +162,8 @@ def _open_with_care(
         try:
             if created or status is None:
                 core = _fill(place, use.fd, initially_owned)
+                if died:
+                    robust.found_abandoned(core)
             else:
                 core = _check(name, place, use.fd, status.st_size)
             try:
