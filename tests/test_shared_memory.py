@@ -422,6 +422,39 @@ def test_a_thread_that_ends_in_an_edit_changes_nothing(shared: SharedMemory[MyDa
     assert shared.data.my_int == 2
 
 
+def test_an_edit_that_is_dropped_changes_nothing(shared: SharedMemory[MyData]) -> None:
+    edit = shared.edit()
+    edit.__enter__().my_int = 5
+    del edit
+    assert not shared.lock.owned
+    with shared.edit() as draft:
+        assert draft.my_int == 0
+
+
+def test_a_lock_that_is_released_and_not_taken_again_within_an_edit(shared: SharedMemory[MyData]) -> None:
+    with pytest.raises(RuntimeError, match="was released within an edit"), shared.edit() as draft:  # noqa: PT012
+        draft.my_int = 3
+        shared.lock.release()
+    with shared.edit() as draft:
+        assert draft.my_int == 0
+
+
+def test_a_forked_child_that_ends_within_an_edit(shared: SharedMemory[MyData]) -> None:
+    """Its exit is what it says, and the edit is the parent's."""
+    edit = shared.edit()
+    edit.__enter__().my_int = 4
+    pid = os.fork()
+    if pid == 0:
+        try:
+            edit.__exit__(SystemExit, SystemExit(7), None)
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    edit.__exit__(None, None, None)
+    assert shared.data.my_int == 4
+
+
 def test_edits_under_the_lock_belong_together(shared: SharedMemory[MyData]) -> None:
     with shared.lock:
         shared.data = MyData(1)

@@ -27,6 +27,7 @@ from memorymapped import (
 )
 from memorymapped._native.committed import crc32c
 from memorymapped.shared import shared_memory
+from memorymapped.shared.layouts import beside
 
 FROZEN = Path(__file__).parent / "frozen"
 
@@ -627,6 +628,16 @@ def test_a_damaged_control_block_is_refused(path: Path, at: int, data: bytes, wh
     put(path, at, data)
     with pytest.raises(DamagedObjectError, match=why):
         opened(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["a{" * 10_000, "x" * 20_000, "a;" * 10_000, "\x1b[2J\n\r\0;" * 500, "}" * 20_000, "é{;" * 5000]
+)
+def test_any_description_is_shown_shortly(text: str) -> None:
+    shown = beside("the map", text, "asked for", MyData.layout.text)
+    assert len(shown) < 80_000
+    assert len(shown.splitlines()) < 210
+    assert all(line.isprintable() for line in shown.split("\n"))
 
 
 def test_half_made(path: Path) -> None:

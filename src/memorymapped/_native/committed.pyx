@@ -34,7 +34,8 @@ from libc.string cimport memcmp, memcpy
 from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add)
 from memorymapped._native.memory cimport mmf_marked, mmf_replaced, take_buffer
-from memorymapped._native.robust cimport ABANDONED, TAKEN, begin_step, end_step, hold, is_of_this_task, this_process
+from memorymapped._native.robust cimport (
+    ABANDONED, NESTED, begin_step, end_step, hold, is_of_this_task, this_process, this_thread)
 from memorymapped._native.structs cimport DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value
 
 cdef extern from "committed.h" nogil:
@@ -83,7 +84,7 @@ LARGEST_SIZE = LARGEST
 
 cdef enum:
     WITH_GIL = 256 * 1024
-    SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
+    SHOWN_TEXT = 20_000  # bytes of another's layout that a message shows
     LOOKED_THROUGH = 1 << 20  # bytes in which a control block is looked for that is not where it should be
     NONE_MADE = -1        # of `find`
     HALF_MADE = -2
@@ -849,6 +850,8 @@ cdef class Edit:
     cdef uint64_t began  # the number of what it was made from
     cdef bytes plain     # the same, where there are no numbers
     cdef unsigned long long acquisition  # of the lock
+    cdef uint64_t thread
+    cdef uint32_t process
 
     def __enter__(self):
         cdef Committed of = self.of
@@ -885,10 +888,19 @@ cdef class Edit:
         of.hold.edited_at = self.acquisition = core.acquisitions
         self.began = of.seen
         self.plain = of.seen_bytes if of.plain else None
+        self.thread = this_thread()
+        self.process = this_process()
         self.core = core
         self.got = got
         self.draft = draft
         return draft
+
+    def __dealloc__(self):
+        # Dropped within it. (Another thread's: that one may be at work, or has ended, which the next is told of.)
+        if self.core is not None and self.got != NESTED and self.acquisition == self.core.acquisitions:
+            if self.core.is_ours():
+                self.of.hold.edited_at = 0
+                self.core.give(False)
 
     def __exit__(self, kind, value, traceback):
         cdef Committed of = self.of
@@ -900,7 +912,10 @@ cdef class Edit:
         if core is None:
             raise RuntimeError("this edit is not entered")
         if not core.is_ours():
-            if v.base != NULL:
+            if v.base != NULL and self.thread == this_thread():
+                self.core = None
+                raise RuntimeError(f"{of!r}: the lock was released within an edit: the draft is discarded")
+            if v.base != NULL and (kind is None or self.process == this_process()):
                 raise RuntimeError(f"{of!r}: an edit is ended by the thread that has begun it")
             if kind is None:  # closed within: that has given the lock back
                 of.raise_closed()

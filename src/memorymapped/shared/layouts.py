@@ -12,6 +12,8 @@ from ..errors import OutOfRangeError, shown
 if TYPE_CHECKING:
     from typing import Any
 
+LONGEST, WIDEST, DEEPEST = 200, 100, 16  # what is shown of a layout: lines, letters of a field, steps further in
+
 __all__ = ["Described", "beside", "described"]
 
 
@@ -51,13 +53,20 @@ def beside(what: str, one: str, what_other: str, other: str) -> str:
     return "\n".join(f"  {a:{width}} {mark} {b}".rstrip() for a, mark, b in zip(left, marks, right, strict=True))
 
 
+def _shown(depth: int, line: str) -> str:
+    line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in line[: WIDEST + 1].strip())
+    return "  " * min(depth, DEEPEST) + (line if len(line) <= WIDEST else line[:WIDEST] + "...")
+
+
 def _lines(text: str) -> list[str]:
-    """A field a line, nested ones further in."""
+    """A field a line, nested ones further in. The text may be another's, of any letters."""
     lines, line, depth = [], "", 0
     for letter in text:
+        if len(lines) >= LONGEST:
+            return [*lines, "..."]
         if letter in "{;}":
             if line.strip():
-                lines.append("  " * depth + line.strip())
+                lines.append(_shown(depth, line))
             line = ""
             depth += {"{": 1, ";": 0, "}": -1}[letter]
             if letter == "}":
@@ -65,5 +74,5 @@ def _lines(text: str) -> list[str]:
         else:
             line += letter
     if line.strip():
-        lines.append("  " * depth + line.strip())
+        lines.append(_shown(depth, line))
     return [line for line in lines if line != "size"]
