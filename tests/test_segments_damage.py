@@ -8,7 +8,9 @@ import contextlib
 import errno
 import os
 import random
+import signal
 import struct
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -258,12 +260,12 @@ def test_a_torn_foreign_append_is_rolled_back(
 
 
 @pytest.mark.parametrize(
-    ("encoding", "data", "kept"), [("utf-16", b"a\0b\0", 1), ("utf-8", b"ab", 1), (None, b"ab", 0)]
+    ("encoding", "data", "kept"), [("utf-16", b"a\0b\0", 1), ("utf-8", b"ab", 1), (None, b"ab", 1), (None, b"a\0", 0)]
 )
-def test_text_without_nul_is_whole(
+def test_what_has_no_zero_is_whole(
     encoding: str | None, data: bytes, kept: int, path: Path, foreign: Callable[..., Actor]
 ) -> None:
-    """It was written and not yet released. Of text it can be seen that nothing is missing, of bytes it cannot."""
+    """It was written and not yet released. The memory was zero before, so where there is no zero nothing is missing."""
     with opened(path, encoding=encoding) as segments:
         writer = foreign(segments)
         writer.do("view.write_bytes(at, data)", at=offset(20), data=article(data))
@@ -306,6 +308,145 @@ def test_a_reader_leaves_the_repair_to_others(path: Path, foreign: Callable[...,
         assert segments.check().whole
 
 
+def test_a_reader_judges_as_a_writer_does(path: Path, foreign: Callable[..., Actor]) -> None:
+    """It must not take what is torn into its index, or its numbers are other ones for ever."""
+    from memorymapped import MemoryMappedFileAccess as Access
+
+    with opened(path, encoding=None) as segments, opened(path, encoding=None, access=Access.READ) as reader:
+        writer = foreign(segments)
+        writer.do("view.write_bytes(at, data)", at=offset(20), data=struct.pack("<i", 40) + b"half")
+        writer.kill()
+        assert len(reader) == 20
+        assert len(reader) == 20
+        assert segments.append(b"new") == 20
+        assert segments.append(b"newer") == 21
+        assert reader[20:] == [b"new", b"newer"]
+
+
+def test_what_a_reader_has_seen_stays(path: Path, foreign: Callable[..., Actor]) -> None:
+    from memorymapped import MemoryMappedFileAccess as Access
+
+    with opened(path, encoding=None) as segments, opened(path, encoding=None, access=Access.READ) as reader:
+        writer = foreign(segments)
+        writer.do("view.write_bytes(at, data); mutex.release_mutex()", at=offset(20), data=article(b"with \0 in it"))
+        assert reader[20] == b"with \0 in it"
+        writer.do("mutex.wait_one()")
+        writer.kill()
+        assert segments.append(b"x") == 21
+        assert reader[20:] == [b"with \0 in it", b"x"]
+
+
+@pytest.mark.parametrize("handler", ["raises", "appends"])
+def test_a_death_is_known_whatever_a_signal_handler_does(
+    handler: str, path: Path, foreign: Callable[..., Actor]
+) -> None:
+    """The lock was got, and said that its owner had died, when the handler ran."""
+
+    class Raised(Exception):
+        pass
+
+    def handle(*_: object) -> None:
+        if handler == "raises":
+            raise Raised
+        segments.append(b"by the handler")
+
+    with opened(path, encoding=None) as segments:
+        writer = foreign(segments)
+        writer.do("view.write_bytes(at, data)", at=offset(20), data=struct.pack("<i", 100) + b"half")
+
+        def end() -> None:
+            assert main is not None
+            signal.pthread_kill(main, signal.SIGALRM)  # looked at after the lock is got
+            writer.process.kill()
+
+        main = threading.main_thread().ident
+        before = signal.signal(signal.SIGALRM, handle)
+        timer = threading.Timer(0.1, end)
+        try:
+            timer.start()
+            with contextlib.suppress(Raised):
+                segments.append(b"two")
+            segments.append(b"three")
+        finally:
+            timer.join()
+            signal.signal(signal.SIGALRM, before)
+            writer.kill()
+        assert {*segments[20:]} <= {b"two", b"three", b"by the handler"}
+        assert (b"by the handler" in segments[20:]) == (handler == "appends")
+
+
+def test_a_foreign_death_after_one_of_ours(path: Path, foreign: Callable[..., Actor]) -> None:
+    """One of ours was killed in an append; a foreign program was told, went on, and tore the next segment."""
+    with opened(path, encoding=None) as segments:
+        with control_of(segments) as control:
+            control.write_bytes(16, struct.pack("<QQ", offset(20) + 1, 13))
+        writer = foreign(segments)
+        torn = struct.pack("<i", 40) + b"half"
+        writer.do("view.write_bytes(at, data)", at=offset(20), data=article(b"foreign whole") + torn)
+        writer.kill()
+        assert segments.append(b"x") == 21
+        assert segments[20:] == [b"foreign whole", b"x"]
+        assert segments.check().whole
+
+
+@pytest.mark.parametrize("length", [-5, 0])
+@pytest.mark.parametrize("writing", [(1, 2**40), (1, 5), (1, CAPACITY - 100), (offset(4) + 1, 2**30)])
+def test_the_control_object_alone_destroys_nothing(length: int, writing: tuple[int, int], summed: Path) -> None:
+    with opened(summed) as segments, control_of(segments) as control:
+        patch(summed, offset(4), struct.pack("<i", length))
+        control.write_bytes(16, struct.pack("<QQ", *writing))
+        before = summed.read_bytes()
+        with opened(summed) as newcomer:
+            assert len(newcomer) == 4
+            assert [each.number for each in newcomer.recover()] == list(range(20))
+        assert summed.read_bytes() == before
+
+
+def test_damage_is_not_written_over_where_checksums_know_more(summed: Path) -> None:
+    patch(summed, offset(4), bytes(4))
+    with opened(summed) as segments:
+        with pytest.raises(DamagedSegmentError, match="checksums of further segments are known"):
+            segments.append("new")
+        assert len(list(segments.recover())) == 20
+
+
+def test_checksums_of_what_was_lost_are_forgotten(summed: Path) -> None:
+    """Power was lost: they had reached the disk, the data had not."""
+    patch(summed, offset(5), bytes(CAPACITY - offset(5)))
+    with opened(summed) as segments:
+        assert segments.check().whole
+        patch(summed, offset(5), article("foreign".encode("utf-16-le")))
+        assert segments[5] == "foreign"
+
+
+def test_the_checksum_of_a_killed_append_where_somebody_else_has_written(
+    summed: Path, foreign: Callable[..., Actor]
+) -> None:
+    """The foreign program was told of the death, and has repaired."""
+    with opened(summed) as segments:
+        with control_of(segments) as control:
+            control.write_bytes(16, struct.pack("<QQ", offset(20) + 1, 100))
+        patch(summed.with_name("summed.sums"), 16 + 8 * 20, struct.pack("<II", 100, 7))
+        patch(summed, offset(20), article("good".encode("utf-16-le")))
+        assert segments[20] == "good"
+        assert segments.check().whole
+
+
+def test_torn_before_any_of_ours_had_it_open(path: Path) -> None:
+    """It is not known what was there before. A text that ends with a NUL, or half a length, is not whole."""
+    name = f"Global\\segments-test-{os.getpid()}"
+    for torn in (struct.pack("<i", 20) + "half".encode("utf-16-le"), struct.pack("<i", -2)):
+        with Actor() as keeper, Actor() as writer:
+            keeper.do("mutex = Mutex(name=lock)", lock=name)
+            writer.do(FOREIGN, path=str(path), lock=name)
+            writer.do("view.write_bytes(at, data)", at=offset(20), data=torn)
+            writer.kill()
+            with opened(path, lock_name=name) as segments:
+                assert len(segments) == 20
+                assert segments.check().whole
+                assert segments.check().behind == 0
+
+
 def test_the_rest_of_a_killed_writer_becomes_no_segment(path: Path) -> None:
     """Also where nobody knows of it: a foreign program was told of the death, and the control object is gone."""
     with opened(path, encoding=None) as segments:
@@ -317,14 +458,17 @@ def test_the_rest_of_a_killed_writer_becomes_no_segment(path: Path) -> None:
 
 
 def test_the_first_append_zeroes_what_was_left_whoever_does_it(path: Path) -> None:
+    """Each of those who append looks once: nobody's word is taken for it."""
     patch(path, offset(20) + 4, b"\xee" * 10_000)
     with opened(path) as first, opened(path) as second:
         assert first.check().behind == second.check().behind == 10_004
         second.append("x")
         assert first.check().behind == 0
         patch(path, CAPACITY - 100, b"\xee")  # a hole of somebody who does not lock
-        first.append("y")
+        second.append("y")
         assert first.check().behind > 0, "it is not looked for with each append"
+        first.append("z")
+        assert first.check().behind == 0
 
 
 # ------------------------------------------------------------------------------------------------ the control object
@@ -346,7 +490,7 @@ def test_garbage_in_the_control_object_changes_nothing(path: Path) -> None:
         words = list(WORDS)
         for turn in range(600):
             for _ in range(dice.randrange(3)):
-                at = dice.choice((0, 8, 12, 16, 24, 32, 40, dice.randrange(4096, CONTROL_SIZE)))
+                at = dice.choice((0, 8, 12, 16, 24, 32, dice.randrange(48, CONTROL_SIZE - 8)))
                 value = dice.choice((0, 1, one.used, one.used + 1, 2**63, 2**64 - 1, dice.getrandbits(64)))
                 size = 8 if at % 8 == 0 and at not in (8, 32, 40) else 4
                 control.write_bytes(at, value.to_bytes(8, "little")[:size])

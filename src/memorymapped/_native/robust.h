@@ -9,6 +9,9 @@
  *     M+4    u32 .NET 11: managed thread id of the owner
  *     M+8    u64 .NET up to 10: thread id of the owner; .NET 11: u8 abandoned, its low byte ("A")
  *     M+16   u8  .NET up to 10: abandoned ("B")
+ *     M+17   u8  ours, .NET leaves it alone: who died, while that waits for its repair: 0 nobody, 1 one of us, in a step
+ *            of this library, or nobody knows, 2 a stranger
+ *     M+20   u32 ours: the process id again, of an owner who is in a step of this library; 0: none
  *     M+24   end
  *
  * The pthread mutex alone excludes. The record is written only by who owns it:
@@ -45,10 +48,13 @@ typedef struct {
     uint32_t thread11;
     uint8_t thread[8];
     uint8_t abandoned;
-    uint8_t padding[7];
+    uint8_t died;
+    uint8_t padding[2];
+    uint32_t ours;
 } mmf_lock;
 
 #define MMF_LOCK_SIZE ((int)sizeof(mmf_lock))
+enum { MMF_ONE_OF_US = 1, MMF_STRANGER = 2 };
 #define MMF_KIND 0x91u /* glibc: recursive 1 | robust 16 | process-shared 128 */
 #define MMF_NOBODY 0xFFFFFFFFu
 #define MMF_MOST 2000 /* the kernel walks 2048 entries of a dead thread's list, and would leave the others locked */
@@ -102,6 +108,28 @@ static inline void mmf_record(mmf_lock *lock, uint32_t process, uint8_t abandone
     memcpy(lock->thread, nobody, sizeof nobody);
     lock->thread[0] = abandoned;
     lock->abandoned = abandoned;
+    if (process == MMF_NOBODY) {
+        lock->ours = 0;
+        if (!abandoned)
+            lock->died = 0;
+    }
+}
+
+/* Before `mmf_record`, of a mutex that was found abandoned (`killed`: the kernel says so). A stranger's death stays what is
+ * told until somebody has repaired, also if one of us dies meanwhile. Who had not recorded himself has done nothing. */
+static inline void mmf_note_death(mmf_lock *lock, int killed)
+{
+    int strange = killed && lock->process != MMF_NOBODY && lock->process != lock->ours;
+    if (strange || lock->died != MMF_STRANGER)
+        lock->died = strange ? MMF_STRANGER : MMF_ONE_OF_US;
+}
+
+/* `process`: 0 for one who is in no step of this library. Before the process is recorded, or a death here would be a
+ * stranger's. */
+static inline void mmf_note_ours(mmf_lock *lock, uint32_t process)
+{
+    __atomic_store_n(&lock->ours, process, __ATOMIC_RELAXED);
+    __atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
 static inline int mmf_was_abandoned(const mmf_lock *lock)

@@ -6,7 +6,10 @@ from memorymapped._native.memory cimport Mapping, mmf_region
 cdef extern from "robust.h" nogil:
     ctypedef struct mmf_lock:
         uint32_t process
-    int MMF_LOCK_SIZE
+        unsigned char died
+        uint32_t ours
+    int MMF_LOCK_SIZE, MMF_STRANGER
+    void mmf_note_ours(mmf_lock *lock, uint32_t process)
 
 # What `take` says.
 cdef enum:
@@ -41,6 +44,7 @@ cdef class RobustMutex:
     cdef void *after
     cdef str damage
     cdef uint32_t previous
+    cdef uint64_t stepper  # mmf_thread() of who takes it for a step of this library
     cdef object on_free
     cdef readonly unsigned long long acquisitions
     cdef readonly unsigned long long waits

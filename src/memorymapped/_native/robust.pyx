@@ -57,6 +57,7 @@ cdef extern from "robust.h" nogil:
     int mmf_lock_works()
     int mmf_lock_init(mmf_lock *lock)
     void mmf_record(mmf_lock *lock, uint32_t process, int abandoned)
+    void mmf_note_death(mmf_lock *lock, bint killed)
     int mmf_was_abandoned(const mmf_lock *lock)
     int mmf_is_kind(const mmf_lock *lock)
     double mmf_now()
@@ -164,11 +165,14 @@ cdef inline int taken(RobustMutex self, int rc) except -1:
         self.process = mmf_process
         self.refuse_state()
     if rc == EOWNERDEAD or mmf_was_abandoned(lock):
+        mmf_note_death(lock, rc == EOWNERDEAD)
         rc = ABANDONED
         self.previous = lock.process
         self.abandonments += 1
     else:
         rc = TAKEN
+        lock.died = 0
+    mmf_note_ours(lock, mmf_process if self.stepper == mmf_thread() else 0)
     mmf_record(lock, mmf_process, 0)
     owned_through(self, lock)
     return rc
@@ -585,7 +589,12 @@ cdef int hold(MutexHandle self, double limit) except -1:
     What was taken is given back by `give` of the same core."""
     cdef RobustMutex core = self.core if self.core is not None else self.opened()
     cdef unsigned long long waits = core.waits
-    cdef int got = core.take(limit)
+    cdef int got
+    core.stepper = mmf_thread()
+    try:
+        got = core.take(limit)
+    finally:
+        core.stepper = 0
     if got != BUSY and (core.waits != waits or self.core is not core):
         interrupted(self, core, got == ABANDONED)
     return got

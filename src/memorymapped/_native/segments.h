@@ -18,10 +18,9 @@
  *     24     u64 size        of that append's data
  *     32     u32 known       1 if `end` was ever stored
  *     36     u32 sums        checksums are kept: 1 in a map with a name, 2 in a file beside this one
- *     40     u32 died        who abandoned the lock, while that waits for its repair; 0: nobody, or not known
- *     44     u32 clean       1 if what lay behind the end was zeroed once: only appends have written there since
- *     4096   32768 bits      one for each process that ever was one of ours, by its id modulo 32768
- *     8192   end
+ *     40     u64 lock        says which lock its users take
+ *     48     zeros
+ *     4096   end
  */
 #ifndef MEMORYMAPPED_SEGMENTS_H
 #define MEMORYMAPPED_SEGMENTS_H
@@ -40,8 +39,7 @@
 #error "lengths are little endian"
 #endif
 
-#define MMF_CONTROL_SIZE 8192
-#define MMF_PROCESSES 32768u
+#define MMF_CONTROL_SIZE 4096
 
 typedef struct {
     uint64_t end;
@@ -51,10 +49,8 @@ typedef struct {
     uint64_t size;
     uint32_t known;
     uint32_t sums;
-    uint32_t died;
-    uint32_t clean;
+    uint64_t lock;
     uint8_t unused[4048];
-    uint32_t processes[MMF_PROCESSES / 32];
 } mmf_control;
 
 _Static_assert(sizeof(mmf_control) == MMF_CONTROL_SIZE, "the control object has a layout of its own");
@@ -147,25 +143,6 @@ static inline void mmf_writing_end(mmf_control *control)
     __atomic_store_n(&control->writing, 0, __ATOMIC_RELEASE);
 }
 
-/* Does the mark say that an append of ours was writing at this offset? */
-static inline int mmf_wrote_at(uint64_t writing, uint64_t size, uint64_t at)
-{
-    return writing != 0 && at >= writing - 1 && at - (writing - 1) <= size + 8;
-}
-
-/* Set for good: a number that comes again may be taken for one of ours, and then nothing is rolled back. */
-static inline void mmf_process_note(mmf_control *control, uint32_t process)
-{
-    uint32_t number = process % MMF_PROCESSES;
-    __atomic_fetch_or(&control->processes[number / 32], 1u << number % 32, __ATOMIC_RELAXED);
-}
-
-static inline int mmf_process_noted(const mmf_control *control, uint32_t process)
-{
-    uint32_t number = process % MMF_PROCESSES;
-    return (__atomic_load_n(&control->processes[number / 32], __ATOMIC_RELAXED) >> number % 32 & 1) != 0;
-}
-
 /* ---- the tail: what lies behind the end */
 
 static inline int mmf_is_zero(const char *at, size_t size)
@@ -190,7 +167,7 @@ static inline int mmf_data_extent(int fd, int64_t size, int64_t *from, int64_t *
     return first < size;
 }
 
-/* Zeroes what is not zero behind the end, page by page, so that no page is touched in vain. */
+/* Zeroes what is not zero from the end to `size`, page by page, so that no page is touched in vain. */
 static inline void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
 {
     int64_t at = end, to;

@@ -22,10 +22,11 @@ Append  1  take the lock. It was abandoned, or `writing` says that an append of 
         7  `end`; `writing` = 0. *Killed before: Look finds the segment by its length, under the lock.*
         8  `change` + 1, wake who sleeps. *Killed before: everybody looks every 50 ms.*
         9  give the lock back.
-Repair  Walk to the end. Who died owning the lock and was none of ours, as the bits of the control object tell, may have
-        written a length and not all of the data: the last segment behind `end` is rolled back, unless it is text without
-        a NUL: the memory was zero before, so that is whole. Zero what lies behind the end, to the last byte. `end`,
-        `writing` = 0.
+Repair  Walk to the end. Who died owning the lock and was none of ours, as the lock itself tells (robust.h), may have
+        written a length and not all of the data: the last segment behind `end` is rolled back, unless there is no zero
+        in it: the memory was zero before, so that is whole. Zero what lies behind the end, to the last byte. `end`,
+        `writing` = 0. *The control object alone never has anything destroyed but where the append was that it tells of.*
+        Who may not write judges in the same way, and leaves the rest to the next one.
 
 The steps under the lock are one call, in which no Python code runs and no exception is raised: they come to a status,
 which is dealt with when the lock has been given back. Nothing is allocated there that the garbage collector knows of,
@@ -52,7 +53,8 @@ from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
 from memorymapped._native.memory cimport (
     Mapping, View, mmf_copy, mmf_marked, mmf_position, mmf_region, mmf_replaced, mmf_slice, take_buffer)
-from memorymapped._native.robust cimport ABANDONED, BUSY, TAKEN, MutexHandle, RobustMutex, hold, owner_died, this_process
+from memorymapped._native.robust cimport (
+    BUSY, MMF_STRANGER, MutexHandle, RobustMutex, hold, mmf_note_ours, owner_died, this_process)
 
 cdef extern from "segments.h" nogil:
     ctypedef struct mmf_control:
@@ -62,8 +64,7 @@ cdef extern from "segments.h" nogil:
         uint64_t writing
         uint64_t size
         uint32_t sums
-        uint32_t died
-        uint32_t clean
+        uint64_t lock
     int MMF_CONTROL_SIZE
     int MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS
     int MMF_BUSY
@@ -77,9 +78,6 @@ cdef extern from "segments.h" nogil:
     uint64_t mmf_writing_load(const mmf_control *control)
     void mmf_writing_begin(mmf_control *control, uint64_t at, uint64_t size)
     void mmf_writing_end(mmf_control *control)
-    bint mmf_wrote_at(uint64_t writing, uint64_t size, uint64_t at)
-    void mmf_process_note(mmf_control *control, uint32_t process)
-    bint mmf_process_noted(const mmf_control *control, uint32_t process)
     void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
     int64_t mmf_last_used(int fd, const char *data, int64_t size, int64_t end)
     bint mmf_has_nul(const char *text, int64_t size, int64_t unit)
@@ -164,11 +162,10 @@ cdef class Segments:
     cdef Py_ssize_t room     # for how many there is memory in `ends`
     cdef int64_t synced      # what lies below is on the disk
     cdef int64_t populated   # what lies below has pages
-    cdef bint tail_is_clean  # what lay behind the end was zeroed, by this one or another
+    cdef bint tail_is_clean  # this object has zeroed what lay behind the end
     cdef MutexHandle lock    # None: unsynchronized
     cdef View control_view   # None: there is none
     cdef mmf_control *control
-    cdef uint32_t process    # noted as one of ours
     cdef View sums_view      # None: no checksums
     cdef int coding
     cdef int error           # errno of the last step that failed with MMF_DISK
@@ -180,9 +177,8 @@ cdef class Segments:
 
     # ---- made, mapped anew, closed
 
-    def _start(self, MutexHandle lock, View control, codec, bint durable, bint on_disk, bint tail_is_clean):
-        """Before `_attach`. `lock` and `control` may be None. `codec`: the name of a codec, None for bytes.
-        `tail_is_clean`: nobody can have left anything behind the end."""
+    def _start(self, MutexHandle lock, View control, codec, bint durable, bint on_disk):
+        """Before `_attach`. `lock` and `control` may be None. `codec`: the name of a codec, None for bytes."""
         if self.ends != NULL:
             raise RuntimeError("it was started before")
         if self.reserve(64) != MMF_DONE:
@@ -196,9 +192,6 @@ cdef class Segments:
         if control is not None and control.writes and control.size >= MMF_CONTROL_SIZE and control.data != NULL:
             self.control_view = control
             self.control = <mmf_control *>control.data
-        self.tail_is_clean = tail_is_clean or (self.control != NULL and self.control.clean == 1)
-        if tail_is_clean:
-            self.tail_was_cleaned()
 
     def _attach(self, View view not None, int fd):
         """Maps the file, or maps it anew when it has grown. What is known of it stays."""
@@ -281,65 +274,94 @@ cdef class Segments:
             return MMF_FAULTED
         return status
 
-    cdef int repair(self, uint32_t died, bint abandoned) noexcept:
-        """Under the lock. `died`: the process that abandoned it, as far as it has said so; 0: nobody knows."""
+    cdef int repair(self, int died) noexcept:
+        """Under the lock, when its owner has `died`, or `writing` says that an append was cut short. Walks to the end.
+        An object that may not write only judges what is there."""
         cdef mmf_control *control = self.control
-        cdef uint64_t writing = 0, size = 0, end = 0
-        cdef bint foreign = False
+        cdef int64_t at, bound = -1, start = -1, stop = self.size
+        cdef uint64_t size = 0
+        cdef Py_ssize_t number
         cdef int status
-        cdef int64_t at
         if mmf_file_size(self.fd) > self.size:
             return MMF_STALE
         status = self.walk(-1)
         if status == MMF_NO_MEMORY or status == MMF_FAULTED:
             return status
-        if not self.writes:
-            return MMF_DONE
+        # What is ours for certain lies below `bound`; an append of ours that was cut short began at `start`.
         if control != NULL:
-            writing = mmf_writing_load(control)
+            if mmf_is_known(control) and self.is_boundary(mmf_end_load(control)):
+                bound = <int64_t>mmf_end_load(control)
             size = control.size
-            end = mmf_end_load(control)
-            foreign = (abandoned and mmf_is_known(control) and writing == 0 and died != 0 and not mmf_process_noted(control, died))
-        if foreign and end <= <uint64_t>self.ends[self.count] and self.ends[self.find(end)] == <int64_t>end:
-            if status == MMF_DAMAGED:
-                status = MMF_DONE  # a length that was being written
-            elif self.count > 0 and <uint64_t>self.ends[self.count - 1] >= end and self.is_torn(self.count - 1):
-                self.count -= 1
-        elif status == MMF_DAMAGED and mmf_wrote_at(writing, size, self.ends[self.count]):
-            status = MMF_DONE  # what a killed append of ours has left, behind a segment of somebody else
+            if mmf_writing_load(control) != 0 and 0 < size <= <uint64_t>INT_MAX and self.is_boundary(mmf_writing_load(control) - 1):
+                start = <int64_t>mmf_writing_load(control) - 1
+                if start < bound or start + 4 + <int64_t>size > self.size:
+                    start = -1
+        if start >= 0:
+            number = self.find(start)
+            if number < self.count and self.ends[number + 1] == start + 4 + <int64_t>size:
+                bound = self.ends[number + 1]  # it was committed
+            elif number < self.count:
+                self.forget_misfit(number)
         at = self.ends[self.count]
-        if status == MMF_DONE:
-            status = self.clean_tail(at)
-            if status != MMF_DONE:
+        if died == MMF_STRANGER:
+            if status == MMF_DAMAGED:
+                # A length that was being written: its data comes after it, and there is none.
+                if bound <= at and self.is_zero_from(at + 4):
+                    status = MMF_DONE
+            elif self.count > 0 and self.ends[self.count - 1] >= bound and self.is_torn(self.count - 1, bound >= 0):
+                self.count -= 1
+                at = self.ends[self.count]
+        elif status == MMF_DAMAGED and 0 <= start < at <= start + 8 + <int64_t>size and self.is_zero_from(start + 8 + size):
+            status = MMF_DONE  # what a killed append of ours has left, behind a segment of somebody else
+        if not self.writes:
+            return status
+        if status == MMF_DONE and (died != 0 or start >= 0):
+            if died == 0:
+                stop = max(at, min(stop, start + 8 + <int64_t>size))
+            status = self.clean_tail(at, stop)
+            if status != MMF_DONE and status != MMF_DAMAGED:
                 return status
-            self.forget_sums(False)
         if control != NULL:
             mmf_end_store(control, at)
             mmf_writing_end(control)
-            control.died = 0
             self.tell(control)
-        return MMF_DONE
+        return status
 
-    cdef int clean_tail(self, int64_t end) noexcept:
-        """Zeroes what lies behind the end. That may take a while, and other threads run meanwhile: MMF_CLOSED."""
+    cdef int clean_tail(self, int64_t end, int64_t stop) noexcept:
+        """Zeroes what lies behind the end, and forgets the checksums of it. That may take a while, and other threads run
+        meanwhile: MMF_CLOSED. MMF_DAMAGED, and nothing is changed: the checksums say that there are more segments."""
         cdef Mapping mapping = self.mapping
         cdef mmf_region *region = self.region
         cdef char *data = self.data
         cdef int64_t size = self.size
         cdef int fd = self.fd
+        cdef bint is_lost = False
+        if self.knows_more() and not self.is_zero_from(end):
+            return MMF_CLOSED if self.data == NULL else MMF_DAMAGED
         with nogil:
-            mmf_clean_tail(fd, data, size, end)
+            mmf_clean_tail(fd, data, stop, end)
         if self.data == NULL:
             return MMF_CLOSED
-        if mmf_marked(region) and size > end and mmf_replaced(region, data + end, size - end):
+        if mmf_marked(region) and stop > end and mmf_replaced(region, data + end, stop - end):
             return MMF_FAULTED
-        self.tail_was_cleaned()
+        self.forget_sums()
+        self.tail_is_clean = self.tail_is_clean or stop == size
         return MMF_DONE
 
-    cdef void tail_was_cleaned(self) noexcept:
-        self.tail_is_clean = True
-        if self.control != NULL:
-            self.control.clean = 1
+    cdef bint is_zero_from(self, int64_t at) noexcept:
+        """Is there nothing in the file from here on? The data is kept meanwhile, whoever closes it."""
+        cdef Mapping mapping = self.mapping
+        cdef char *data = self.data
+        cdef int64_t size = self.size, last = at
+        cdef int fd = self.fd
+        with nogil:
+            if at < size:
+                last = mmf_last_used(fd, data, size, at)
+        return last == at
+
+    cdef bint is_boundary(self, uint64_t at) noexcept:
+        """Does a known segment begin or end there?"""
+        return at <= <uint64_t>self.ends[self.count] and <uint64_t>self.ends[self.find(at)] == at
 
     cdef Py_ssize_t find(self, uint64_t end) noexcept:
         """The number of the segment that begins there, or else of one near it."""
@@ -352,12 +374,14 @@ cdef class Segments:
                 high = middle
         return low
 
-    cdef bint is_torn(self, Py_ssize_t number) noexcept:
-        """May a segment, which somebody was writing when he died, lack some of its data?"""
-        cdef int64_t at = self.ends[number] + 4
-        if self.coding != UTF16 and self.coding != UTF8:
-            return True
-        return mmf_has_nul(self.data + at, self.ends[number + 1] - at, 2 if self.coding == UTF16 else 1)
+    cdef bint is_torn(self, Py_ssize_t number, bint is_new) noexcept:
+        """May a segment, which somebody was writing when he died, lack some of its data? `is_new`: it is known that none
+        of ours has seen it; otherwise only text that ends with a NUL counts."""
+        cdef int64_t at = self.ends[number] + 4, size = self.ends[number + 1] - at
+        cdef int64_t unit = 2 if self.coding == UTF16 and size % 2 == 0 else 1
+        if is_new:
+            return mmf_has_nul(self.data + at, size, unit)
+        return (self.coding == UTF16 or self.coding == UTF8) and mmf_has_nul(self.data + at + size - unit, unit, unit)
 
     cdef bint is_lost(self, int64_t at, int64_t size) noexcept:
         return mmf_marked(self.region) and size > 0 and mmf_replaced(self.region, self.data + at, size)
@@ -371,40 +395,29 @@ cdef class Segments:
     cdef void publish(self) noexcept:
         """Under the lock, after a walk to the end: what others have appended is known."""
         cdef mmf_control *control = self.control
-        if control != NULL and self.writes and (
+        if control != NULL and (
                 mmf_end_load(control) != <uint64_t>self.ends[self.count] or not mmf_is_known(control)):
+            if mmf_file_size(self.fd) > self.size:
+                return  # there may be more than this object sees
             mmf_end_store(control, self.ends[self.count])
             self.tell(control)
 
-    cdef void join(self) noexcept:
-        """Before the lock is taken: whoever finds it abandoned by this process knows that it is one of ours."""
-        if self.control != NULL and self.process != this_process():
-            self.process = this_process()
-            mmf_process_note(self.control, self.process)
-
-    cdef uint32_t who_died(self, RobustMutex core) noexcept:
-        """The process that left the lock abandoned; 0: nobody knows. Noted, as the lock does not say it again if this
-        one cannot repair."""
-        if core.previous != 0 and core.previous != 0xFFFFFFFF:
-            if self.control != NULL:
-                self.control.died = core.previous
-            return core.previous
-        return self.control.died if self.control != NULL else 0
-
-    cdef int begin(self, RobustMutex core, int got) noexcept:
+    cdef int begin(self, RobustMutex core) noexcept:
         """The first step under the lock (core None: unsynchronized, and about to write): repairs, and walks to the end."""
         cdef int status
-        cdef uint32_t died = 0
+        cdef int died = 0
+        if core is not None:
+            mmf_note_ours(core.lock, this_process())  # also within a lock of the caller's own
+            died = core.lock.died
         if self.data == NULL:
             return MMF_CLOSED
-        if got == ABANDONED:
-            died = self.who_died(core)
         if self.control != NULL and self.sums_view is None and self.writes and 1 <= self.control.sums <= 2:
             return MMF_SUMS  # else nobody would forget what a killed append has noted
-        if got == ABANDONED or (self.control != NULL and self.writes and mmf_writing_load(self.control) != 0):
-            status = self.repair(died, got == ABANDONED)
-            if status != MMF_DONE:
-                return status
+        if died != 0 or (self.control != NULL and mmf_writing_load(self.control) != 0):
+            status = self.repair(died)
+            if core is not None and self.writes and (status == MMF_DONE or status == MMF_DAMAGED):
+                core.lock.died = 0
+            return status
         cdef int64_t at = self.ends[self.count]
         if at <= self.size - 4 and mmf_length_at(self.data + at) == 0 and not mmf_marked(self.region):
             return MMF_DONE  # the usual case
@@ -436,8 +449,8 @@ cdef class Segments:
             if number >= (sums.size - HEAD) // ENTRY:
                 return MMF_SUMS
             entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
-        if not self.tail_is_clean and (control == NULL or control.clean != 1):
-            rc = self.clean_tail(at)
+        if not self.tail_is_clean:
+            rc = self.clean_tail(at, self.size)
             if rc != MMF_DONE:
                 return rc
         if end > self.populated:
@@ -506,25 +519,41 @@ cdef class Segments:
         if stop > start:
             madvise(self.data + start, stop - start, POPULATE_WRITE)  # a kernel without it: one by one
 
-    cdef void forget_sums(self, bint all) noexcept:
-        """No checksum is known of what a killed append has not committed: at most one. If there are more, the length of
-        a segment was damaged, and recover() needs them. `all`: they are of another file."""
+    cdef bint knows_more(self) noexcept:
+        """Are checksums known of two segments behind the last one? What a killed append leaves is one."""
         cdef View sums = self.sums_view
-        cdef Py_ssize_t number = self.count, room
+        cdef uint32_t *entry
+        if sums is None or sums.data == NULL or self.count + 2 > (sums.size - HEAD) // ENTRY:
+            return False
+        entry = <uint32_t *>(sums.data + HEAD + self.count * ENTRY)
+        return entry[0] != 0 and entry[2] != 0
+
+    cdef void forget_sums(self) noexcept:
+        """No checksum is known of what is not there. Ends where there are none for long: reading holes takes memory."""
+        cdef View sums = self.sums_view
+        cdef Py_ssize_t number, zeros = 0
         cdef uint32_t *entry
         if sums is None or not sums.writes or sums.data == NULL:
             return
-        room = (sums.size - HEAD) // ENTRY
-        if all:
-            while number < room:
-                entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
-                if entry[0] != 0 or entry[1] != 0:
-                    entry[0] = entry[1] = 0
-                number += 1
-        elif number < room:
+        for number in range(self.count, (sums.size - HEAD) // ENTRY):
             entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
-            if number + 1 == room or entry[2] == 0:
+            if entry[0] != 0 or entry[1] != 0:
                 entry[0] = entry[1] = 0
+                zeros = 0
+            zeros += 1
+            if zeros > 4096:
+                return
+
+    cdef void forget_misfit(self, Py_ssize_t number) noexcept:
+        """The checksum that a killed append of ours has left, where somebody else has written a segment since."""
+        cdef View sums = self.sums_view
+        cdef int64_t at = self.ends[number] + 4, size = self.ends[number + 1] - at
+        cdef uint32_t *entry
+        if sums is None or not sums.writes or sums.data == NULL or number >= (sums.size - HEAD) // ENTRY:
+            return
+        entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
+        if entry[0] != size or entry[1] != mmf_crc32c(0, self.data + at, size):
+            entry[0] = entry[1] = 0
 
     # ---- looks
 
@@ -575,15 +604,14 @@ cdef class Segments:
         cdef int got, status
         if self.lock is None:
             return self.look_unlocked()
-        self.join()
         got = hold(self.lock, limit)
         if got == BUSY:
             return MMF_BUSY
         core = self.lock.core
-        status = self.begin(core, got)
+        status = self.begin(core)
         if status == MMF_DONE or status == MMF_DAMAGED:
             self.publish()
-        core.give(got == ABANDONED and (not self.writes or is_unrepaired(status)))
+        core.give(core.lock.died != 0)
         return status
 
     cdef int look_unlocked(self) noexcept:
@@ -798,7 +826,7 @@ cdef class Segments:
     cdef Py_ssize_t add_bytes(self, const char *source, Py_ssize_t size, Py_ssize_t expected, bint durable) except -1:
         cdef RobustMutex core
         cdef Py_ssize_t number
-        cdef int got, status
+        cdef int status
         if size == 0:
             raise ValueError("an empty segment cannot be told from the end of the file, and is not written")
         if size > INT_MAX:
@@ -810,18 +838,16 @@ cdef class Segments:
             if not self.writes:
                 raise PermissionError(f"{self!r} was opened for reading only")
             core = None
-            got = TAKEN
             if self.lock is not None:
-                self.join()
-                got = hold(self.lock, -1.0)
+                hold(self.lock, -1.0)
                 core = self.lock.core
-            status = self.begin(core, got)
+            status = self.begin(core)
             number = 0
             if status == MMF_DONE:
                 number = self.count
                 status = self.put(source, size, expected, durable)
             if core is not None:
-                core.give(got == ABANDONED and is_unrepaired(status))
+                core.give(core.lock.died != 0)  # not repaired: the next one is told, too
             if status == MMF_DONE:
                 return number
             self.overcome(status, size, expected, number)
@@ -951,9 +977,9 @@ cdef class Segments:
 
     # ---- what it holds
 
-    def _settle(self, bint first=False, bint new=False):
+    def _settle(self, bint first=False):
         """A look under the lock: repairs, and says what is there. (count, end, why there is no more or None). `first`:
-        nobody else has it open; `new`: nobody has had it before."""
+        nobody else has it open."""
         cdef int status
         while True:
             if self.data == NULL:
@@ -968,8 +994,8 @@ cdef class Segments:
             why = None
             if status == MMF_DAMAGED:
                 why = damage_at(self.data, self.size, self.ends[self.count])
-            elif first:
-                self.forget_sums(new)
+            elif first and self.sums_view is not None and self.is_zero_from(self.ends[self.count]):
+                self.forget_sums()  # of what was lost, or of an older file
             return self.count, self.ends[self.count], why
 
     def _walk_again(self):
@@ -1027,12 +1053,6 @@ cdef class Segments:
         return self.size
 
 
-cdef inline bint is_unrepaired(int status) noexcept:
-    """Did the step end before what somebody has abandoned was repaired? The next one is told, too."""
-    return (status == MMF_FAULTED or status == MMF_NO_MEMORY or status == MMF_STALE or status == MMF_SUMS
-            or status == MMF_CLOSED)
-
-
 cdef str damage_at(const char *data, int64_t size, int64_t at):
     cdef int32_t length
     if data == NULL or at > size - 4:
@@ -1042,6 +1062,8 @@ cdef str damage_at(const char *data, int64_t size, int64_t at):
         return f"the length at offset {at} is negative ({length})"
     if length > size - 4 - at:
         return f"the length at offset {at} is {length}, and only {size - 4 - at} bytes of the file follow"
+    if length == 0:
+        return f"the length at offset {at} is 0, and checksums of further segments are known"
     return f"the length at offset {at} was damaged, and is {length} now"
 
 

@@ -368,12 +368,12 @@ class SegmentFile(Segments):
         if options.durable and on_disk and new and map_.path is not None:
             _sync_folder(map_.path)
         self._file = map_.create_view_accessor(0, 0, access)
-        self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk, new)
+        self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
         self._attach(self._file, map_.fileno())
         self._names = names
         if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(f"{map_.path}{SUFFIX}")):
             self._open_sums(access)
-        self._settle(first, new)
+        self._settle(first)
 
     def _open_control(self, names: _Names) -> bool:
         """Whether this call has made it: nobody else has the file open."""
@@ -559,14 +559,15 @@ class SegmentFile(Segments):
         if reason is None and count < known:
             reason = why = f"the length at offset {end} is 0, and was not before"
         reason = reason if reason is not None else why
-        if reason is None and self._sum(count) is not None and self._sum(count + 1) is not None:
+        behind = self._behind(end) - end
+        if reason is None and behind and self._sum(count) is not None and self._sum(count + 1) is not None:
             reason = f"the length at offset {end} is 0, and checksums of further segments are known"
         bad: list[int] = []
         without: int | None = None
         if self._sums is not None:
             bad, without = self._against_checksums(count)
         damage = None if reason is None else SegmentDamage(count, end, reason)
-        return SegmentReport(count, end, damage, tuple(bad), without, self._behind(end) - end)
+        return SegmentReport(count, end, damage, tuple(bad), without, behind)
 
     def _against_checksums(self, count: int) -> tuple[list[int], int]:
         """The numbers of those segments, of the first `count`, that are not what was written; how many are unknown."""
