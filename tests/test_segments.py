@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import hashlib
 import os
 import pickle
 import signal
@@ -427,7 +428,8 @@ def test_unsynchronized(opened: Open) -> None:
     for i in range(100):
         writer.append(f"{i}")
         assert reader[-1] == f"{i}"
-    with owned(opened("open_existing", writer.file_id).lock_name):
+    status = os.stat(writer.path)
+    with owned(f"User\\segments-{status.st_dev:x}-{status.st_ino:x}"):
         assert in_thread(lambda: writer.append("nobody waits")) == 100
         assert in_thread(lambda: reader.read(100)) == "nobody waits"
 
@@ -500,6 +502,28 @@ def test_the_global_scope_has_a_mutex_for_all_users(tag: str, opened: Open) -> N
     assert segments.lock_name is not None
     assert segments.lock_name.startswith("Global\\")
     segments.append("a")
+
+
+def test_a_global_one_and_the_file_behind_it_are_one(tag: str, opened: Open) -> None:
+    one = opened("create_new", CAPACITY, f"Global\\{tag}")
+    other = opened("create_from_file", one.path)
+    assert other.lock_name == one.lock_name
+    assert other._control.name == one._control.name
+
+
+@pytest.mark.parametrize("other", [{}, {"lock_name": "Global\\another"}, {"synchronized": False}])
+def test_all_who_use_it_need_one_lock(other: dict[str, Any], tag: str, opened: Open, tmp_path: Path) -> None:
+    """Or they write over one another."""
+    name = f"Global\\{tag}"
+    one = opened("create_from_file", tmp_path / "file", capacity=1000, lock_name=name)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=f"mutex '.*{tag}', and is to be opened with"):
+            SegmentFile.create_from_file(tmp_path / "file", **other)
+    opened("create_from_file", tmp_path / "file", lock_name=name).append("a")
+    assert one[0] == "a"
+    unsynchronized = opened("create_new", 1000, synchronized=False)
+    with pytest.raises(ValueError, match=r"is in use with synchronized=False, and .* the mutex"):
+        SegmentFile.open_existing(unsynchronized.file_id)
 
 
 def test_it_is_an_object_like_others(opened: Open) -> None:
@@ -825,6 +849,9 @@ def test_the_control_object_of_version_1(opened: Open, tmp_path: Path) -> None:
         end, change, waiters, writing, _, *rest = struct.unpack("<QIIQQII", view.read_bytes(0, 40))
         assert (end, waiters, writing) == (8, 0, 0)
         assert rest == [1, 2]  # known, sums
+        name = f"User\\segments-{place}".encode()
+        assert view.read_bytes(40, 8) == hashlib.blake2b(name, digest_size=8).digest()
+        assert view.read_bytes(48, 4048).rstrip(b"\0") == name
         assert change > 0
     entry = struct.pack("<II", 4, crc32c(b"a\0b\0"))
     assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + bytes(8) + entry

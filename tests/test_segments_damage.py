@@ -188,6 +188,42 @@ def test_foreign_segments_have_none(summed: Path) -> None:
         assert [each.checked for each in segments.recover()] == [*[True] * 20, False, True]
 
 
+def test_a_wrong_entry_of_the_checksums_hides_nothing_whole(summed: Path) -> None:
+    patch(summed.with_name("summed.sums"), 16 + 8 * 4, struct.pack("<I", 7))
+    with opened(summed) as segments:
+        assert segments.check().bad_checksums == (4,)
+        assert [each.data.decode("utf-16-le") for each in segments.recover()] == WORDS
+
+
+@pytest.mark.parametrize("content", [b"d41d8cd98f00b204e9800998ecf8427e  file\n", bytes(8) + b"my own " * 100, b""])
+def test_another_file_of_that_name_stays_as_it_is(content: bytes, path: Path) -> None:
+    from memorymapped import MemoryMappedFileAccess as Access
+
+    other = path.with_name(path.name + ".sums")
+    other.write_bytes(content)
+    with opened(path, access=Access.READ) as reader:
+        assert list(reader) == WORDS
+    assert other.read_bytes() == content
+    if content:
+        with opened(path) as segments:
+            assert segments.append("x") == 20
+        with pytest.raises(DamagedObjectError, match="remove it"), opened(path, checksums=True):
+            pass
+        assert other.read_bytes() == content
+
+
+def test_a_grown_file_with_checksums_is_read(summed: Path) -> None:
+    from memorymapped import MemoryMappedFileAccess as Access
+
+    with opened(summed) as segments:
+        segments.grow(100 * CAPACITY)
+    before = summed.with_name("summed.sums").read_bytes()
+    with opened(summed, access=Access.READ) as reader:
+        assert list(reader) == WORDS
+        assert reader.check().without_checksum == 0
+    assert summed.with_name("summed.sums").read_bytes() == before
+
+
 def test_more_checksums_than_there_was_room_for(tmp_path: Path) -> None:
     with opened(tmp_path / "many", capacity=CAPACITY, checksums=True, encoding=None) as segments:
         with opened(tmp_path / "many", encoding=None) as other:

@@ -18,8 +18,9 @@
  *     24     u64 size        of that append's data
  *     32     u32 known       1 if `end` was ever stored
  *     36     u32 sums        checksums are kept: 1 in a map with a name, 2 in a file beside this one
- *     40     u64 lock        says which lock its users take
- *     48     zeros
+ *     40     u64 lock        BLAKE2b of the name of the mutex that its users take, of 8 bytes
+ *     48     1024 bytes      that name, in UTF-8, padded with zeros; zeros: they take none
+ *     1072   zeros
  *     4096   end
  */
 #ifndef MEMORYMAPPED_SEGMENTS_H

@@ -17,6 +17,7 @@ import errno
 import os
 import sys
 import warnings
+from hashlib import blake2b
 from operator import index
 
 from .._native.memory import adopt_methods
@@ -31,7 +32,7 @@ from ..handover import is_same
 from ..record import Record
 from ..sync.awaiting import AsyncWait
 from ..sync.mutex import Mutex
-from ..system import NamedMemory
+from ..system import NamedMemory, locate
 from ..system.names import Scope, parse
 from ..timeouts import seconds
 
@@ -49,6 +50,7 @@ __all__ = ["RecoveredSegment", "SegmentDamage", "SegmentFile", "SegmentReport"]
 SUMS_MAGIC = b"MMFSUMS\x01"
 SUM = 8  # bytes of one checksum: length, CRC-32C
 SUFFIX = ".sums"
+LOCK, LOCK_NAME = 40, 1024  # in the control object: what tells the name of the lock, bytes of the name
 NAMED, BESIDE = 1, 2  # where checksums are: in a map with a name, in a file beside
 
 _CODECS = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without a byte order mark, as C# writes it
@@ -147,12 +149,12 @@ def unique_id() -> str:
 
 class _Names:
     """What lies beside a file is called after its device and inode, so that it is the same for whoever opens the file,
-    by whatever name or path. The user's own: two terminals are two sessions. Only what is used by all users has a
-    mutex for all users."""
+    by whatever name or path. The user's own: two terminals are two sessions. Only a map with a name for all users has
+    them for all users."""
 
     def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
-        named = map_.name if map_.name is not None else lock_name
-        scope = Scope.GLOBAL if named is not None and parse(named).scope is Scope.GLOBAL else Scope.USER
+        given = None if map_.path is None else locate(os.path.realpath(map_.path))
+        scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
         device, inode, _ = map_.generation
         place = f"{device:x}-{inode:x}"
         self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
@@ -362,6 +364,7 @@ class SegmentFile(Segments):
         options, map_ = self._options, self._map
         names = _Names(map_, options.lock_name)
         first = self._open_control(names)
+        self._agree_on_lock(names.lock if options.synchronized else None)
         if options.synchronized:
             self._mutex = Mutex(name=names.lock)
         on_disk = not map_._backing.is_memory
@@ -385,23 +388,52 @@ class SegmentFile(Segments):
             self._control_view = control.create_view_accessor(0, CONTROL_SIZE)
         return isinstance(backing, NamedMemory) and backing.held.created
 
+    def _agree_on_lock(self, name: str | None) -> None:
+        """Whoever has the file open takes one lock, or segments are lost. `name`: ours; None for none. ValueError."""
+        view = self._control_view
+        if view is None:
+            return
+        own = b"" if name is None else _canonical(name).encode()[:LOCK_NAME]
+        there = view.read_bytes(LOCK, 8 + LOCK_NAME)
+        text = there[8:].rstrip(b"\0")
+        if there[:8] != _digest(text):  # nobody was here, or somebody has written over it
+            view.write_bytes(LOCK + 8, own.ljust(LOCK_NAME, b"\0"))
+            view.write_bytes(LOCK, _digest(own))
+            text = view.read_bytes(LOCK + 8, LOCK_NAME).rstrip(b"\0")
+        if text != own:
+            theirs, ours = (
+                f"the mutex {each.decode(errors='replace')!r}" if each else "synchronized=False" for each in (text, own)
+            )
+            raise ValueError(
+                f"{self!r} is in use with {theirs}, and is to be opened with {ours}: all who use it need the same "
+                "lock_name"
+            )
+
     def _open_sums(self, access: Access) -> None:
+        is_wanted = self._options.checksums or self._sums_place() != 0
         size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
         place = self._sums_place() or (NAMED if self._map.name is not None else BESIDE)
         if place == NAMED:
             self._sums = MemoryMappedFile.create_or_open(self._names.sums, size, security=self._options.security)
         else:
             path = f"{self._map.path}{SUFFIX}"
-            if access is Access.READ and not os.path.exists(path):
+            there, is_ours = _look_at_sums(path)
+            if not is_ours:
+                if not is_wanted:
+                    return  # somebody else's, who calls his files so
+                raise DamagedObjectError(
+                    errno.EBADMSG, f"{path} is to have the checksums of {self!r}, and has none: remove it"
+                )
+            if access is Access.READ and not there:
                 return
             mode = FileMode.OPEN if access is Access.READ else FileMode.OPEN_OR_CREATE
-            there = os.path.getsize(path) if os.path.exists(path) else 0
-            self._sums = MemoryMappedFile.create_from_file(path, mode, None, 0 if there >= size else size, access)
+            capacity = 0 if access is Access.READ or there >= size else size
+            self._sums = MemoryMappedFile.create_from_file(path, mode, None, capacity, access)
         view = self._kept = self._sums.create_view_accessor(0, 0, access)
         magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
         if not any(magic) and access is not Access.READ:
             view.write_bytes(0, SUMS_MAGIC)
-        elif magic != SUMS_MAGIC:
+        elif any(magic) and magic != SUMS_MAGIC:
             raise DamagedObjectError(
                 errno.EBADMSG, f"{self._sums!r} is to have the checksums of {self!r}, and has none: remove it"
             )
@@ -592,18 +624,21 @@ class SegmentFile(Segments):
         number = at = 0
         while True:
             known = self._sum(number)
-            if known is not None:
-                length = known[0]
-                data = self._bytes_at(at + 4, length)
-                if data is not None and crc32c(data) == known[1]:
-                    yield RecoveredSegment(number, at, data, True)
-            else:
-                head = self._bytes_at(at, 4)
-                length = 0 if head is None else int.from_bytes(head, "little", signed=True)
-                data = self._bytes_at(at + 4, length) if length > 0 else None
+            head = self._bytes_at(at, 4)
+            length = 0 if head is None else int.from_bytes(head, "little", signed=True)
+            data = self._bytes_at(at + 4, length) if length > 0 else None
+            is_whole = known is not None and data is not None and known[1] == crc32c(data)
+            if known is not None and not is_whole and known[0] != length:
+                # One of the two lengths is wrong: the one of the checksum, if what it says is not there.
+                other = self._bytes_at(at + 4, known[0])
+                if other is not None and crc32c(other) == known[1]:
+                    length, data, is_whole = known[0], other, True
+                elif data is None:
+                    length = known[0]
+            if is_whole or known is None:
                 if data is None:
                     return
-                yield RecoveredSegment(number, at, data, False)
+                yield RecoveredSegment(number, at, data, is_whole)
             at += 4 + length
             number += 1
 
@@ -686,6 +721,30 @@ def _access(access: Access) -> Access:
     if access not in (Access.READ, Access.READ_WRITE):
         raise ValueError(f"a segment file is opened with access READ or READ_WRITE, not {access.name}")
     return access
+
+
+def _canonical(name: str) -> str:
+    """A name in the one of its spellings that says its scope."""
+    parsed = parse(name)
+    return f"{parsed.scope.value}\\{parsed.text}"
+
+
+def _digest(name: bytes) -> bytes:
+    return blake2b(name, digest_size=8).digest()
+
+
+def _look_at_sums(path: str) -> tuple[int, bool]:
+    """(size, whether it has checksums or is still to get them) of a file, by reading it. A new one is zeros."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(SUMS_HEAD)
+            is_ours = head.startswith(SUMS_MAGIC)
+            while not is_ours and not any(head):
+                is_ours = not head
+                head = file.read(1 << 20)
+            return os.fstat(file.fileno()).st_size, is_ours
+    except FileNotFoundError:
+        return 0, True
 
 
 def _number(segment: int) -> int:

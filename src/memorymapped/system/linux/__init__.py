@@ -16,6 +16,7 @@ from .directories import root
 from .files import FileMap, from_descriptor, map_descriptor, map_path, open_entry
 from .maps import NamedMemory, create_memory, open_memory
 from .objects import CREATE, EITHER
+from .places import locate
 from .space import sweep
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "NamedMemory",
     "create_memory",
     "from_descriptor",
+    "locate",
     "map_descriptor",
     "map_path",
     "open_entry",
