@@ -854,4 +854,4 @@ def test_the_control_object_of_version_1(opened: Open, tmp_path: Path) -> None:
         assert view.read_bytes(48, 4048).rstrip(b"\0") == name
         assert change > 0
     entry = struct.pack("<II", 4, crc32c(b"a\0b\0"))
-    assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + bytes(8) + entry
+    assert (tmp_path / "file.sums").read_bytes()[:24] == b"MMFSUMS\1" + segments._generation() + entry

@@ -31,6 +31,7 @@ from memorymapped import (
     OutOfRangeError,
     SegmentFile,
 )
+from memorymapped import MemoryMappedFileAccess as Access
 from memorymapped._native.segments import CONTROL_SIZE, crc32c
 
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
@@ -188,6 +189,48 @@ def test_foreign_segments_have_none(summed: Path) -> None:
         assert [each.checked for each in segments.recover()] == [*[True] * 20, False, True]
 
 
+def test_checksums_belong_to_a_file_and_not_to_its_path(tmp_path: Path) -> None:
+    """As when files are rotated, and one of them is still in use."""
+    path = tmp_path / "log"
+    with opened(path, capacity=10_000, encoding=None, checksums=True) as old:
+        for i in range(5):
+            old.append(b"old %d" % i)
+        path.rename(tmp_path / "log.1")
+        with opened(path, capacity=10_000, encoding=None, checksums=True) as new:
+            for i in range(8):
+                new.append(b"newer %d" % i)
+                old.append(b"old still %d" % i)
+            for each in (old, new):
+                assert each.check().whole
+                assert each.check().without_checksum == 0
+                assert len(each[:]) == len(each)
+    with opened(path, encoding=None) as new:
+        assert new.check().without_checksum == 0
+    (tmp_path / "log.1").replace(path)
+    for access in (Access.READ, Access.READ_WRITE):
+        with opened(path, encoding=None, access=access) as old:
+            assert old[4:6] == [b"old 4", b"old still 0"]
+            assert old.check().whole
+
+
+def test_checksums_of_a_copy_are_kept(summed: Path, tmp_path: Path) -> None:
+    """Also if it is damaged: from a backup it has another inode."""
+    patch(summed, offset(4), struct.pack("<i", -5))
+    copy = tmp_path / "copy"
+    copy.write_bytes(summed.read_bytes())
+    (tmp_path / "copy.sums").write_bytes(summed.with_name("summed.sums").read_bytes())
+    with opened(copy) as segments:
+        assert [each.number for each in segments.recover() if each.checked] == list(range(20))
+
+
+def test_checksums_by_a_symbolic_link(summed: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(summed)
+    with opened(tmp_path / "link") as linked, opened(summed) as segments:
+        linked.append("by the link")
+        assert segments.check().without_checksum == 0
+    assert not (tmp_path / "link.sums").exists()
+
+
 def test_a_wrong_entry_of_the_checksums_hides_nothing_whole(summed: Path) -> None:
     patch(summed.with_name("summed.sums"), 16 + 8 * 4, struct.pack("<I", 7))
     with opened(summed) as segments:
@@ -197,8 +240,6 @@ def test_a_wrong_entry_of_the_checksums_hides_nothing_whole(summed: Path) -> Non
 
 @pytest.mark.parametrize("content", [b"d41d8cd98f00b204e9800998ecf8427e  file\n", bytes(8) + b"my own " * 100, b""])
 def test_another_file_of_that_name_stays_as_it_is(content: bytes, path: Path) -> None:
-    from memorymapped import MemoryMappedFileAccess as Access
-
     other = path.with_name(path.name + ".sums")
     other.write_bytes(content)
     with opened(path, access=Access.READ) as reader:
@@ -213,8 +254,6 @@ def test_another_file_of_that_name_stays_as_it_is(content: bytes, path: Path) ->
 
 
 def test_a_grown_file_with_checksums_is_read(summed: Path) -> None:
-    from memorymapped import MemoryMappedFileAccess as Access
-
     with opened(summed) as segments:
         segments.grow(100 * CAPACITY)
     before = summed.with_name("summed.sums").read_bytes()
@@ -331,8 +370,6 @@ def test_a_length_that_a_foreign_program_had_only_begun(path: Path, foreign: Cal
 
 
 def test_a_reader_leaves_the_repair_to_others(path: Path, foreign: Callable[..., Actor]) -> None:
-    from memorymapped import MemoryMappedFileAccess as Access
-
     with opened(path) as segments, opened(path, access=Access.READ) as reader:
         writer = foreign(segments)
         writer.do("view.write_int32(at, 4)", at=offset(20))
@@ -346,8 +383,6 @@ def test_a_reader_leaves_the_repair_to_others(path: Path, foreign: Callable[...,
 
 def test_a_reader_judges_as_a_writer_does(path: Path, foreign: Callable[..., Actor]) -> None:
     """It must not take what is torn into its index, or its numbers are other ones for ever."""
-    from memorymapped import MemoryMappedFileAccess as Access
-
     with opened(path, encoding=None) as segments, opened(path, encoding=None, access=Access.READ) as reader:
         writer = foreign(segments)
         writer.do("view.write_bytes(at, data)", at=offset(20), data=struct.pack("<i", 40) + b"half")
@@ -360,8 +395,6 @@ def test_a_reader_judges_as_a_writer_does(path: Path, foreign: Callable[..., Act
 
 
 def test_what_a_reader_has_seen_stays(path: Path, foreign: Callable[..., Actor]) -> None:
-    from memorymapped import MemoryMappedFileAccess as Access
-
     with opened(path, encoding=None) as segments, opened(path, encoding=None, access=Access.READ) as reader:
         writer = foreign(segments)
         writer.do("view.write_bytes(at, data); mutex.release_mutex()", at=offset(20), data=article(b"with \0 in it"))

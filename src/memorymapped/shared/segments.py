@@ -374,7 +374,7 @@ class SegmentFile(Segments):
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
         self._attach(self._file, map_.fileno())
         self._names = names
-        if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(f"{map_.path}{SUFFIX}")):
+        if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(self._beside())):
             self._open_sums(access)
         self._settle(first)
 
@@ -416,7 +416,7 @@ class SegmentFile(Segments):
         if place == NAMED:
             self._sums = MemoryMappedFile.create_or_open(self._names.sums, size, security=self._options.security)
         else:
-            path = f"{self._map.path}{SUFFIX}"
+            path = self._beside()
             there, is_ours = _look_at_sums(path)
             if not is_ours:
                 if not is_wanted:
@@ -424,6 +424,11 @@ class SegmentFile(Segments):
                 raise DamagedObjectError(
                     errno.EBADMSG, f"{path} is to have the checksums of {self!r}, and has none: remove it"
                 )
+            if there and not self._are_of_this_file(path):
+                there = 0
+                if access is not Access.READ:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)  # who has them open keeps them
             if access is Access.READ and not there:
                 return
             mode = FileMode.OPEN if access is Access.READ else FileMode.OPEN_OR_CREATE
@@ -433,11 +438,45 @@ class SegmentFile(Segments):
         magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
         if not any(magic) and access is not Access.READ:
             view.write_bytes(0, SUMS_MAGIC)
+            magic = SUMS_MAGIC
         elif any(magic) and magic != SUMS_MAGIC:
             raise DamagedObjectError(
                 errno.EBADMSG, f"{self._sums!r} is to have the checksums of {self!r}, and has none: remove it"
             )
+        if magic == SUMS_MAGIC and access is not Access.READ:
+            view.write_bytes(len(SUMS_MAGIC), self._generation())
         self._attach_sums(view, place)
+
+    def _beside(self) -> str:
+        """The path of the checksums of a file."""
+        assert self._map.path is not None
+        return os.path.realpath(self._map.path) + SUFFIX
+
+    def _generation(self) -> bytes:
+        """Tells this file from others that had or will have its path."""
+        _, inode, mark = self._map.generation
+        return _digest(f"{inode:x}-{mark:x}".encode())
+
+    def _are_of_this_file(self, path: str) -> bool:
+        """Are these the checksums of this file, and not of one that had its path before? Those of a copy, or of a file
+        that came back from a backup, are known by their fitting."""
+        with open(path, "rb") as file:
+            head = file.read(SUMS_HEAD)
+            if not any(head) or head[len(SUMS_MAGIC) :] == self._generation():
+                return True
+            fits = at = 0
+            while len(entry := file.read(SUM)) == SUM:
+                length, crc = (int.from_bytes(entry[i : i + 4], "little") for i in (0, 4))
+                is_known = length != 0
+                if not is_known:
+                    length = int.from_bytes(self._bytes_at(at, 4) or b"", "little", signed=True)
+                    if length <= 0:
+                        break
+                data = self._bytes_at(at + 4, length)
+                if is_known:
+                    fits += 1 if data is not None and crc32c(data) == crc else -1
+                at += 4 + length
+        return fits >= 0
 
     def _map_sums(self, number: int, make: bool) -> None:
         """The checksum of this segment lies behind what is mapped of them: maps them anew, if they are longer now;
