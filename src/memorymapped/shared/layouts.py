@@ -60,7 +60,8 @@ def _shown(depth: int, line: str) -> str:
 
 def _lines(text: str) -> list[str]:
     """A field a line, nested ones further in. The text may be another's, of any letters."""
-    lines, line, depth = [], "", 0
+    lines: list[str] = []
+    line, depth = "", 0
     for letter in text:
         if len(lines) >= LONGEST:
             return [*lines, "..."]
