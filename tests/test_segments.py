@@ -526,6 +526,63 @@ def test_all_who_use_it_need_one_lock(other: dict[str, Any], tag: str, opened: O
         SegmentFile.open_existing(unsynchronized.file_id)
 
 
+def test_a_view_that_another_thread_has_made_longer_meanwhile_stays(opened: Open, tmp_path: Path) -> None:
+    segments = opened("create_from_file", tmp_path / "file", capacity=5000, encoding=None)
+    short = segments._map.create_view_accessor(0, 0)
+    segments.grow(10_000)
+    segments.append(bytes(6000))
+    assert segments._attach(short, segments._map.fileno()) is short
+    short.close()
+    assert segments.append(b"a" * 2000) == 1
+    assert segments[1] == b"a" * 2000
+
+
+@pytest.mark.parametrize("checksums", [False, True])
+def test_check_beside_a_writer(checksums: bool, opened: Open) -> None:
+    """What is appended while it looks is no damage, and does not lie behind the end."""
+
+    class Beside(SegmentFile):
+        __slots__ = ()
+
+        def _walk_again(self) -> tuple[int, int, str | None]:
+            found = super()._walk_again()
+            for text in ("a", "b", "c"):
+                other.append(text)
+            return found
+
+    with Beside.create_new(1000, checksums=checksums) as segments:
+        other = opened("open_existing", segments.file_id)
+        for turn in range(3):
+            report = segments.check()
+            assert (report.whole, report.behind, report.segments) == (True, 0, 3 * turn + 3)
+
+
+def test_a_task_that_follows_leaves_others_their_turn(opened: Open) -> None:
+    """Also while there is always one more."""
+    segments = opened("create_new", 1 << 20, encoding=None)
+    for _ in range(60_000):
+        segments.append(b"some bytes")
+
+    async def main() -> int:
+        turns = 0
+
+        async def tick() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0)
+                turns += 1
+
+        ticking = asyncio.create_task(tick())
+        count = 0
+        async for _ in segments.follow_async(0, 0):
+            count += 1
+        assert count == 60_000
+        ticking.cancel()
+        return turns
+
+    assert asyncio.run(main()) > 3
+
+
 def test_it_is_an_object_like_others(opened: Open) -> None:
     segments = opened("create_new", CAPACITY, "shown")
     assert repr(segments) == f"<SegmentFile 'shown', {CAPACITY} bytes>"

@@ -148,7 +148,7 @@ cdef class SegmentBuffer:
 @cython.no_gc_clear
 cdef class Segments:
     """The compiled half of SegmentFile. Sizes and offsets are bytes; a segment's number counts from 0."""
-    cdef View whole          # of all of the file; None: closed
+    cdef View whole          # of all of the file; kept when this is closed, for who closes it
     cdef Mapping mapping
     cdef mmf_region *region
     cdef char *data          # NULL: closed
@@ -194,9 +194,13 @@ cdef class Segments:
             self.control = <mmf_control *>control.data
 
     def _attach(self, View view not None, int fd):
-        """Maps the file, or maps it anew when it has grown. What is known of it stays."""
-        if self.ends == NULL or view.data == NULL or view.own_pages or view.size < self.size:
+        """Maps the file, or maps it anew when it has grown. What is known of it stays. The view that is to be closed: that
+        of before, or this one, as it was closed or another thread has mapped more meanwhile."""
+        cdef View before = self.whole
+        if self.ends == NULL or view.data == NULL or view.own_pages:
             raise ValueError("a segment file needs a shared view of all of it")
+        if before is not None and (self.data == NULL or view.size < self.size):
+            return view
         self.whole = view
         self.mapping = view.mapping
         self.region = view.region
@@ -204,6 +208,7 @@ cdef class Segments:
         self.size = view.size
         self.writes = view.writes
         self.fd = fd
+        return before
 
     def _attach_sums(self, View view not None, uint32_t place):
         """From now on checksums are kept, also by others, who have opened it without. `place`: where, see
@@ -223,11 +228,15 @@ cdef class Segments:
         self.data = NULL
         self.region = NULL
         self.mapping = None
-        self.whole = None
         self.control = NULL
         self.control_view = None
         self.sums_view = None
         self.fd = -1
+
+    @property
+    def _file(self):
+        """The view of all of it."""
+        return self.whole
 
     @property
     def closed(self):
@@ -336,7 +345,7 @@ cdef class Segments:
         cdef int64_t size = self.size
         cdef int fd = self.fd
         cdef bint is_lost = False
-        if self.knows_more() and not self.is_zero_from(end):
+        if self.knows_more(self.count) and not self.is_zero_from(end):
             return MMF_CLOSED if self.data == NULL else MMF_DAMAGED
         with nogil:
             mmf_clean_tail(fd, data, stop, end)
@@ -349,7 +358,11 @@ cdef class Segments:
         return MMF_DONE
 
     cdef bint is_zero_from(self, int64_t at) noexcept:
-        """Is there nothing in the file from here on? The data is kept meanwhile, whoever closes it."""
+        """Is there nothing in the file from here on?"""
+        return self.last_used(at) <= at
+
+    cdef int64_t last_used(self, int64_t at) noexcept:
+        """The offset behind the last byte, from here on, that is not zero; `at` if there is none."""
         cdef Mapping mapping = self.mapping
         cdef char *data = self.data
         cdef int64_t size = self.size, last = at
@@ -357,7 +370,7 @@ cdef class Segments:
         with nogil:
             if at < size:
                 last = mmf_last_used(fd, data, size, at)
-        return last == at
+        return last
 
     cdef bint is_boundary(self, uint64_t at) noexcept:
         """Does a known segment begin or end there?"""
@@ -519,13 +532,13 @@ cdef class Segments:
         if stop > start:
             madvise(self.data + start, stop - start, POPULATE_WRITE)  # a kernel without it: one by one
 
-    cdef bint knows_more(self) noexcept:
-        """Are checksums known of two segments behind the last one? What a killed append leaves is one."""
+    cdef bint knows_more(self, Py_ssize_t number) noexcept:
+        """Are checksums known of this segment, which is not there, and of the next one? What a killed append leaves is one."""
         cdef View sums = self.sums_view
         cdef uint32_t *entry
-        if sums is None or sums.data == NULL or self.count + 2 > (sums.size - HEAD) // ENTRY:
+        if sums is None or sums.data == NULL or number + 2 > (sums.size - HEAD) // ENTRY:
             return False
-        entry = <uint32_t *>(sums.data + HEAD + self.count * ENTRY)
+        entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
         return entry[0] != 0 and entry[2] != 0
 
     cdef void forget_sums(self) noexcept:
@@ -1012,19 +1025,37 @@ cdef class Segments:
         self.check_lost(0, min(at + 4, self.size))
         return count, at, damage_at(self.data, self.size, at) if status == MMF_DAMAGED else None
 
-    def _behind(self, int64_t end):
-        """The offset behind the last byte that is not zero, at or behind `end`."""
-        cdef Mapping mapping = self.mapping
-        cdef char *data = self.data
-        cdef int64_t size = self.size, last
-        cdef int fd = self.fd
-        if data == NULL:
+    def _walk_on(self, Py_ssize_t count, int64_t end):
+        """On from the end of a walk, under the lock, so that nobody appends meanwhile: (segments, end, why there is no
+        more or None, the offset behind the last byte that is not zero, at or behind the end)."""
+        cdef RobustMutex core = None
+        cdef int64_t ends[256]
+        cdef size_t found = 256
+        cdef int64_t last = end
+        cdef int status = MMF_DONE
+        cdef bint knows_more
+        if self.data == NULL:
             self.raise_closed()
-        if end < 0 or end > size:
+        if end < 0 or end > self.size:
             raise OutOfRangeError(f"{end} is outside of {self!r}")
-        with nogil:
-            last = mmf_last_used(fd, data, size, end)
-        return last
+        if self.lock is not None:
+            hold(self.lock, -1.0)
+            core = self.lock.core
+        self.begin(core)
+        while self.data != NULL and found == 256 and status == MMF_DONE:
+            status = mmf_walk(self.data, self.size, &end, -1, ends, 256, &found)
+            count += found
+        if self.data != NULL:
+            last = self.last_used(end)
+        knows_more = self.knows_more(count)
+        if core is not None:
+            core.give(core.lock.died != 0)
+        if self.data == NULL:
+            self.raise_closed()
+        self.check_lost(0, min(end + 4, self.size))
+        if status == MMF_DAMAGED or (knows_more and last > end):
+            return count, end, damage_at(self.data, self.size, end), last
+        return count, end, None, last
 
     def _sum(self, Py_ssize_t number):
         """What is known of a segment's checksum: (length, crc), or None."""

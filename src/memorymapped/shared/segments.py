@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import sys
+import time
 import warnings
 from hashlib import blake2b
 from operator import index
@@ -51,6 +52,7 @@ SUMS_MAGIC = b"MMFSUMS\x01"
 SUM = 8  # bytes of one checksum: length, CRC-32C
 SUFFIX = ".sums"
 LOCK, LOCK_NAME = 40, 1024  # in the control object: what tells the name of the lock, bytes of the name
+TURN = 0.005  # seconds after which other tasks have theirs
 NAMED, BESIDE = 1, 2  # where checksums are: in a map with a name, in a file beside
 
 _CODECS = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without a byte order mark, as C# writes it
@@ -238,10 +240,9 @@ class SegmentFile(Segments):
     `append(data)` is atomic, whoever dies when. `s[n]`, `s[-1]`, `s[a:b]`, `len(s)`, `for text in s`; `wait_for(n)`,
     `for text in s.follow()`. A context manager that closes it."""
 
-    __slots__ = ("_control", "_control_view", "_file", "_kept", "_map", "_mutex", "_names", "_options", "_sums")
+    __slots__ = ("_control", "_control_view", "_kept", "_map", "_mutex", "_names", "_options", "_sums")
 
     _map: MemoryMappedFile
-    _file: MemoryMappedViewAccessor
     _mutex: Mutex | None
     _control: MemoryMappedFile | None
     _control_view: MemoryMappedViewAccessor | None
@@ -370,9 +371,8 @@ class SegmentFile(Segments):
         on_disk = not map_._backing.is_memory
         if options.durable and on_disk and new and map_.path is not None:
             _sync_folder(map_.path)
-        self._file = map_.create_view_accessor(0, 0, access)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
-        self._attach(self._file, map_.fileno())
+        self._attach(map_.create_view_accessor(0, 0, access), map_.fileno())
         self._names = names
         if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(self._beside())):
             self._open_sums(access)
@@ -498,10 +498,8 @@ class SegmentFile(Segments):
 
     def _map_again(self) -> None:
         """The file is longer than what is mapped of it."""
-        old = self._file
-        self._file = self._map.create_view_accessor(0, 0, Access.READ_WRITE if old.can_write else Access.READ)
-        self._attach(self._file, self._map.fileno())
-        old.close()
+        access = Access.READ_WRITE if self._file.can_write else Access.READ
+        self._attach(self._map.create_view_accessor(0, 0, access), self._map.fileno()).close()
 
     # ----------------------------------------------------------------------------------------------- what it is
 
@@ -571,6 +569,8 @@ class SegmentFile(Segments):
         import asyncio
 
         number, limit = _number(segment), seconds(timeout)
+        if self._has(number):
+            return True
         loop = asyncio.get_running_loop()
         until = loop.time() + limit
         while True:
@@ -593,9 +593,15 @@ class SegmentFile(Segments):
     async def follow_async(self, start: int = 0, timeout: Timeout = None) -> AsyncIterator[Any]:
         """As `follow`, for a task of asyncio."""
         number, limit = _number(start), seconds(timeout)
+        import asyncio
+
+        turn = time.monotonic()
         while await self.wait_for_async(number, limit):
             yield self.read(number)
             number += 1
+            if time.monotonic() - turn > TURN:  # those that are there already are not waited for
+                await asyncio.sleep(0)
+                turn = time.monotonic()
 
     # -------------------------------------------------------------------------------------------------- growing
 
@@ -626,19 +632,17 @@ class SegmentFile(Segments):
         """What the file holds, looked at from its start as a newcomer does, and against the checksums. Changes nothing,
         but for what a killed writer has left half done."""
         known, _, why = self._settle()
-        count, end, reason = self._walk_again()
+        count, end, _ = self._walk_again()
+        count, end, reason, last = self._walk_on(count, end)
         if reason is None and count < known:
             reason = why = f"the length at offset {end} is 0, and was not before"
         reason = reason if reason is not None else why
-        behind = self._behind(end) - end
-        if reason is None and behind and self._sum(count) is not None and self._sum(count + 1) is not None:
-            reason = f"the length at offset {end} is 0, and checksums of further segments are known"
         bad: list[int] = []
         without: int | None = None
         if self._sums is not None:
             bad, without = self._against_checksums(count)
         damage = None if reason is None else SegmentDamage(count, end, reason)
-        return SegmentReport(count, end, damage, tuple(bad), without, behind)
+        return SegmentReport(count, end, damage, tuple(bad), without, last - end)
 
     def _against_checksums(self, count: int) -> tuple[list[int], int]:
         """The numbers of those segments, of the first `count`, that are not what was written; how many are unknown."""
@@ -698,7 +702,7 @@ class SegmentFile(Segments):
     def _let_go(self) -> None:
         with contextlib.ExitStack() as stack:  # all of it, whatever one of them raises
             for each in (
-                self._map, self._mutex, self._control, self._control_view, self._sums, getattr(self, "_file", None),
+                self._map, self._mutex, self._control, self._control_view, self._sums, self._file,
                 self._kept,
             ):  # fmt: skip
                 if each is not None:
