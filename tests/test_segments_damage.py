@@ -814,3 +814,14 @@ def test_a_full_file_system(tmp_path: Path) -> None:
         assert actor.get("s.append(b'x' * 10_000) == n and s[-1] == b'x' * 10_000")
         assert actor.get("s.check().whole and s.check().behind == 0")
         actor.do("s.close()")
+
+
+def test_where_there_is_no_room_for_twice_as_much(tmp_path: Path) -> None:
+    with mounted(tmp_path, "size=1m") as actor:
+        actor.do("s = SegmentFile.create_from_file(path, capacity=700_000, encoding=None, grow=True)")
+        assert actor.get("[s.append(b'x' * 600_000), s.append(b'y' * 200_000)]") == [0, 1]
+        assert actor.get("s.capacity") == 800_008
+        with pytest.raises(OSError, match="No space"):
+            actor.do("s.append(b'z' * 500_000)")
+        assert actor.get("len(s) == 2 and s.check().whole")
+        actor.do("s.close()")

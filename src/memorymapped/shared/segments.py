@@ -623,8 +623,13 @@ class SegmentFile(Segments):
                 f"{needed}{advice}",
             )
         if now < needed:
-            wanted = max(needed, 2 * now)
-            _lengthen(self._map, wanted if options.most is None else min(wanted, options.most))
+            wanted = max(needed, 2 * now if options.most is None else min(2 * now, options.most))
+            try:
+                _lengthen(self._map, wanted)
+            except OSError as error:
+                if error.errno != errno.ENOSPC or wanted == needed:
+                    raise
+                _lengthen(self._map, needed)  # there may be room for this one
 
     # -------------------------------------------------------------------------------------------------- damage
 
