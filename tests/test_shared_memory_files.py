@@ -372,6 +372,14 @@ shared.live.pt.x = 99
         assert path.read_bytes()[USERS] == 1, "he is not counted any more"
 
 
+def test_who_ends_without_a_close_is_no_user(path: Path) -> None:
+    with Actor(prelude=PRELUDE + "from support.values import MyData, Point\n") as actor:
+        actor.do("shared = SharedMemory.create_from_file(MyData, path); shared.data = MyData(1)", path=str(path))
+        assert path.read_bytes()[USERS] == 1
+        assert actor.finish() == 0
+    assert path.read_bytes()[USERS] == 0
+
+
 def test_a_copy_of_a_file_in_use_is_as_a_crash_leaves_it(path: Path) -> None:
     copied = path.with_name("copied")
     with opened(path) as shared:

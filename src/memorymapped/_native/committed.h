@@ -13,7 +13,7 @@
  *     C+24    u64 the first 8 bytes of the SHA-256 of the layout's text
  *     C+32    u32 flags: 1, others than this library write the value too
  *     C+36    u32 bytes of the layout's text
- *     C+40    of a file: 16 bytes, the boot of the machine in which it was opened last
+ *     C+40    of a file: 16 bytes, the boot of the machine in which it was opened last, and which file it is
  *     C+56    of a file: u32 how many have it open
  *     C+64    u64 seq: the number of the last commit; its value is in slot seq % 4
  *     C+72    u64 mirror: the number of the commit that stands at 0; not seq: that is being copied; 0: it is rolled back

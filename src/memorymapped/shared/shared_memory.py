@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import os
 import sys
 import warnings
 from _weakref import ref
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from copy import copy
 from functools import partial
 from typing import TypeVar
+from weakref import WeakSet
 
 from .._native.committed import Change, Committed, has_changed, total_size
 from .._native.memory import adopt_methods
@@ -59,6 +61,19 @@ class SharedMemoryStatistics(Record):
         self.locked_reads = locked_reads
         self.adoptions = adoptions
         self.rollbacks = rollbacks
+
+
+_of_files: WeakSet[SharedMemory[Any]] = WeakSet()
+
+
+def _at_exit() -> None:
+    """Who ends without a close has closed his files as he should: what others write there later counts."""
+    for shared in list(_of_files):
+        with suppress(OSError):  # of the disk: nobody is there to be told
+            shared._end_use()
+
+
+atexit.register(_at_exit)
 
 
 @adopt_methods
@@ -314,6 +329,8 @@ class SharedMemory(Committed[T]):
             view.close()
             raise
         self._lock.on_abandoned = partial(_repair, ref(self))
+        if boot is not None:
+            _of_files.add(self)
 
     # ---- what it is
 
