@@ -374,7 +374,7 @@ shared.live.pt.x = 99
 
 def test_who_ends_without_a_close_is_no_user(path: Path) -> None:
     with Actor(prelude=PRELUDE + "from support.values import MyData, Point\n") as actor:
-        actor.do("shared = SharedMemory.create_from_file(MyData, path); shared.data = MyData(1)", path=str(path))
+        actor.do("sys.kept = SharedMemory.create_from_file(MyData, path); sys.kept.data = MyData(1)", path=str(path))
         assert path.read_bytes()[USERS] == 1
         assert actor.finish() == 0
     assert path.read_bytes()[USERS] == 0
