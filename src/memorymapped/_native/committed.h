@@ -281,6 +281,14 @@ static inline int mmf_is_zero(const char *bytes, size_t size)
     return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
 }
 
+/* Is there room for a control block that nobody has begun to make? Killed before his first mark one leaves the place that
+ * it was for. */
+static inline int mmf_is_fresh(const mmf_shared *v, size_t total)
+{
+    const char *control = (const char *)v->control, *end = v->base + total - 16;
+    return mmf_is_zero(control, (size_t)(end - control)) && mmf_is_zero(end + 8, 8);
+}
+
 /* Makes the control block, with what stands at 0 as the first value. Killed: the magic says so; it is made again. */
 static inline void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *text, uint32_t length)
 {

@@ -66,7 +66,7 @@ cdef extern from "committed.h" nogil:
     int mmf_settle(mmf_shared *v, int abandoned)
     int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
     int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
-    bint mmf_is_zero(const char *bytes, size_t size)
+    bint mmf_is_fresh(const mmf_shared *v, size_t total)
     void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *text, uint32_t length)
     int mmf_shared_recover(mmf_shared *v, int anyway)
     uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
@@ -199,7 +199,6 @@ cdef class Committed:
         cdef bytes encoded = text.encode()
         cdef const char *letters = PyBytes_AS_STRING(encoded)
         cdef uint32_t length = len(encoded)
-        cdef size_t control = mmf_round_up(self.value.size, 64)
         cdef size_t total = mmf_shared_total(self.value.size, length)
         cdef RobustMutex core
         cdef mmf_shared v
@@ -216,7 +215,7 @@ cdef class Committed:
         got = self.begin()
         try:
             found = self.find(encoded, layout, True)
-            if found < 0 and fits and (found == HALF_MADE or mmf_is_zero(self.value.base + control, total - control)):
+            if found < 0 and fits and (found == HALF_MADE or mmf_is_fresh(&self.value, total)):
                 self.value.foreign = foreign
                 mmf_shared_make(&self.value, layout, letters, length)
                 found = 0
