@@ -99,8 +99,10 @@ class MemoryMappedViewAccessor(Viewing, Accessor):
         as for read_array. A list of structures is an array too. All or nothing: ValueError if they do not fit. Returns
         how many were written."""
         if isinstance(array, (list, tuple)):
-            array = structs.own_array(type(array[0]), array) if array and isinstance(array[0], structs.Value) else array
-            array = array or b""
+            if not array:
+                array = b""
+            elif isinstance(array[0], structs.Value):
+                array = structs.own_array(type(array[0]), array)
         written = self.copy_elements(True, position, array, offset, count)
         if isinstance(array, structs.Array):
             array._check()

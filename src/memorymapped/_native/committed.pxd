@@ -72,8 +72,7 @@ cdef class Committed:
     cdef int write(self, const char *bytes) except -1
     cdef int read(self, char *to) except -1
     cdef int read_locked(self, char *to) except -1
-    cdef int read_if_free(self, char *to) except -1
+    cdef int settle_if_free(self, char *to) except -1
     cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1
     cdef int changed(self, object since) except -1
-    cdef int adopt_now(self) except -1
     cdef object since(self, object version)

@@ -575,11 +575,11 @@ cdef class Committed:
             return self.read_locked(to)
         self.seen = number
         if got == MMF_READ_IN_COPY:
-            return self.read_if_free(to)
+            self.settle_if_free(to)  # there is an unended copy: if nobody owns the lock, who made that has died
         return 0
 
-    cdef int read_if_free(self, char *to) except -1:
-        """It was read, and there is an unended copy. If nobody owns the lock, who made that has died."""
+    cdef int settle_if_free(self, char *to) except -1:
+        """Makes whole what there is if nobody owns the lock, and copies the value then, if it is wanted."""
         cdef RobustMutex core = (<MutexHandle>self.lock).opened()
         cdef Mapping mapping
         cdef mmf_shared v
@@ -595,7 +595,8 @@ cdef class Committed:
             if v.base == NULL:
                 self.raise_closed()
             self.settle(&v, mapping, got == ABANDONED)
-            self.copy_current(&v, mapping, to)
+            if to != NULL:
+                self.copy_current(&v, mapping, to)
         except BaseException:
             core.give(got == ABANDONED)
             raise
@@ -736,34 +737,11 @@ cdef class Committed:
         else:
             differs = mmf_load(v.seq) > number
             if not differs and mmf_seems_foreign(&v, number) and not mmf_marked(mapping.region):
-                self.adopt_now()
+                self.settle_if_free(NULL)  # adopts it, if its writer has released the lock
                 differs = mmf_load(v.seq) > number
         if mmf_marked(mapping.region):
             self.raise_fault()
         return differs
-
-    cdef int adopt_now(self) except -1:
-        """Adopts what another program has written, if it has released the lock."""
-        cdef RobustMutex core = (<MutexHandle>self.lock).opened()
-        cdef Mapping mapping
-        cdef mmf_shared v
-        cdef int got
-        if core.is_ours():
-            return 0
-        got = hold(self.lock, 0)
-        if not got:
-            return 0
-        v = self.value
-        mapping = self.mapping
-        try:
-            if v.base == NULL:
-                self.raise_closed()
-            self.settle(&v, mapping, got == ABANDONED)
-        except BaseException:
-            core.give(got == ABANDONED)
-            raise
-        core.give(False)
-        return 0
 
     cdef object since(self, object version):
         if version is None:

@@ -598,6 +598,14 @@ cdef bytes bytes_of(Place place, Py_ssize_t start, Py_ssize_t size):
     return view.new_bytes(place.position + start, size)
 
 
+cdef object as_numpy(Place place, object dtype):
+    # NumPy asks for it where a buffer cannot be had, and is told why. It would take the elements one by one otherwise.
+    import numpy
+
+    array = numpy.asarray(memoryview(place))
+    return array if dtype is None else array.astype(dtype, copy=False)
+
+
 # ----------------------------------------------------------------------------------------------------------- values
 
 
@@ -641,11 +649,7 @@ cdef class Value(Place):
         return None if self.data != NULL else (self.owner, self.position)
 
     def __array__(self, dtype=None, copy=None):
-        # As an array's.
-        import numpy
-
-        array = numpy.asarray(memoryview(self))
-        return array if dtype is None else array.astype(dtype, copy=False)
+        return as_numpy(self, dtype)
 
     def _copy(self, bint draft):
         """Another with the same bytes, of its own."""
@@ -935,11 +939,7 @@ cdef class Array(Place):
             view.check_fault(self.position + min(last, 0), abs(last) + self.element.size)
 
     def __array__(self, dtype=None, copy=None):
-        # NumPy asks for it where a buffer cannot be had, and would take the elements one by one otherwise.
-        import numpy
-
-        array = numpy.asarray(memoryview(self))
-        return array if dtype is None else array.astype(dtype, copy=False)
+        return as_numpy(self, dtype)
 
     def __reduce__(self):
         raise TypeError(f"{self!r} is a place in memory of this process: pickle its tolist() or tobytes()")

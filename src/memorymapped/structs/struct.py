@@ -88,7 +88,7 @@ class StructType(type):
     @property
     def layout(cls) -> Layout:
         """Offsets, sizes and padding; declarations in C and C#."""
-        found = cls.__dict__.get("__layout__") or getattr(cls, "__layout__", None)
+        found = getattr(cls, "__layout__", None)
         if not isinstance(found, Layout):
             raise TypeError(f"{cls.__name__} declares no fields, and so has no layout")
         return found
