@@ -6,8 +6,6 @@ from __future__ import annotations
 import atexit
 import errno
 import os
-import sys
-import warnings
 from _weakref import ref
 from contextlib import ExitStack, closing, suppress
 from copy import copy
@@ -22,13 +20,13 @@ from ..enums import FileMode
 from ..errors import ClosedError, InvalidNameError, shown
 from ..file import MemoryMappedFile
 from ..record import Record
-from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
 from ..system.boots import boot_mark
 from ..system.names import parse
 from ..timeouts import seconds
 from .backing_files import lock_name_of, lock_of, make_file, remove_own
 from .layouts import Described, described
+from .mapped_objects import MappedObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,7 +75,7 @@ atexit.register(_at_exit)
 
 
 @adopt_methods
-class SharedMemory(Committed[T]):
+class SharedMemory(Committed[T], MappedObject):
     """A value in shared memory, under a name, of a structure's class:
 
         class MyData(Struct):
@@ -354,25 +352,13 @@ class SharedMemory(Committed[T]):
             return memoryview(self._view)[: what.size]
         return self._view.ref(what.struct, 0)
 
-    @property
-    def name(self) -> str | None:
-        """The map's name; None for a file."""
-        return self._file.name
-
-    @property
-    def path(self) -> str | None:
-        """The file behind it, which other programs can map: see MemoryMappedFile.path."""
-        return self._file.path
-
     def statistics(self) -> SharedMemoryStatistics:
         """What this object has met since it was made."""
         return SharedMemoryStatistics(*self._counts())
 
     def __repr__(self) -> str:
         what = getattr(self._type, "__name__", f"{self._type} bytes") if hasattr(self, "_type") else "?"
-        file = self._file if hasattr(self, "_file") else None
-        where = "" if file is None else f" {file.name!r}" if file.name is not None else f" {file.path}"
-        return f"<SharedMemory of {what}{where}{', closed' if self.closed else ''}>"
+        return f"<SharedMemory of {what}{self._where()}{', closed' if self.closed else ''}>"
 
     # ---- waiting
 
@@ -437,31 +423,6 @@ class SharedMemory(Committed[T]):
             stack.callback(self._detach)
             self._end_use()
             self._lock.on_abandoned = None
-
-    def _end_waits(self) -> None:
-        for change in list(self._waits):
-            change._unmap()
-            was_closed(change)  # type: ignore[arg-type]
-
-    def dispose(self) -> None:
-        """The same as close, by its .NET name."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        if self.closed:
-            raise ClosedError(f"{self!r} is closed")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self.closed or sys.is_finalizing():
-            return
-        try:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        finally:  # also where warnings are errors
-            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.closed:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import sys
-import warnings
 from _weakref import ref
 from contextlib import ExitStack, closing
 from functools import partial
@@ -21,16 +20,16 @@ from ..enums import MemoryMappedFileOptions as Options
 from ..errors import ClosedError, OutOfRangeError, shown
 from ..file import MemoryMappedFile
 from ..record import Record
-from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
 from ..system.names import parse
 from ..timeouts import seconds
 from .backing_files import has_bytes, lock_of
 from .layouts import described
+from .mapped_objects import MappedObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Self
+    from typing import Any
 
     from typing_extensions import Buffer
 
@@ -62,7 +61,7 @@ class StructArrayStatistics(Record):
 
 
 @adopt_methods
-class StructArray(SharedElements[T]):
+class StructArray(SharedElements[T], MappedObject):
     """A list of structures in shared memory, under a name:
 
         class Point(Struct):
@@ -362,16 +361,6 @@ class StructArray(SharedElements[T]):
         their places; it repairs what an owner who died has left."""
         return self._lock
 
-    @property
-    def name(self) -> str | None:
-        """The map's name; None for a file."""
-        return self._file.name
-
-    @property
-    def path(self) -> str | None:
-        """The file behind it, which other programs can map: see MemoryMappedFile.path."""
-        return self._file.path
-
     def statistics(self) -> StructArrayStatistics:
         """What this object has met since it was made."""
         return StructArrayStatistics(*self._counts())
@@ -379,10 +368,6 @@ class StructArray(SharedElements[T]):
     def __repr__(self) -> str:
         what = getattr(self.type, "__name__", "?")
         return f"<StructArray of {what}{self._where()}{', closed' if self.closed and self.max_capacity else ''}>"
-
-    def _where(self) -> str:
-        file = self._file if hasattr(self, "_file") else None
-        return "" if file is None else f" {file.name!r}" if file.name is not None else f" {file.path}"
 
     def _named(self) -> str:
         return f"the map{self._where()}"
@@ -442,31 +427,6 @@ class StructArray(SharedElements[T]):
             stack.callback(self._end_waits)
             stack.callback(self._detach)
             self._lock.on_abandoned = None
-
-    def _end_waits(self) -> None:
-        for change in list(self._waits):
-            change._unmap()
-            was_closed(change)  # type: ignore[arg-type]
-
-    def dispose(self) -> None:
-        """The same as close, by its .NET name."""
-        self.close()
-
-    def __enter__(self) -> Self:
-        if self.closed:
-            raise ClosedError(f"{self!r} is closed")
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if self.closed or sys.is_finalizing():
-            return
-        try:
-            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
-        finally:  # also where warnings are errors
-            self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.closed:
