@@ -15,6 +15,8 @@ from .ending import Failure, Interrupted, end_output, ended_by, raising_at_signa
 __all__ = ["COMMANDS", "main", "overview"]
 
 COMMANDS = {
+    "ls": "Shows what exists by name, who holds it, and in which state it is.",
+    "clean": "Removes what provably nobody holds any more.",
     "demo": "Shows what the library does, with real processes, in seconds.",
     "cp": "Copies a file, in the kernel or through mapped memory.",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["shown", "size_in_words"]
+__all__ = ["age_in_words", "short_size", "shown", "size_in_words"]
 
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -19,6 +19,22 @@ def size_in_words(size: float) -> str:
         size /= 1024
         power += 1
     return f"{size:.1f} {UNITS[power - 1]}"
+
+
+def short_size(size: int) -> str:
+    """The same, for a column of a table: `512`, `1.5M`."""
+    if size < 1024:
+        return str(size)
+    number, unit = size_in_words(size).split()
+    return f"{number.removesuffix('.0')}{unit[0]}"
+
+
+def age_in_words(seconds: float) -> str:
+    """How long ago, in one unit: `12 s`, `3 h`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{int(seconds // length)} {unit}"
+    return f"{max(0, int(seconds))} s"
 
 
 def shown(path: str | bytes) -> str:

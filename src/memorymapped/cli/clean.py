@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""`mmf clean`: removes what provably nobody holds."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from ..system.survey import Found, remove, survey
+from .objects import as_json, canonical, holders_in_words, state_in_words
+from .words import shown, size_in_words
+
+__all__ = ["command"]
+
+EPILOG = """\b
+Examples:
+  mmf clean --dry-run
+  mmf clean
+  mmf clean 'Global\\frames'
+
+Each object is removed by the protocol that all who open and create it keep to: who opens one at the same moment either
+has it, and it stays, or finds nothing, as before. What other programs have in the shared-memory file system is never
+removed.
+
+Exit code 0 if all that is stale is gone, 1 if something stale could not be removed.
+"""
+
+
+@click.command("clean", short_help="Removes what nobody holds any more.", epilog=EPILOG)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
+@click.option("--abandoned", is_flag=True, help="Also mutexes that would tell the next one that their owner died.")
+@click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each object.")
+def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bool) -> int:
+    """Removes the objects that nobody holds any more, all or those with a NAME, and says why it leaves what it
+    leaves."""
+    wanted = {canonical(name) for name in names}
+    failed, freed = False, 0
+    for found in survey():
+        if wanted and found.name not in wanted:
+            continue
+        stale = found.state == "stale"
+        reason = _dry(found) if dry_run else remove(found, abandoned=abandoned)
+        if reason is None:
+            freed += found.memory
+        elif stale and _is_there(found):
+            failed = True
+        if as_lines:
+            print(json.dumps({**as_json(found), "removed": reason is None and not dry_run, "reason": reason}))
+        elif reason is None:
+            print(f"{'would remove' if dry_run else 'removed'} {_what(found)}, {size_in_words(found.memory)}")
+        elif wanted or stale:
+            print(f"left {_what(found)}: {reason}")
+    if not as_lines:
+        print(f"{size_in_words(freed)} {'could be' if dry_run else 'were'} given back")
+    return 1 if failed and not dry_run else 0
+
+
+def _dry(found: Found) -> str | None:
+    """Why it would be left."""
+    if found.state == "stale":
+        return None
+    holders = f": {holders_in_words(found)}" if found.holders else ""
+    return f"it is {state_in_words(found)}{holders}"
+
+
+def _is_there(found: Found) -> bool:
+    try:
+        now = os.stat(found.path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (now.st_dev, now.st_ino) == (found.device, found.inode)
+
+
+def _what(found: Found) -> str:
+    return f"{found.kind} {shown(found.name or found.path)}"

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""`mmf ls`: what exists, who holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+import click
+
+from ..system.survey import survey
+from .objects import as_json, canonical, holders_in_words, state_in_words, style_of
+from .tables import table
+from .words import age_in_words, short_size, shown
+
+__all__ = ["command"]
+
+EPILOG = """\b
+Examples:
+  mmf ls
+  mmf ls --stale
+  mmf ls --kind mutex --json
+  mmf ls 'Global\\frames' report
+
+A named object lives as long as somebody holds it. Stale is what nobody holds any more: its name is free, its memory is
+given back when somebody creates the next object, or by mmf clean. The age is that of the object, not of its holders.
+
+No lock is taken and nothing is opened for writing: other programs do not notice. Of other users' processes the holders
+cannot be seen.
+
+Exit code 0, also if there is nothing; 1 if a NAME is given of which there is no object.
+"""
+
+KINDS = ("map", "file map", "mutex", "fair mutex", "event", "semaphore", "foreign")
+HEADS = ("NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS")
+
+
+@click.command("ls", short_help="Shows what exists, and who holds it.", epilog=EPILOG)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--stale", is_flag=True, help="Only what nobody holds any more.")
+@click.option("--all", "others", is_flag=True, help="Also what other programs have in the shared-memory file system.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only this kind; may be repeated.")
+@click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each object.")
+def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str, ...], as_lines: bool) -> int:
+    """Shows every named map, mutex, event and semaphore of this user, and every one with a Global name: size, memory
+    that is really used, mode, age, state, and the processes that hold it."""
+    wanted = {canonical(name) for name in names}
+    found = [
+        each
+        for each in survey(others=others or "foreign" in kinds)
+        if (not stale or each.state == "stale")
+        and (not kinds or each.kind in kinds)
+        and (not wanted or each.name in wanted)
+    ]
+    if as_lines:
+        for each in found:
+            print(json.dumps(as_json(each)))
+    elif found:
+        now = time.time()
+        rows = [
+            (
+                shown(each.name or os.path.basename(each.path)),
+                each.kind,
+                short_size(each.size),
+                short_size(each.memory),
+                f"{each.mode:04o}",
+                "?" if each.born is None else age_in_words(now - each.born),
+                state_in_words(each),
+                holders_in_words(each),
+            )
+            for each in found
+        ]
+        print(table(HEADS, rows, right=(2, 3, 5), styles=[style_of(each) for each in found]))
+    elif not wanted:
+        print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
+    missing = sorted(wanted - {each.name for each in found if each.name})
+    for name in missing:
+        click.echo(f"mmf ls: {shown(name)}: there is no such object", err=True)
+    return 1 if missing else 0

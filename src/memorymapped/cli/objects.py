@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What commands say of named objects: rows, states in words, JSON; and which object a user means."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..errors import InvalidNameError
+from ..system.names import Scope, parse
+from ..system.survey import Found, survey
+from .ending import Failure
+from .words import shown
+
+__all__ = ["as_json", "canonical", "holders_in_words", "named", "state_in_words", "style_of"]
+
+MAPS = ("map", "file map")
+
+
+def as_json(found: Found) -> dict[str, object]:
+    """One object, as `--json` shows it. Sizes in bytes, times in seconds."""
+    return {
+        "name": found.name,
+        "kind": found.kind,
+        "scope": found.name.partition("\\")[0].lower() if found.name else None,
+        "state": found.state,
+        "size": found.size,
+        "memory": found.memory,
+        "mode": f"{found.mode:04o}",
+        "owner": found.owner,
+        "born": found.born,
+        "age": None if found.born is None else round(max(0.0, time.time() - found.born), 3),
+        "holders": [{"pid": holder.pid, "command": holder.command} for holder in found.holders],
+        "details": found.details,
+        "path": found.path,
+        "target": found.target,
+    }
+
+
+def state_in_words(found: Found) -> str:
+    """`held by 12 (python)`, `stale`: the state, and what the object's bytes say besides."""
+    details = found.details
+    text = found.state
+    if "owner" in details:
+        text += f" by {details['owner']}"
+    elif "owner_thread" in details:
+        text += f" by thread {details['owner_thread']}"
+    if "set" in details:
+        text += ", set" if details["set"] else ", not set"
+    if "count" in details:
+        text += f", {details['count']} of {details['maximum']}"
+    if details.get("waiters"):
+        text += f", {details['waiters']} wait"
+    elif details.get("contended"):
+        text += ", others wait"
+    return text + (", damaged" if "damaged" in details else "")
+
+
+def style_of(found: Found) -> str:
+    return {"stale": "dim", "abandoned": "yellow", "unfinished": "cyan"}.get(found.state, "")
+
+
+def holders_in_words(found: Found) -> str:
+    """`12 python app.py, 13 python app.py`."""
+    return ", ".join(f"{holder.pid} {_printable(holder.command)}" for holder in found.holders) or "-"
+
+
+def _printable(command: str) -> str:
+    return "".join(letter if letter.isprintable() else "·" for letter in command)
+
+
+def canonical(given: str) -> str:
+    """The name with its scope written: `X` is `User\\X`. Failure if it is none."""
+    try:
+        name = parse(given)
+    except InvalidNameError as error:
+        raise Failure(str(error)) from None
+    except ValueError as error:
+        raise Failure(f"{given!r}: {error}") from None
+    return f"{name.scope.value}\\{name.text}"
+
+
+def named(given: str, *, kinds: tuple[str, ...] | None = None, holders: bool = False) -> list[Found]:
+    """The objects of a name, those that somebody holds first. Of `Local\\` names only those of this session."""
+    name = canonical(given)
+    found = [each for each in survey(holders=holders) if each.name == name and (kinds is None or each.kind in kinds)]
+    if parse(name).scope is Scope.LOCAL:
+        session = str(os.getsid(0))
+        found = [each for each in found if f"@{session}." in each.path or f"/session{session}/" in each.path]
+    return sorted(found, key=lambda each: each.state in ("stale", "unfinished"))
+
+
+def not_found(given: str) -> Failure:
+    return Failure(f"{shown(given)}: neither a name that somebody holds (`mmf ls` shows those) nor a file")

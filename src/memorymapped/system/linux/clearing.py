@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Removes one object that nobody holds, by the protocol of its kind: what is done here races with everybody safely."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from ..._native import robust
+from ..._native.lifetime import locked, remove_if_stale
+from ..._native.mutexfiles import BUSY_FOLDER
+from ..._typing import TYPE_CHECKING
+from ..names import parse
+from . import directories
+from . import mutex_places as places
+from .mutexes import DATA
+from .places import SIDE
+
+if TYPE_CHECKING:
+    from ..._native.mutexfiles import LockedFolder
+    from .survey import Found
+
+__all__ = ["remove"]
+
+_LIMIT = 2.0  # seconds that another process may have the folder of mutexes locked
+
+
+def remove(found: Found, *, abandoned: bool = False) -> str | None:
+    """None: it was removed. Otherwise why it was left.
+
+    `abandoned`: also a mutex whose last owner died, and which would tell that the next one who opens it."""
+    if found.state != "stale":
+        return f"it is {found.state}"
+    if found.kind == "mutex":
+        return _remove_mutex(found, abandoned)
+    if found.kind == "foreign":
+        return "it is another program's: remove it with rm(1) if you know that nobody needs it"
+    return locked(_remove, found)
+
+
+def _remove(found: Found) -> str | None:
+    own = os.geteuid()
+    if found.owner != own and own != 0:
+        return f"it belongs to user {found.owner}"
+    folder, _, file = found.path.rpartition("/")
+    is_global = folder == directories.global_path()
+    directory = directories.global_directory(create=False) if is_global else directories.user_directory(create=False)
+    if directory is None or not _is_there(found):
+        return "it is gone"
+    side = os.fsencode(file + SIDE) if "~" in file else None
+    if remove_if_stale(directory, os.fsencode(file), side, found.owner):
+        return None
+    return "somebody holds it again, or is at work on it" if _is_there(found) else "it is gone"
+
+
+def _remove_mutex(found: Found, abandoned: bool) -> str | None:
+    if found.name is None:
+        return "it is no mutex of ours or .NET's, by its name"
+    place = places.MutexPlace(parse(found.name))
+    place.folder, place.path = found.path.rpartition("/")[0].rpartition("/")[2], found.path  # of any session
+    shm = places.folder_of(place, create=False)
+    deadline = time.monotonic() + _LIMIT
+    while shm is not None:
+        result = locked(shm.locked, _remove_unused, shm, place, found, abandoned)
+        if result is not BUSY_FOLDER:
+            return None if result is None else str(result)
+        if time.monotonic() > deadline:
+            return f"{places.locker(place)} keeps the folder of all mutexes locked"
+        time.sleep(0.001)
+    return "it is gone"
+
+
+def _remove_unused(shm: LockedFolder, place: places.MutexPlace, found: Found, abandoned: bool) -> str | None:
+    """Under the directory lock: nobody can open it meanwhile."""
+    folder = places.scope_folder(shm, place, create=False)
+    if folder is None:
+        return "it is gone"
+    try:
+        use, status = places.open_file(folder, place)
+        if use is None or status is None or (status.st_dev, status.st_ino) != (found.device, found.inode):
+            return "it is gone"
+        if not places.nobody_uses(use.fd):
+            return "somebody has it open again"
+        if not abandoned and robust.tells_of_death(os.pread(use.fd, robust.LOCK_SIZE, DATA)):
+            return "its last owner died, which whoever opens it next is to be told (--abandoned removes it)"
+        shm.remove(place.folder.encode(), place.file, status.st_ino)
+    finally:
+        os.close(folder)
+    return f"it belongs to user {found.owner}" if _is_there(found) else None
+
+
+def _is_there(found: Found) -> bool:
+    try:
+        now = os.stat(found.path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return (now.st_dev, now.st_ino) == (found.device, found.inode)
