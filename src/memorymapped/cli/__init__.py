@@ -16,6 +16,16 @@ __all__ = ["COMMANDS", "main", "overview"]
 
 COMMANDS = {
     "ls": "Shows what exists by name, who holds it, and in which state it is.",
+    "info": "Shows one name or file in full: holders, layout, a picture of its pages.",
+    "dump": "Shows the bytes of a map or a file, or values of a type.",
+    "get": "Shows one value of a map or a file.",
+    "set": "Writes one value into a map or a file.",
+    "save": "Writes a map into a file.",
+    "load": "Writes a file into a map.",
+    "segments": "Lists, shows, appends and follows the segments of a segment file.",
+    "lock": "Runs a command while owning a named mutex.",
+    "wait": "Waits for a named event or semaphore.",
+    "signal": "Sets a named event, or gives back to a named semaphore.",
     "clean": "Removes what provably nobody holds any more.",
     "demo": "Shows what the library does, with real processes, in seconds.",
     "cp": "Copies a file, in the kernel or through mapped memory.",

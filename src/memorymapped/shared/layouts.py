@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LONGEST, WIDEST, DEEPEST = 200, 100, 16  # what is shown of a layout: lines, letters of a field, steps further in
 
-__all__ = ["Described", "beside", "described"]
+__all__ = ["Described", "beside", "described", "lines_of"]
 
 
 class Described:
@@ -44,7 +44,7 @@ def described(what: Any) -> Described:
 
 def beside(what: str, one: str, what_other: str, other: str) -> str:
     """Two layouts, by their canonical texts, as a table; the lines that differ are marked."""
-    left, right = [what, *_lines(one)], [what_other, *_lines(other)]
+    left, right = [what, *lines_of(one)], [what_other, *lines_of(other)]
     width = max(map(len, left))
     rows = max(len(left), len(right))
     left += [""] * (rows - len(left))
@@ -58,7 +58,7 @@ def _shown(depth: int, line: str) -> str:
     return "  " * min(depth, DEEPEST) + (line if len(line) <= WIDEST else line[:WIDEST] + "...")
 
 
-def _lines(text: str) -> list[str]:
+def lines_of(text: str) -> list[str]:
     """A field a line, nested ones further in. The text may be another's, of any letters."""
     lines: list[str] = []
     line, depth = "", 0

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""`mmf lock`: runs a command while owning a named mutex, as flock(1) does for a file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import click
+
+from .ending import Failure
+from .locking import NotInTime, locked
+from .words import shown
+
+__all__ = ["command"]
+
+EPILOG = """\b
+Examples:
+  mmf lock report -- python update.py
+  mmf lock 'Global\\report' --timeout 5 -- make
+  mmf lock report --nonblock -- ./nightly || echo busy
+
+The mutex is the one that Mutex("report"), and new Mutex(false, "report") in C#, open: it is made if nobody has it.
+COMMAND does not inherit it: it is given back when COMMAND ends, also if it is killed, and if mmf itself is killed the
+next one who takes it is told so.
+
+\b
+Exit code: that of COMMAND; 128 + N if signal N ended it; 124 the mutex was not to be had in time; 125 another failure,
+also a mutex whose last owner died; 126 COMMAND cannot be executed; 127 there is none.
+"""
+
+NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
+
+
+@click.command(
+    "lock",
+    short_help="Runs a command while owning a named mutex.",
+    epilog=EPILOG,
+)
+@click.argument("name")
+@click.option("-w", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@click.option("-n", "--nonblock", is_flag=True, help="Do not wait at all.")
+@click.option("--recover", is_flag=True, help="Go on if the last owner died; COMMAND sees MMF_ABANDONED=1.")
+@click.option("--json", "as_json", is_flag=True, help="At the end say on the standard error how it went, as JSON.")
+@click.argument("words", nargs=-1, required=True, metavar="-- COMMAND [ARGUMENT]...", type=click.UNPROCESSED)
+def command(
+    name: str, timeout: float | None, nonblock: bool, recover: bool, as_json: bool, words: tuple[str, ...]
+) -> int:
+    """Takes the named mutex NAME, runs COMMAND, and gives the mutex back."""
+    if nonblock:
+        timeout = 0.0
+    abandoned = False
+    try:
+        with locked(name, timeout, create=True, recover=recover) as died:
+            abandoned = died is not None
+            code = _run(words[1:] if words[:1] == ("--",) else words, abandoned)
+    except Failure as failure:
+        print(f"mmf lock: {failure}", file=sys.stderr)
+        code = NOT_IN_TIME if isinstance(failure, NotInTime) else FAILED
+    if as_json:
+        import json
+
+        print(json.dumps({"name": name, "code": code, "abandoned": abandoned}), file=sys.stderr)
+    return code
+
+
+def _run(words: Sequence[str], abandoned: bool) -> int:
+    if not words:
+        raise click.UsageError("COMMAND is missing")
+    environment = {**os.environ, "MMF_ABANDONED": "1"} if abandoned else None
+    try:
+        process = subprocess.Popen(words, env=environment)
+    except FileNotFoundError:
+        print(f"mmf lock: {shown(words[0])}: there is no such command", file=sys.stderr)
+        return NOT_FOUND
+    except OSError as error:
+        print(f"mmf lock: {shown(words[0])}: {error.strerror}", file=sys.stderr)
+        return NOT_EXECUTABLE
+    # Ctrl-C goes to the command as well, which ends as it likes; the mutex is ours until it has.
+    before = {each: signal.signal(each, _passed_on(process)) for each in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code = process.wait()
+    finally:
+        for each, action in before.items():
+            signal.signal(each, action)
+    return code if code >= 0 else 128 - code
+
+
+def _passed_on(process: subprocess.Popen[bytes]):  # type: ignore[no-untyped-def]
+    def handler(signum: int, frame: object) -> None:
+        process.send_signal(signum)
+
+    return handler

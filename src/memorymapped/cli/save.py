@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""`mmf save` writes a map into a file; `load.py` is the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+
+import click
+
+from .ending import Failure
+from .locking import locked
+from .numbers import number_of_bytes
+from .targets import Target, explained, find
+from .words import shown, size_in_words
+
+__all__ = ["PIECE", "command"]
+
+EPILOG = """\b
+Examples:
+  mmf save report report.bin
+  mmf save report report.bin --lock report.lock
+  mmf save frames - --offset 4096 --length 1M | sha256sum
+
+Nothing is written to the map. Without --lock, what its users change meanwhile is in the file or is not. The file gets
+its name when it is complete. `-` is the standard output.
+"""
+
+PIECE = 1 << 22
+
+
+@click.command("save", short_help="Writes a map into a file.", epilog=EPILOG)
+@click.argument("target", metavar="NAME|FILE")
+@click.argument("file")
+@click.option("-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to begin.  [default: 0]")
+@click.option("-n", "--length", type=number_of_bytes, metavar="BYTES", help="How many bytes.  [default: to the end]")
+@click.option("--lock", metavar="MUTEX", help="Read while owning this named mutex.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")
+def command(
+    target: str, file: str, offset: int, length: int | None, lock: str | None, force: bool, as_json: bool
+) -> None:
+    """Writes the bytes of a map into FILE."""
+    found = find(target)
+    if offset > found.size:
+        raise Failure(f"{shown(target)}: it has {found.size} bytes, and the offset {offset} is behind that")
+    end = found.size if length is None else offset + length
+    if end > found.size:
+        raise Failure(f"{shown(target)}: it has {found.size} bytes, and {end} are asked for")
+    with locked(lock) if lock else contextlib.nullcontext():
+        if file == "-":
+            _write(found, offset, end, sys.stdout.fileno())
+        else:
+            _save(found, offset, end, file, force)
+    if as_json:
+        print(json.dumps({"source": target, "file": file, "bytes": end - offset}), file=_other(file))
+    elif file != "-":
+        print(f"{shown(target)} -> {shown(file)}: {size_in_words(end - offset)}")
+
+
+def _other(file: str):  # type: ignore[no-untyped-def]
+    return sys.stderr if file == "-" else sys.stdout
+
+
+def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
+    if not force and os.path.lexists(file):
+        raise Failure(f"{shown(file)}: it exists; --force replaces it")
+    beside = f"{file}.{os.getpid()}.part"
+    with explained(file):
+        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            _write(found, begin, end, fd)
+        finally:
+            os.close(fd)
+        with explained(file):
+            if force:
+                os.replace(beside, file)
+            else:
+                os.link(beside, file)  # never over one that came meanwhile
+                os.unlink(beside)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(beside)
+        raise
+
+
+def _write(found: Target, begin: int, end: int, fd: int) -> None:
+    if begin == end:
+        return
+    with found.opened() as data:
+        for at in range(begin, end, PIECE):
+            piece = data.read(at, min(PIECE, end - at))
+            while piece:
+                piece = piece[os.write(fd, piece) :]

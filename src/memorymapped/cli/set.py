@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+"""`mmf set`: writes one value into a map or a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+
+import click
+
+from .ending import Failure
+from .get import within
+from .locking import locked
+from .numbers import NEGATIVES, number_of_bytes, refuse_options
+from .shapes import plain, shape_of
+from .targets import find
+
+__all__ = ["command"]
+
+EPILOG = """\b
+Examples:
+  mmf set report 0 int32 42
+  mmf set report 0 int32 -1
+  mmf set report 0x40 'utf16[16]' 'new title' --lock report.lock
+  echo '{"x": 1, "y": 2}' | mmf set report 8 mytypes:Point
+
+TYPE as for mmf dump. A structure or an array is given as JSON, bytes as hexadecimal digits, a datetime as
+2026-01-31T12:00, a timedelta in seconds. Without VALUE it is read from the standard input.
+
+The bytes are written as any program would write them. Into a map whose users take a mutex, write with --lock.
+"""
+
+
+@click.command("set", short_help="Writes one value.", epilog=EPILOG, context_settings=NEGATIVES)
+@click.argument("target", metavar="NAME|FILE")
+@click.argument("offset", type=number_of_bytes, metavar="OFFSET")
+@click.argument("type_", metavar="TYPE")
+@click.argument("value", required=False)
+@click.option("--lock", metavar="MUTEX", help="Write while owning this named mutex.")
+@click.option("--json", "as_json", is_flag=True, help="Say what was there before, as JSON.")
+def command(target: str, offset: int, type_: str, value: str | None, lock: str | None, as_json: bool) -> None:
+    """Writes VALUE as TYPE at OFFSET of a map or a file."""
+    refuse_options((target, type_, value or ""))
+    shape = shape_of(type_)
+    if value is None:
+        if sys.stdin is None or sys.stdin.isatty():
+            raise click.UsageError("VALUE is missing")
+        value = sys.stdin.read(1 << 27).removesuffix("\n")
+    data = shape.write(value)
+    found = find(target)
+    within(found, offset, shape)
+    with locked(lock) if lock else contextlib.nullcontext(), found.written() as view:
+        if offset + shape.size > view.capacity:
+            raise Failure(f"{target}: it has become smaller meanwhile")
+        before = view.read_bytes(offset, shape.size)
+        view.write_bytes(offset, data)
+    if as_json:
+        described = {"offset": offset, "type": shape.text, "before": plain(shape.read(before))}
+        print(json.dumps({**described, "value": plain(shape.read(data))}))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""What a command line names: a map by its name, or a file.
+
+Looking takes no hold and no lock and needs no right to write, so that nobody who probes the name notices: the file
+behind a name is read, not mapped, because a read brings no page into being where there is none yet. Who writes holds
+the name meanwhile, as every user of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+
+from .. import FileMode, MemoryMappedFile, MemoryMappedFileAccess, MemoryMappedFileRights, MemoryMappedViewAccessor
+from ..errors import MemoryFaultError
+from ..system.survey import Found
+from .ending import Failure
+from .objects import MAPS, named, not_found
+from .words import shown
+
+__all__ = ["Bytes", "Target", "explained", "find"]
+
+
+class Bytes:
+    """The bytes of an open file."""
+
+    def __init__(self, given: str, fd: int) -> None:
+        self.given = given
+        self.fd = fd
+
+    def read(self, at: int, count: int) -> bytes:
+        """Failure if they are not there any more."""
+        parts = []
+        while count:
+            with explained(self.given):
+                part = os.pread(self.fd, min(count, 1 << 24), at)
+            if not part:
+                size = os.fstat(self.fd).st_size
+                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile")
+            parts.append(part)
+            at += len(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+class Target:
+    """A map or a file: the `path` that is mapped, its `size` in bytes; `found`, for a name: what is known of it."""
+
+    def __init__(self, given: str, path: str, size: int, found: Found | None) -> None:
+        self.given = given
+        self.path = path
+        self.size = size
+        self.found = found
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[Bytes]:
+        """Its bytes, for reading."""
+        with explained(self.given):
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        try:
+            yield Bytes(self.given, fd)
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def mapped(self) -> Iterator[MemoryMappedViewAccessor]:
+        """All of it, mapped for reading: to be asked of its pages."""
+        if not self.size:
+            raise Failure(f"{shown(self.given)}: it is empty")
+        with (
+            explained(self.given),
+            MemoryMappedFile.create_from_file(
+                self.path, FileMode.OPEN, capacity=self.size, access=MemoryMappedFileAccess.READ
+            ) as map_,
+            map_.create_view_accessor(0, self.size, MemoryMappedFileAccess.READ) as view,
+        ):
+            yield view
+
+    @contextlib.contextmanager
+    def written(self) -> Iterator[MemoryMappedViewAccessor]:
+        """All of it, for writing."""
+        if self.found is not None and self.found.state == "stale":
+            raise Failure(f"{shown(self.given)}: nobody holds it any more")
+        if not self.size:
+            raise Failure(f"{shown(self.given)}: it is empty")
+        with explained(self.given):
+            map_ = (
+                MemoryMappedFile.create_from_file(self.path, FileMode.OPEN)
+                if self.found is None
+                else MemoryMappedFile.open_existing(self.given, MemoryMappedFileRights.READ_WRITE)
+            )
+            with map_, map_.create_view_accessor() as view:
+                yield view
+
+
+@contextlib.contextmanager
+def explained(given: str) -> Iterator[None]:
+    """Errors of the system and of the library as one line about what was given."""
+    try:
+        yield
+    except MemoryFaultError as error:
+        raise Failure(f"{shown(given)}: {error}") from error
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        text = error.strerror or str(error)
+        raise Failure(f"{shown(given)}: {text[:1].lower()}{text[1:]}") from error
+    except ValueError as error:
+        raise Failure(f"{shown(given)}: {error}") from error
+
+
+def find(given: str) -> Target:
+    """The map of a name, or the file at a path. What begins with `/` or `.` is a path; a name that somebody holds comes
+    before a file. Failure if there is neither."""
+    found = None
+    if not given.startswith(("/", ".")):
+        objects = named(given, kinds=MAPS)
+        found = objects[0] if objects else None
+    if (found is None or found.state == "stale") and os.path.exists(given):
+        with explained(given):
+            status = os.stat(given)
+            if not stat.S_ISREG(status.st_mode):
+                raise Failure(f"{shown(given)}: it is no plain file")
+            return Target(given, given, status.st_size, None)
+    if found is None:
+        raise not_found(given)
+    if found.kind == "file map":
+        if found.target is None:
+            raise Failure(f"{shown(given)}: the entry of this file map cannot be read")
+        with explained(given):
+            return Target(given, found.target, os.stat(found.target).st_size, found)
+    return Target(given, found.path, found.size, found)

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Which pages of a file are in memory, and who has them mapped: asked of /proc, without touching a page.
+
+A page table's entries (/proc/PID/pagemap) say which pages a process has mapped and whether another has them too; only
+root learns from them, and from /proc/kpageflags, which are dirty or huge."""
+
+from __future__ import annotations
+
+import array
+import os
+
+from ..._typing import TYPE_CHECKING
+from ...record import Record
+from .processes import command_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Mapped", "PageFlags", "mapped_by", "page_flags"]
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+_PRESENT, _SWAPPED, _EXCLUSIVE = 1 << 63, 1 << 62, 1 << 56  # of an entry, see proc_pid_pagemap(5)
+_FRAME = (1 << 55) - 1
+_DIRTY, _HUGE, _THP = 1 << 4, 1 << 17, 1 << 22  # of a frame, see the kernel's pagemap.rst
+
+
+class Mapped(Record):
+    """What one process has of a file in its memory, in bytes."""
+
+    __slots__ = {  # noqa: RUF023
+        "pid": "The process.",
+        "command": "Its command line.",
+        "ranges": "(address, offset in the file, length) of each mapping.",
+        "writable": "Whether it may write.",
+        "size": "Mapped.",
+        "resident": "In its page tables.",
+        "shared": "Of these, what another process has mapped, too.",
+        "dirty": "Written since it was last on the disk.",
+        "swapped": "Swapped out.",
+        "huge": "Mapped by huge pages.",
+        "locked": "Kept in memory by mlock(2).",
+    }
+    ranges: list[tuple[int, int, int]]
+
+    def __init__(self, pid: int, command: str) -> None:
+        self.pid = pid
+        self.command = command
+        self.ranges = []
+        self.writable = False
+        self.size = self.resident = self.shared = self.dirty = self.swapped = self.huge = self.locked = 0
+
+    def add(self, name: str, kilobytes: int) -> None:
+        size = kilobytes * 1024
+        if name == "Rss":
+            self.resident += size
+        elif name in ("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"):
+            self.shared += size
+        elif name in ("ShmemPmdMapped", "FilePmdMapped", "Private_Hugetlb"):
+            self.huge += size
+        elif name == "Swap":
+            self.swapped += size
+        elif name == "Locked":
+            self.locked += size
+        if name in ("Shared_Dirty", "Private_Dirty"):
+            self.dirty += size
+        if name == "Shared_Hugetlb":
+            self.huge += size
+
+
+def mapped_by(device: int, inode: int) -> list[Mapped]:
+    """Who has this file mapped, of the processes that this user may look into."""
+    where = f" {os.major(device):02x}:{os.minor(device):02x} {inode} ".encode()
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/maps", "rb") as maps:
+                if where not in maps.read():
+                    continue
+            each = Mapped(int(pid), command_of(int(pid)) or "?")
+            with open(f"/proc/{pid}/smaps", "rb") as lines:
+                _read(each, lines, where)
+        except OSError:
+            continue  # it ended, or is not ours to look into
+        if each.ranges:
+            found.append(each)
+    return found
+
+
+def _read(each: Mapped, lines: Iterator[bytes], where: bytes) -> None:
+    ours = False
+    for line in lines:
+        first, _, rest = line.partition(b" ")
+        if not first.endswith(b":"):
+            ours = where in line
+            if ours:
+                start, _, end = first.partition(b"-")
+                length = int(end, 16) - int(start, 16)
+                each.ranges.append((int(start, 16), int(rest.split()[1], 16), length))
+                each.size += length
+                each.writable |= rest[1:2] == b"w"
+        elif ours and rest.endswith(b"kB\n"):
+            each.add(first[:-1].decode(), int(rest.split()[0]))
+
+
+class PageFlags:
+    """Of some pages, by their numbers: which are mapped by somebody, by several, swapped out, dirty, huge. `frames`:
+    whether the last two could be asked."""
+
+    def __init__(self) -> None:
+        self.mapped: set[int] = set()
+        self.shared: set[int] = set()
+        self.swapped: set[int] = set()
+        self.dirty: set[int] = set()
+        self.huge: set[int] = set()
+        self.frames = False
+
+
+def page_flags(processes: list[Mapped], pages: list[range]) -> PageFlags:
+    """What is known of these pages of a file, from those who have it mapped."""
+    flags = PageFlags()
+    try:
+        frames = os.open("/proc/kpageflags", os.O_RDONLY | os.O_CLOEXEC)
+        flags.frames = True
+    except OSError:
+        frames = -1
+    try:
+        for process in processes:
+            try:
+                fd = os.open(f"/proc/{process.pid}/pagemap", os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                continue
+            try:
+                for address, offset, length in process.ranges:
+                    _ask(flags, fd, frames, address, offset // PAGE, length // PAGE, pages)
+            except OSError:
+                continue
+            finally:
+                os.close(fd)
+    finally:
+        if frames >= 0:
+            os.close(frames)
+    return flags
+
+
+def _ask(flags: PageFlags, fd: int, frames: int, address: int, first: int, count: int, pages: list[range]) -> None:
+    for wanted in pages:
+        begin, end = max(wanted.start, first), min(wanted.stop, first + count)
+        if begin >= end:
+            continue
+        entries = array.array("Q")
+        entries.frombytes(_whole(os.pread(fd, (end - begin) * 8, (address // PAGE + begin - first) * 8)))
+        for page, entry in enumerate(entries, begin):
+            if entry & _SWAPPED:
+                flags.swapped.add(page)
+            if not entry & _PRESENT:
+                continue
+            if page in flags.mapped or not entry & _EXCLUSIVE:
+                flags.shared.add(page)
+            flags.mapped.add(page)
+            frame = entry & _FRAME
+            if frames >= 0 and frame:
+                word = int.from_bytes(os.pread(frames, 8, frame * 8), "little")
+                if word & _DIRTY:
+                    flags.dirty.add(page)
+                if word & (_HUGE | _THP):
+                    flags.huge.add(page)
+
+
+def _whole(data: bytes) -> bytes:
+    return data[: len(data) // 8 * 8]
