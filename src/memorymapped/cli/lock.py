@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
@@ -71,6 +72,11 @@ def _run(words: Sequence[str], abandoned: bool) -> int:
     if not words:
         raise click.UsageError("COMMAND is missing")
     environment = {**os.environ, "MMF_ABANDONED": "1"} if abandoned else None
+    with _passing_on() as to:
+        return _end_of(words, environment, to)
+
+
+def _end_of(words: Sequence[str], environment: dict[str, str] | None, to: list[subprocess.Popen[bytes]]) -> int:
     try:
         process = subprocess.Popen(words, env=environment)
     except FileNotFoundError:
@@ -79,19 +85,35 @@ def _run(words: Sequence[str], abandoned: bool) -> int:
     except OSError as error:
         print(f"mmf lock: {shown(words[0])}: {error.strerror}", file=sys.stderr)
         return NOT_EXECUTABLE
-    # Ctrl-C goes to the command as well, which ends as it likes; the mutex is ours until it has.
-    before = {each: signal.signal(each, _passed_on(process)) for each in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        code = process.wait()
-    finally:
-        for each, action in before.items():
-            signal.signal(each, action)
+    to.append(process)
+    code = process.wait()
     return code if code >= 0 else 128 - code
 
 
-def _passed_on(process: subprocess.Popen[bytes]):  # type: ignore[no-untyped-def]
-    def handler(signum: int, frame: object) -> None:
-        process.send_signal(signum)
+@contextlib.contextmanager
+def _passing_on() -> Iterator[list[subprocess.Popen[bytes]]]:
+    """Inside, signals that would end us go to the process in the list (Ctrl-C goes there by itself), also those that
+    come before it is there: the mutex is ours until that has ended as it likes."""
+    to: list[subprocess.Popen[bytes]] = []
+    missed: list[int] = []
 
-    return handler
+    class List(list[subprocess.Popen[bytes]]):
+        def append(self, process: subprocess.Popen[bytes]) -> None:
+            to.append(process)
+            for signum in missed:
+                process.send_signal(signum)
+
+    def handler(signum: int, frame: object) -> None:
+        if to:
+            to[0].send_signal(signum)
+        else:
+            missed.append(signum)
+
+    # Functions, also where nothing is to be done: what is ignored would be ignored by the command, too.
+    actions = {signal.SIGTERM: handler, signal.SIGHUP: handler, signal.SIGINT: lambda signum, frame: None}
+    before = {each: signal.signal(each, action) for each, action in actions.items()}
+    try:
+        yield List()
+    finally:
+        for each, old in before.items():
+            signal.signal(each, old)

@@ -71,7 +71,7 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
             )
             for each in found
         ]
-        print(table(HEADS, rows, right=(2, 3, 5), styles=[style_of(each) for each in found]))
+        print(table(HEADS, rows, right=(2, 3, 5), spare=(4, 3, 1, 2, 5), styles=[style_of(each) for each in found]))
     elif not wanted:
         print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
     missing = sorted(wanted - {each.name for each in found if each.name})

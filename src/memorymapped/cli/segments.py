@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import click
@@ -12,7 +13,7 @@ from .. import DamagedSegmentError, SegmentFile
 from ..enums import MemoryMappedFileAccess
 from .ending import Failure
 from .numbers import NEGATIVES, refuse_options
-from .tables import table
+from .tables import coloured, cut, is_terminal
 from .targets import Target, explained, find
 from .walk import End, walk
 from .words import shown, size_in_words
@@ -89,7 +90,7 @@ def _one(number: int, data: bytes, encoding: str) -> str:
 
 def _list(found: Target, encoding: str, as_lines: bool) -> None:
     end = End()
-    rows = []
+    width = max(16, shutil.get_terminal_size().columns - 36) if is_terminal() else 160
     with found.opened() as data:
         for number, at, length in walk(data, found.size, end):
             if as_lines:
@@ -97,9 +98,9 @@ def _list(found: Target, encoding: str, as_lines: bool) -> None:
                 continue
             text = _text(data.read(at, min(length, 160)), encoding)
             text = "".join(letter if letter.isprintable() else "·" for letter in text)
-            rows.append((str(number), str(at - 4), str(length), text))
-    if rows:
-        print(table(("SEGMENT", "OFFSET", "BYTES", "BEGINS"), rows, right=(0, 1, 2)))
+            if number == 0:
+                print(coloured(f"{'SEGMENT':>8}  {'OFFSET':>12}  {'BYTES':>10}  BEGINS", "bold"))
+            print(f"{number:>8}  {at - 4:>12}  {length:>10}  {cut(text, width)}")
     if not as_lines:
         print(
             f"{end.count} segments in {size_in_words(end.offset)}, {size_in_words(found.size - end.offset)} behind them"

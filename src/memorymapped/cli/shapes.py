@@ -209,6 +209,8 @@ class _Reader:
             raise self.wrong()
         big = self.text.startswith("be", self.at)
         self.at += 2 * big
+        if big and name not in (*_NUMBERS, "utf16"):
+            raise Failure(f"{name} has no byte order")
         return _Scalar(self.text[begin : self.at], *_scalar(name, count, big))
 
     def structure(self, depth: int) -> Shape:

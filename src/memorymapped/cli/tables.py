@@ -59,17 +59,24 @@ def table(
     *,
     right: Iterable[int] = (),
     styles: Sequence[str | Sequence[str]] = (),
+    spare: Iterable[int] = (),
 ) -> str:
     """Rows under their heads. `right`: columns of numbers. `styles`: of each row, or of each cell of it.
 
-    On a terminal the last column, and then the first, is cut to what fits; a pipe gets everything."""
+    On a terminal the last column, and then the first, is cut to what fits; if that is not enough, the columns `spare`
+    are left out, the first of them first. A pipe gets everything."""
     ends = set(right)
     widths = [max(map(width_of, column)) for column in zip(heads, *rows, strict=True)]
     if is_terminal():
         most = shutil.get_terminal_size().columns
-        for column, least in ((len(widths) - 1, 12), (0, 16)):
+        for column, least in ((len(widths) - 1, 16), (0, 16)):
             over = sum(widths) + 2 * (len(widths) - 1) - most
             widths[column] = max(min(widths[column], least), widths[column] - max(over, 0))
+        for column in spare:
+            over = sum(widths) + 2 * (sum(width > 0 for width in widths) - 1) - most
+            if over > 0:
+                widths[column] = 0
+                widths[-1] += max(0, -over)
     lines = [_line(heads, widths, ends, ["bold"] * len(heads))]
     for number, row in enumerate(rows):
         style = styles[number] if styles else ""
@@ -80,6 +87,8 @@ def table(
 def _line(cells: Sequence[str], widths: Sequence[int], right: set[int], styles: Sequence[str]) -> str:
     parts = []
     for number, (cell, width, style) in enumerate(zip(cells, widths, styles, strict=True)):
+        if not width:
+            continue
         cell = cut(cell, width)
         space = " " * (width - width_of(cell))
         if number == len(cells) - 1 and number not in right:

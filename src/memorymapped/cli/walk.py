@@ -15,6 +15,8 @@ from .targets import Bytes
 
 __all__ = ["End", "walk"]
 
+WINDOW = 1 << 15  # bytes that are read at once
+
 
 class End:
     """Where the walk ended, and why: `damaged` is None at a length of 0 or the end of the file."""
@@ -27,19 +29,21 @@ class End:
 
 def walk(data: Bytes, size: int, end: End) -> Iterator[tuple[int, int, int]]:
     """(number, offset of the data, length) of each segment; `end` is filled."""
+    begin, window = 0, b""
     while end.offset + 4 <= size:
-        length = _length(data, end.offset)
+        within = end.offset - begin
+        if within + 4 > len(window):
+            begin, within = end.offset, 0
+            window = data.read(begin, min(WINDOW, size - begin))
+        length = int.from_bytes(window[within : within + 4], "little", signed=True)
         if length == 0:
             return
         if length < 0 or length > size - end.offset - 4:
-            if _length(data, end.offset) != length:
-                continue  # it was being stored
+            if data.read(end.offset, 4) != window[within : within + 4]:
+                window = b""  # it was being stored
+                continue
             end.damaged = f"the length {length} at {end.offset} cannot be"
             return
         yield end.count, end.offset + 4, length
         end.offset += 4 + length
         end.count += 1
-
-
-def _length(data: Bytes, at: int) -> int:
-    return int.from_bytes(data.read(at, 4), "little", signed=True)

@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: MIT
+"""The tools of `mmf`: what they show is so, what they write is there, what is wrong is one line and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pytest
+from privileges import given_up
+from programs import LIMIT, MMF, Terminal, finished, line_with, plain, started, until
+
+from memorymapped import (
+    EventResetMode,
+    EventWaitHandle,
+    MemoryMappedFile,
+    MemoryMappedFileOptions,
+    Mutex,
+    SegmentFile,
+    Semaphore,
+    SharedMemory,
+    StructArray,
+)
+from memorymapped.cli import COMMANDS, main
+from memorymapped.cli.ending import Failure
+from memorymapped.cli.shapes import NAMES, shape_of
+from memorymapped.cli.shapes import plain as as_json
+from memorymapped.structs import Array, FixedBytes, Struct, Utf8, Utf16, float64, int32
+
+DELAYED = MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
+Tool = Callable[..., "Result"]
+
+
+class Point(Struct):
+    x: int32
+    y: int32
+
+
+class Order(Struct):
+    number: int32
+    price: Decimal
+    name: Annotated[str, Utf16(8)]
+    code: Annotated[str, Utf8(4)]
+    raw: Annotated[bytes, FixedBytes(3)]
+    weights: Array[float64, Literal[2]]
+    corners: Array[Point, Literal[2]]
+
+
+class Result:
+    """What a command said."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def said(self) -> str:
+        """The one line of a failure."""
+        assert self.out == ""
+        assert self.err.count("\n") == 1
+        assert "Traceback" not in self.err
+        return self.err.rstrip("\n")
+
+
+@pytest.fixture
+def mmf(capfd: pytest.CaptureFixture[str]) -> Tool:
+    """Runs a command in this process."""
+
+    def run(*words: object) -> Result:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Result(code, *capfd.readouterr())
+
+    return run
+
+
+# -- ls, info, clean
+
+
+def test_ls_shows_what_there_is(mmf: Tool, tag: str) -> None:
+    with MemoryMappedFile.create_new("a report", 10_000), contextlib.closing(Mutex(True, tag)):
+        rows = {(each["name"], each["kind"]): each for each in mmf("ls", "--json").lines}
+        row = rows["User\\a report", "map"]
+        assert (row["state"], row["size"], row["scope"]) == ("held", 10_000, "user")
+        assert os.getpid() in [holder["pid"] for holder in row["holders"]]
+        assert rows[f"User\\{tag}", "mutex"]["details"]["owner"] == os.getpid()
+        out = mmf("ls", "a report").out.splitlines()
+        assert out[0].split() == ["NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS"]
+        assert out[1].startswith("User\\a report  map")
+        assert str(os.getpid()) in out[1]
+        assert mmf("ls", "--kind", "mutex", "--stale", "a report").code == 1
+    missing = mmf("ls", "a report")
+    assert (missing.code, missing.said) == (1, "mmf ls: User\\a report: there is no such object")
+    assert mmf("ls", "--kind", "event").out == "nothing is shared by name here\n"
+
+
+def test_clean_removes_what_the_dead_left_and_nothing_else(mmf: Tool, run: Callable[..., Any]) -> None:
+    process = run("from memorymapped import *; m = MemoryMappedFile.create_new('left', 5000); input()")
+    with MemoryMappedFile.create_new("used", 4096) as used:
+        until(lambda: mmf("ls", "left").code == 0, "it is there")
+        process.kill()
+        process.wait(LIMIT)
+        dry = mmf("clean", "--dry-run", "left", "used")
+        assert dry.code == 0
+        assert "would remove map User\\left, 8.0 KiB\n" in dry.out
+        assert "left map User\\used: it is held: " in dry.out
+        assert mmf("ls", "left", "--stale", "--json").lines[0]["state"] == "stale"
+        done = mmf("clean", "left", "used", "--json")
+        assert {each["name"]: each["removed"] for each in done.lines} == {"User\\left": True, "User\\used": False}
+        assert used.name_alive
+    assert mmf("ls", "left").code == 1
+
+
+def test_info_says_what_a_typed_map_says_of_itself(mmf: Tool, tag: str) -> None:
+    with SharedMemory(Order, "orders", lock_name=tag) as orders:
+        orders.data = Order(1, Decimal(2), "three", "4", b"5", [6, 7], [Point(8, 9)] * 2)
+        (row,) = mmf("info", "orders", "--json").lines
+        assert (row["typed"]["as"], row["typed"]["layout"]) == ("SharedMemory", Order.layout.text)
+        assert row["typed"]["version"] == orders.version
+        assert [each["pid"] for each in row["mapped"]] == []  # but for us
+        assert row["pages"]["resident"] == row["pages"]["count"] == 1
+        text = mmf("info", "orders").out
+        assert "SharedMemory: version 2" in text
+        assert "8 decimal price" in text
+
+
+def test_info_brings_no_page_into_being(mmf: Tool) -> None:
+    size = 64 << 20
+    with (
+        MemoryMappedFile.create_new("sparse", size, options=DELAYED) as map_,
+        map_.create_view_accessor() as view,
+    ):
+        view.write_bytes(1 << 20, bytes(4096 * 3))
+        before = os.stat(map_.path or "").st_blocks
+        (row,) = mmf("info", "sparse", "--json").lines
+        assert row["pages"]["resident"] == before * 512 // 4096 == 3
+        assert set(row["pages"]["picture"]) <= set("·rsDH")
+        assert mmf("dump", "sparse", "-n", "4M").code == 0
+        assert mmf("save", "sparse", "-", "--json", "-n", 100).code == 0
+        assert os.stat(map_.path or "").st_blocks == before
+
+
+def test_info_of_every_kind_of_a_name_and_of_a_file(mmf: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(bytes(9000))
+    with MemoryMappedFile.create_new("two", 100), contextlib.closing(Semaphore(1, 2, "two")):
+        assert [each["kind"] for each in mmf("info", "two", "--json").lines] == ["map", "semaphore"]
+    assert mmf("info", file, "--json").lines[0]["pages"]["count"] == 3
+    assert "none of ours" not in mmf("info", file).out
+
+
+# -- dump, get, set
+
+
+def test_dump_shows_bytes_and_text(mmf: Tool) -> None:
+    with MemoryMappedFile.create_new("bytes", 100) as map_, map_.create_view_accessor() as view:
+        view.write_bytes(14, b"Hello\xff")
+        assert mmf("dump", "bytes").out == (
+            "00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 48 65  |..............He|\n"
+            "00000010  6c 6c 6f ff 00 00 00 00  00 00 00 00 00 00 00 00  |llo.............|\n"
+            "00000020  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n"
+            "*\n"
+            "00000060  00 00 00 00                                       |....|\n"
+        )
+        assert mmf("dump", "bytes", "-s", "0xe", "-n", "5", "--json").lines == [{"offset": 14, "hex": "48656c6c6f"}]
+        view.write_bytes(0, struct.pack("<2d", 0.5, -1.5))
+        assert mmf("dump", "bytes", "--as", "double", "-n", 16).out.split() == ["00000000", "0.5", "-1.5"]
+        behind = mmf("dump", "bytes", "-s", 101)
+        assert (behind.code, behind.said) == (1, "mmf dump: bytes: it has 100 bytes, and the offset 101 is behind that")
+
+
+def test_dump_of_typed_maps(mmf: Tool, tag: str) -> None:
+    with StructArray(Point, "points", capacity=5, lock_name=tag) as points:
+        points.extend([Point(1, 2), Point(3, 4)])
+        values = [each["value"] for each in mmf("dump", "points", "--as", "self", "--json").lines]
+        assert values == [{"x": 1, "y": 2}, {"x": 3, "y": 4}]
+        given = mmf("dump", "points", "--as", "test_cli_tools:Point", "-n", 8, "--json").lines
+        assert given == [{"offset": 0, "value": {"x": 1, "y": 2}}]
+    with MemoryMappedFile.create_new("untyped", 100):
+        assert "give a TYPE" in mmf("dump", "untyped", "--as", "self").said
+
+
+@pytest.mark.parametrize("type_", NAMES)
+def test_each_type_is_written_and_read(mmf: Tool, type_: str) -> None:
+    value = {
+        "bool": "true",
+        "char16": "ß",
+        "decimal": "-12.50",
+        "datetime": "2026-01-31T12:30:00",
+        "timedelta": "1.5",
+        "guid": "12345678-1234-5678-1234-567812345678",
+        "float16": "0.5",
+    }.get(type_, "42" if "u" in type_ or "f" in type_ else "-42")
+    with MemoryMappedFile.create_new("typed", 100):
+        has_order = type_[-1].isdigit()
+        for spelled in (type_, type_ + "be")[: 1 + has_order]:
+            assert mmf("set", "typed", 7, spelled, value).code == 0
+            shown = mmf("get", "typed", 7, spelled).out.strip()
+            assert shown.removesuffix(".0") == value
+
+
+@pytest.mark.parametrize("type_", [Point, Order])
+def test_structures_go_there_and_back(type_: Any) -> None:
+    shape = shape_of(type_.layout.text)
+    assert shape.size == type_.layout.size
+    value = (
+        Point(1, -2)
+        if type_ is Point
+        else Order(1, Decimal("2.50"), "three", "4", b"567", [0.5, 1e300], [Point(8, 9), Point(-1, 0)])
+    )
+    read = as_json(shape.read(bytes(value)))
+    assert list(read) == list(value.to_dict())
+    assert shape.write(json.dumps(read)) == bytes(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("int33", "is no type"),
+        ("int32[0]", "at least one"),
+        ("utf8", "needs its length"),
+        ("{0 int32 x", "is no type"),
+        ("{4 int32 x}4", "behind its end"),
+        ("{0 int32 x}4 junk", "no part of a type"),
+        ("{0 " * 40 + "int8 x" + " y}1" * 39 + "}1", "in each other"),
+        ("int8" + "[1000000000]" * 4, "more than"),
+        ("json:JSONDecoder", "no class derived"),
+        ("no_such_module:X", "No module"),
+        ("x" * 100_000, "longer"),
+    ],
+)
+def test_types_that_are_none(text: str, reason: str) -> None:
+    with pytest.raises(Failure, match=reason):
+        shape_of(text)
+
+
+def test_set_changes_that_and_nothing_else(mmf: Tool, tag: str) -> None:
+    with MemoryMappedFile.create_new("target", 20) as map_, map_.create_view_accessor() as view:
+        view.write_bytes(0, b"\xff" * 20)
+        with contextlib.closing(Mutex(False, tag)):
+            done = mmf("set", "target", 8, "int32", -5, "--lock", tag, "--json").lines
+        assert done == [{"offset": 8, "type": "int32", "before": -1, "value": -5}]
+        assert view.read_bytes(0, 20) == b"\xff" * 8 + b"\xfb\xff\xff\xff" + b"\xff" * 8
+        for words in [
+            ("target", 17, "int32", 1),
+            ("target", 0, "int8", 128),
+            ("target", 0, "int8", "x"),
+            ("target", 0, "int16[2]", "[1]"),
+            ("target", 0, "bool", "perhaps"),
+            ("target", 0, "int32", 1, "--lock", tag),
+            ("no such map", 0, "int32", 1),
+        ]:
+            refused = mmf("set", *words)
+            assert (refused.code, refused.said[:9]) == (1, "mmf set: ")
+        assert mmf("set", "target", 0, "int32", "--wrong").code == 2
+        assert view.read_bytes(0, 8) == b"\xff" * 8
+
+
+def test_a_mutex_of_the_dead_is_not_taken_silently(run: Callable[..., Any], tag: str) -> None:
+    with MemoryMappedFile.create_new("guarded", 20), contextlib.closing(Mutex(False, tag)) as mutex:
+        process = run(f"from memorymapped import *\nm = Mutex(False, {tag!r}); m.wait_one(); print('has it'); input()")
+        line_with(process, "has it")
+        process.kill()
+        process.wait(LIMIT)
+        refused = finished(*MMF, "set", "guarded", 0, "int32", 1, "--lock", tag)
+        assert (refused.returncode, "its last owner died" in refused.stderr) == (1, True)
+        told = []
+        with mutex.recovering(lambda mutex: told.append(True)):
+            assert told == [True]
+
+
+def test_saved_and_loaded(mmf: Tool, tmp_path: Path) -> None:
+    data = os.urandom(10_000)
+    file = tmp_path / "saved"
+    with MemoryMappedFile.create_new("one", 10_000) as map_, map_.create_view_accessor() as view:
+        view.write_bytes(0, data)
+        assert mmf("save", "one", file).code == 0
+        assert file.read_bytes() == data
+        assert "--force" in mmf("save", "one", file).said
+        assert mmf("save", "one", file, "--force", "-s", 10, "-n", 20).code == 0
+        assert file.read_bytes() == data[10:30]
+        assert sorted(os.listdir(tmp_path)) == ["saved"]
+        assert mmf("load", file, "one", "-s", 9_980, "--json").lines == [
+            {"file": str(file), "target": "one", "bytes": 20}
+        ]
+        assert view.read_bytes(0, 10_000) == data[:9_980] + data[10:30]
+        assert "10001 are needed" in mmf("load", file, "one", "-s", 9_981).said
+    assert mmf("load", file, "gone").code == 1
+
+
+def test_load_makes_and_holds_a_map(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"held")
+    with started(*MMF, "load", file, "made", "--create", "--hold") as process:
+        line_with(process, "made")
+        with MemoryMappedFile.open_existing("made") as map_, map_.create_view_accessor() as view:
+            assert view.read_bytes(0, 4) == b"held"
+        assert process.communicate(timeout=LIMIT) == ("", "")
+        assert process.returncode == 0
+
+
+# -- segments
+
+
+def test_segments(mmf: Tool) -> None:
+    with SegmentFile.create_new(10_000, "segments") as segments:
+        segments.append("first")
+        assert mmf("segments", "segments", "append", "zweites ß", "third").out == "1\n2\n"
+        assert [segments[number] for number in range(3)] == ["first", "zweites ß", "third"]
+        rows = mmf("segments", "segments", "--json").lines
+        assert [(row["segment"], row["bytes"]) for row in rows] == [(0, 10), (1, 18), (2, 10)]
+        assert mmf("segments", "segments", "show", 1, -1).out == "zweites ß\nthird\n"
+        assert mmf("segments", "segments", "follow", "--last", 1, "--timeout", 0).out == "third\n"
+        assert "3 segments" in mmf("segments", "segments", "show", 3).said
+        assert mmf("segments", "segments", "list", "more").code == 2
+
+
+def test_segments_are_followed_as_they_come() -> None:
+    with (
+        SegmentFile.create_new(10_000, "followed") as segments,
+        started(*MMF, "segments", "followed", "follow", "--json") as process,
+    ):
+        for number in range(3):
+            segments.append(f"number {number}")
+            assert json.loads(line_with(process, "segment"))["text"] == f"number {number}"
+        process.send_signal(signal.SIGINT)
+        process.wait(LIMIT)
+        assert process.returncode == -signal.SIGINT
+
+
+def test_a_damaged_segment_file(mmf: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "damaged"
+    file.write_bytes(b"\x02\0\0\0hi" + b"\xff" * 100)
+    damaged = mmf("segments", file, "--encoding", "bytes", "--json")
+    assert (damaged.code, damaged.lines) == (1, [{"segment": 0, "offset": 0, "bytes": 2}])
+    assert "the length -1 at 6 cannot be" in damaged.err
+
+
+# -- lock, wait, signal
+
+
+def test_lock_is_had_while_the_command_runs(tag: str) -> None:
+    with started(*MMF, "lock", tag, "--", "cat") as process, contextlib.closing(Mutex(False, tag)) as mutex:
+        until(lambda: mutex.statistics().owner_process == process.pid, "it owns the mutex")
+        assert not mutex.wait_one(0)
+        late = finished(*MMF, "lock", tag, "--timeout", "0.05", "--", "echo", "no")
+        assert (late.returncode, late.stdout) == (124, "")
+        assert f"process {process.pid} owns it" in late.stderr
+        assert process.communicate("through\n", timeout=LIMIT) == ("through\n", "")
+        assert mutex.wait_one(0)
+        mutex.release_mutex()
+
+
+def test_exit_codes_of_lock(tag: str) -> None:
+    expected = [(["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["./no such"], 127), (["/"], 126)]
+    for words, code in expected:
+        assert finished(*MMF, "lock", tag, "--", *words).returncode == code
+
+
+def test_a_lock_whose_owner_died(run: Callable[..., Any], tag: str) -> None:
+    with contextlib.closing(Mutex(False, tag)):
+        for _ in range(2):  # the first refusal gives it back as it was
+            process = run(f"from memorymapped import *\nMutex(False, {tag!r}).wait_one(); print('has it'); input()")
+            line_with(process, "has it")
+            process.kill()
+            process.wait(LIMIT)
+            refused = finished(*MMF, "lock", tag, "--", "echo", "no")
+            assert (refused.returncode, refused.stdout) == (125, "")
+            assert "its last owner died" in refused.stderr
+            done = finished(*MMF, "lock", tag, "--recover", "--", "sh", "-c", "echo $MMF_ABANDONED")
+            assert (done.returncode, done.stdout) == (0, "1\n")
+
+
+def test_signals_reach_the_command_before_the_lock_is_given_back(tag: str) -> None:
+    script = "trap 'echo ended; exit 3' TERM; echo ready; while :; do sleep 0.01; done"
+    with started(*MMF, "lock", tag, "--", "sh", "-c", script) as process:
+        line_with(process, "ready")
+        process.terminate()
+        assert process.communicate(timeout=LIMIT) == ("ended\n", "")
+        assert process.returncode == 3
+
+
+def test_wait_and_signal(mmf: Tool) -> None:
+    with contextlib.closing(EventWaitHandle(False, EventResetMode.AUTO_RESET, "event")) as event:
+        late = mmf("wait", "event", "--timeout", 0.01)
+        assert (late.code, late.said) == (124, "mmf wait: event: not signalled within 0.01 s")
+        with started(*MMF, "wait", "event", "--json") as waiter:
+            until(lambda: event.statistics().waiters == 1, "it waits")
+            assert mmf("signal", "event").code == 0
+            assert json.loads(waiter.communicate(timeout=LIMIT)[0])["signalled"] is True
+        assert mmf("signal", "event", "--count", 2).code == 2
+        assert mmf("signal", "event").code == mmf("signal", "event", "--reset").code == 0
+        assert not event.wait_one(0)
+    with contextlib.closing(Semaphore(0, 3, "semaphore")) as semaphore:
+        assert mmf("signal", "semaphore", "--count", 2, "--json").lines[0]["before"] == 0
+        assert mmf("wait", "semaphore").code == 0
+        assert semaphore.wait_one(0)
+        assert "3" in mmf("signal", "semaphore", "--count", 4).said
+    assert mmf("signal", "event").code == mmf("wait", "event").code == 1
+
+
+# -- what can go wrong
+
+
+@pytest.mark.parametrize("command", ["dump", "info", "segments"])
+def test_what_is_not_there(mmf: Tool, command: str, tmp_path: Path) -> None:
+    for given in ("no such map", tmp_path, tmp_path / "no file", "Global\\no", "a\\b"):
+        refused = mmf(command, given)
+        assert refused.code == 1
+        assert refused.said.startswith(f"mmf {command}: ")
+
+
+def test_a_file_without_rights(mmf: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "secret"
+    file.write_bytes(b"x")
+    file.chmod(0)
+    with given_up():
+        refused = mmf("dump", file)
+    assert "permission denied" in refused.said
+
+
+def test_a_file_that_is_truncated_while_it_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "cut"
+    file.write_bytes(os.urandom(1 << 24))
+    with started(*MMF, "dump", file) as process:
+        assert process.stdout is not None
+        process.stdout.read(100)  # the pipe is full soon
+        os.truncate(file, 1 << 20)
+        _, err = process.communicate(timeout=LIMIT)
+        assert process.returncode == 1
+        assert err == f"mmf dump: {file}: it was truncated to 1048576 bytes meanwhile\n"
+
+
+@pytest.mark.parametrize("command", [["dump"], ["segments"], ["save"]])
+def test_a_pipe_that_closes_early(command: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "large"
+    file.write_bytes(b"\x01\0\0\0x" * 200_000)
+    words = [*command, str(file), *(["-"] if command == ["save"] else [])]
+    with started(*MMF, *words) as process:
+        assert process.stdout is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        process.wait(LIMIT)
+        assert process.stderr is not None
+        assert (process.returncode, process.stderr.read()) == (1, "")
+
+
+def test_a_narrow_terminal_cuts_and_a_pipe_does_not(tag: str) -> None:
+    name = "n" * 100
+    with MemoryMappedFile.create_new(name, 10):
+        with Terminal(*MMF, "ls", name, columns=60) as terminal:
+            shown = plain(terminal.read())
+            assert terminal.process.wait(LIMIT) == 0
+        assert all(len(line) <= 60 for line in shown.splitlines())
+        assert "…" in shown
+        assert name in finished(*MMF, "ls", name).stdout
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in ("demo", "cp")])
+def test_help_has_examples(mmf: Tool, command: str) -> None:
+    done = mmf(command, "--help")
+    assert done.code == 0
+    assert "Examples:" in done.out
+    assert f"mmf {command}" in done.out
+    assert "--json" in done.out or command.startswith("tasks")
