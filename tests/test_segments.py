@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import pickle
+import resource
 import signal
 import struct
 import threading
@@ -17,6 +18,7 @@ import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from support.tasks import run as run_tasks
 from memorymapped import (
     ClosedError,
     FileMode,
+    InvalidNameError,
     MemoryFaultError,
     MemoryMappedFile,
     Mutex,
@@ -600,6 +603,113 @@ def test_nothing_is_left_of_a_call_that_is_refused(opened: Open, tmp_path: Path)
     with pytest.raises(OSError, match="has none: remove it"):
         SegmentFile.create_from_file(tmp_path / "file", capacity=100, checksums=True)
     assert sorted(path.name for path in ROOT.rglob("*.map")) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file.sums"]
+    with pytest.raises(InvalidNameError):
+        SegmentFile.create_from_file(tmp_path / "new", capacity=100, lock_name="Global\\" + "x" * 3000)
+    assert not (tmp_path / "new").exists()
+    users = opened("create_from_file", tmp_path / "users", capacity=100)
+    with pytest.raises(ValueError, match="in use with"):
+        SegmentFile.create_from_file(tmp_path / "users", lock_name="Global\\another")
+    assert users.append("a") == 0
+    assert (tmp_path / "users").exists()
+
+
+def test_no_more_descriptors(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    used = len(os.listdir("/proc/self/fd"))
+    refused = 0
+    for more in range(20):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, hard))
+        try:
+            SegmentFile.create_from_file(tmp_path / "file", capacity=100, checksums=True).close()
+            break
+        except OSError as error:
+            refusal = error
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert refusal.errno == errno.EMFILE
+        assert str(tmp_path / "file") in "".join([str(refusal), *getattr(refusal, "__notes__", [])])
+        assert list(tmp_path.iterdir()) == []
+        refused += 1
+    assert refused > 2
+
+
+def test_two_who_open_a_new_file_at_once(opened: Open, tmp_path: Path) -> None:
+    """With different locks: one of them is told. With and without checksums: both keep them."""
+    for turn in range(30):
+        path, start = tmp_path / f"file{turn}", threading.Barrier(3)
+
+        def make(options: dict[str, Any], path: Path = path, start: threading.Barrier = start) -> SegmentFile | str:
+            start.wait(20)
+            try:
+                return SegmentFile.create_from_file(path, capacity=1000, **options)
+            except ValueError as error:
+                return str(error)
+
+        with ThreadPoolExecutor(3) as executor, contextlib.ExitStack() as stack:
+            made = list(
+                executor.map(make, [{"lock_name": "Local\\a", "checksums": True}, {}, {"lock_name": "Local\\a"}])
+            )
+            files = [stack.enter_context(each) for each in made if isinstance(each, SegmentFile)]
+            assert len({each.lock_name for each in files}) == 1
+            assert all("in use with" in each for each in made if isinstance(each, str))
+            for each in files:
+                each.append("x")
+            assert len(files[0]) == len(files) == len(path.read_bytes().rstrip(b"\0")) // 5
+            if files[0].lock_name == "Local\\a":
+                assert files[0].check().without_checksum == 0
+
+
+def test_a_new_file_that_a_refused_call_removes_is_made_again(opened: Open, tmp_path: Path) -> None:
+    """By who has opened it before it was removed."""
+    path = tmp_path / "file"
+    is_open, may_go_on = threading.Event(), threading.Event()
+
+    real = MemoryMappedFile.create_from_file
+
+    def late(*arguments: Any, **options: Any) -> MemoryMappedFile:
+        map_ = real(*arguments, **options)
+        if not is_open.is_set():
+            is_open.set()
+            assert may_go_on.wait(20)
+        return map_
+
+    path.write_bytes(bytes(100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(MemoryMappedFile, "create_from_file", late)
+        with ThreadPoolExecutor(1) as executor:
+            later = executor.submit(SegmentFile.create_from_file, path, capacity=100)
+            assert is_open.wait(20)
+            path.unlink()
+            may_go_on.set()
+            with later.result(20) as segments:
+                segments.append("a")
+                assert path.read_bytes().startswith(b"\2\0\0\0a\0")
+
+
+def test_numbers_of_any_size_are_told(opened: Open) -> None:
+    segments = opened("create_new", CAPACITY)
+    for call in (segments.read, segments.view, lambda number: segments.write(number, "x")):
+        with pytest.raises(OutOfRangeError, match=r"segment 2\*\*63 - 1 or above"):
+            call(2**70)
+        with pytest.raises(OutOfRangeError, match=r"negative, got -2\*\*63 or below"):
+            call(-(2**70))
+
+
+def test_a_close_while_the_lock_is_waited_for_is_told_of_the_file(opened: Open) -> None:
+    segments = opened("create_new", CAPACITY)
+    assert segments._mutex is not None
+    core = segments._mutex._opened()
+    with ThreadPoolExecutor(1) as executor:
+        with owned(segments.lock_name):
+            waiting = executor.submit(segments.append, "a")
+            until = time.monotonic() + 20
+            while not core.state[2]:  # nobody waits yet
+                assert time.monotonic() < until
+                time.sleep(0.001)
+            segments.close()
+        with pytest.raises(ClosedError, match=r"SegmentFile .*: the segment file is closed"):
+            waiting.result(20)
 
 
 # -------------------------------------------------------------------------------------------------------- files
@@ -646,9 +756,11 @@ def test_a_truncated_file(opened: Open, tmp_path: Path) -> None:
     segments.append(b"b" * 20_000)
     os.truncate(path, 4096)
     assert segments.read(0) == b"a" * 100
-    with pytest.raises(MemoryFaultError, match="truncated to 4096"):
+    with pytest.raises(
+        MemoryFaultError, match=r"truncated to 4096 bytes, and <SegmentFile .*: close it and open it again"
+    ):
         segments.read(1)
-    with pytest.raises(MemoryFaultError):
+    with pytest.raises(MemoryFaultError, match="close it and open it again"):
         segments.append(b"c")
     with pytest.raises(MemoryFaultError):
         segments.append(b"c")
@@ -779,6 +891,33 @@ def test_a_wait_ends_in_time_also_if_the_mutex_is_owned(opened: Open) -> None:
             view.write_bytes(4, b"a\0b\0")
         assert segments.wait_for(0, 20)
         assert segments[0] == "ab"
+
+
+def test_who_owns_the_mutex_for_long_keeps_no_reader_waiting(opened: Open, tmp_path: Path) -> None:
+    """A foreign program, which has begun to append: what is published is there, without its segment."""
+    path = tmp_path / "file"
+    segments = opened("create_from_file", path, capacity=1000)
+    segments.append("a")
+    with MemoryMappedFile.create_from_file(path) as map_, map_.create_view_accessor() as view:
+        with owned(segments.lock_name):
+            view.write_int32(6, 4)
+
+            def look() -> None:
+                assert (len(segments), segments[-1], segments[:], list(segments)) == (1, "a", ["a"], ["a"])
+                assert (segments[-1:], list(reversed(segments)), segments.used) == (["a"], ["a"], 6)
+                with pytest.raises(OutOfRangeError):
+                    segments[-2]
+                for access in (Access.READ, Access.READ_WRITE):
+                    with SegmentFile.create_from_file(path, FileMode.OPEN, access=access) as another:
+                        assert another[0] == "a"
+
+            in_thread(look)
+            view.write_bytes(10, b"b\0c\0")
+        assert segments[:] == ["a", "bc"]
+        with owned(segments.lock_name):  # without a segment that has begun nobody looks whether it is owned
+            began = time.monotonic()
+            in_thread(lambda: [len(segments) for _ in range(1000)])
+            assert time.monotonic() - began < 10
 
 
 def test_close_ends_a_wait(opened: Open) -> None:

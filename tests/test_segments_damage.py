@@ -179,6 +179,26 @@ def test_behind_a_damaged_length_it_goes_on(length: int, summed: Path) -> None:
     assert recovered == dict(enumerate(WORDS))
 
 
+@pytest.mark.parametrize(("length", "entry"), [(21, None), (3, None), (21, 9), (-5, 9), (0, None)])
+def test_recovery_finds_the_next_whole_one(length: int, entry: int | None, summed: Path) -> None:
+    """Where a segment has another possible length, and other bytes, and its checksum may be wrong too."""
+    patch(summed, offset(4), struct.pack("<i", length))
+    patch(summed, offset(4) + 6, b"\x7f")
+    if entry is not None:
+        patch(summed.with_name("summed.sums"), 16 + 8 * 4, struct.pack("<I", entry))
+    with opened(summed) as segments:
+        recovered = {each.number: each.data.decode("utf-16-le") for each in segments.recover()}
+    assert recovered == {number: word for number, word in enumerate(WORDS) if number != 4}
+
+
+def test_recovery_passes_a_damaged_region(summed: Path) -> None:
+    """With lengths in it: those of the checksums lead over it."""
+    patch(summed, offset(4), b"\1" * (offset(9) - offset(4)))
+    patch(summed.with_name("summed.sums"), 16 + 8 * 6, bytes(8))
+    with opened(summed) as segments:
+        assert [each.number for each in segments.recover()] == [*range(4), *range(9, 20)]
+
+
 def test_foreign_segments_have_none(summed: Path) -> None:
     patch(summed, offset(20), article("zwölf".encode("utf-16-le")))
     with opened(summed) as segments:
@@ -229,6 +249,31 @@ def test_checksums_by_a_symbolic_link(summed: Path, tmp_path: Path) -> None:
         linked.append("by the link")
         assert segments.check().without_checksum == 0
     assert not (tmp_path / "link.sums").exists()
+
+
+def test_checksums_by_another_name_of_the_file(tmp_path: Path) -> None:
+    """In the same folder they are found; elsewhere nobody would look for them."""
+    path, link, far = tmp_path / "name", tmp_path / "another", tmp_path / "folder" / "name"
+    with opened(path, capacity=1000, checksums=True) as segments:
+        segments.append("a")
+        link.hardlink_to(path)
+        with opened(link) as linked:
+            linked.append("b")
+        assert segments.check().without_checksum == 0
+    with opened(link, checksums=True) as linked:
+        linked.append("c")
+        assert (linked.check().without_checksum, linked.check().whole) == (0, True)
+    assert not (tmp_path / "another.sums").exists()
+    far.parent.mkdir()
+    far.hardlink_to(path)
+    for name in (path, link):
+        with pytest.raises(ValueError, match=r"has 3 names \(hard links\), 1 of them not in the folder"), opened(name):
+            pass
+    with pytest.raises(ValueError, match=r"has 3 names \(hard links\), 2 of them not in the folder"):
+        SegmentFile.create_from_file(far, checksums=True)
+    far.unlink()
+    with opened(path) as segments:
+        assert segments[:] == ["a", "b", "c"]
 
 
 def test_a_wrong_entry_of_the_checksums_hides_nothing_whole(summed: Path) -> None:

@@ -35,17 +35,18 @@ as a collection may run a finalizer.
 Without a lock (`synchronized=False`: one writer, promised) it goes the same way, and readers do not look behind `end`
 while `writing` is set.
 """
-from memorymapped.errors import ClosedError, DamagedSegmentError, OutOfRangeError, shown
+from memorymapped.errors import ClosedError, DamagedSegmentError, MemoryFaultError, OutOfRangeError
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_GET_SIZE
+from cpython.bytes cimport (
+    PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE)
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.ref cimport PyObject, Py_DECREF
 from cpython.slice cimport PySlice_AdjustIndices
 from cpython.unicode cimport PyUnicode_AsEncodedString, PyUnicode_Decode, PyUnicode_DecodeUTF8, PyUnicode_DecodeUTF16
-from libc.errno cimport EBADMSG, ENOSPC, errno
+from libc.errno cimport EBADMSG, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset, strerror
@@ -96,6 +97,7 @@ cdef extern from "<sys/mman.h>" nogil:
     int MS_SYNC
 
 cdef extern from "Python.h":
+    const Py_ssize_t PY_SSIZE_T_MAX, PY_SSIZE_T_MIN
     const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
 
 CONTROL_SIZE = MMF_CONTROL_SIZE
@@ -570,9 +572,10 @@ cdef class Segments:
 
     # ---- looks
 
-    cdef int look(self, double limit=-1.0) except -1:
-        """Adds to the index what is there now. MMF_DONE; MMF_DAMAGED: behind it something is wrong; MMF_BUSY: there may
-        be more, and the lock was not to be had within `limit` seconds (negative: for ever)."""
+    cdef int look(self, double limit=-1.0, Py_ssize_t wanted=PY_SSIZE_T_MAX) except -1:
+        """Adds to the index what is there now, at least to the segment that is wanted. MMF_DONE; MMF_DAMAGED: behind it
+        something is wrong; MMF_BUSY: there may be more, and the lock was not to be had within `limit` seconds (negative:
+        for ever)."""
         cdef int status
         cdef uint64_t end
         cdef int64_t at
@@ -590,6 +593,8 @@ cdef class Segments:
                     if <uint64_t>at != end:  # it is not what the memory says
                         self.count = known
                         at = self.ends[known]
+                    elif wanted < self.count:
+                        return MMF_DONE
                 elif end > <uint64_t>self.size and self.has_grown():
                     continue
             if at > self.size - 4:
@@ -617,7 +622,7 @@ cdef class Segments:
         cdef int got, status
         if self.lock is None:
             return self.look_unlocked()
-        got = hold(self.lock, limit)
+        got = self.take_lock(limit)
         if got == BUSY:
             return MMF_BUSY
         core = self.lock.core
@@ -664,7 +669,7 @@ cdef class Segments:
             if self.data == NULL:
                 self.raise_closed()
             try:
-                self.whole.raise_fault(self.ends[self.count], 4)
+                self.raise_lost(self.ends[self.count], 4)
             finally:
                 # The lost pages may be there again, as where the file system was full.
                 if self.data != NULL and mmf_file_size(self.fd) >= self.size:
@@ -673,8 +678,29 @@ cdef class Segments:
 
     cdef int check_lost(self, int64_t at, int64_t size) except -1:
         if self.is_lost(at, size):
-            self.whole.raise_fault(at, size)
+            self.raise_lost(at, size)
         return 0
+
+    cdef int raise_lost(self, int64_t at, int64_t size) except -1:
+        whole = self.whole
+        try:
+            whole.raise_fault(at, size)
+        except MemoryFaultError as error:
+            _, why = whole._lost_by
+            raise MemoryFaultError(error.errno, f"{why}, and {self!r} has lost bytes {at} to {at + size - 1} of the "
+                                   f"{self.size} that it maps: close it and open it again", error.filename) from None
+
+    cdef int take_lock(self, double limit) except -1:
+        """As `hold`. ClosedError if this is closed meanwhile."""
+        try:
+            return hold(self.lock, limit)
+        except ClosedError:
+            if self.data == NULL:
+                self.raise_closed()
+            raise
+
+    cdef int refuse_negative(self, Py_ssize_t number) except -1:
+        raise OutOfRangeError(f"a segment's number must not be negative, got {spelled(number)}")
 
     cdef Py_ssize_t known(self, Py_ssize_t number) except -1:
         """The number of a segment that is in the index, after a look. DamagedSegmentError; OutOfRangeError."""
@@ -682,29 +708,41 @@ cdef class Segments:
         if self.data == NULL:
             self.raise_closed()
         if number < 0:
-            raise OutOfRangeError(f"a segment's number must not be negative, got {number}")
+            self.refuse_negative(number)
         if number >= self.count:
-            status = self.look()
+            status = self.look(-1.0, number)
+            if self.data == NULL:
+                self.raise_closed()
             if number >= self.count:
                 if status == MMF_DAMAGED:
                     self.raise_damage(number)
-                raise OutOfRangeError(f"there is no segment {number} in {self!r}, which has {self.count}")
+                self.refuse_missing(number)
         return number
+
+    cdef int refuse_missing(self, Py_ssize_t number) except -1:
+        raise OutOfRangeError(f"there is no segment {spelled(number)} in {self!r}, which has {self.count}")
 
     cdef int raise_damage(self, Py_ssize_t number) except -1:
         cdef int64_t at = self.ends[self.count]
         raise DamagedSegmentError(EBADMSG, f"{self!r} is damaged at segment {self.count}: {damage_at(self.data, self.size, at)}; "
-                                  f"segment {number} cannot be read. The {self.count} before are whole, and recover() "
+                                  f"segment {spelled(number)} cannot be read. The {self.count} before are whole, and recover() "
                                   "gives what can be had")
 
     # ---- reading
 
     cdef bytes get(self, Py_ssize_t number):
+        cdef bytes data
         if number < 0 or number >= self.count or self.data == NULL:
             self.known(number)
         cdef int64_t at = self.ends[number]
         cdef int64_t size = self.ends[number + 1] - at - 4
-        cdef bytes data = self.whole.new_bytes(at + 4, size)
+        if size <= WITH_GIL:
+            # Safe: to allocate bytes runs no Python code.
+            data = PyBytes_FromStringAndSize(self.data + at + 4, size)
+            if mmf_marked(self.region):
+                self.check_lost(at + 4, size)
+        else:
+            data = self.whole.new_bytes(at + 4, size)
         if self.sums_view is not None:
             self.verify(number, PyBytes_AS_STRING(data), size)
         return data
@@ -779,30 +817,31 @@ cdef class Segments:
             self.check_lost(at + 4, block.size)
         return memoryview(block)
 
-    def __len__(self):
-        self.look()
+    cdef Py_ssize_t seen(self) except -1:
+        """How many there are, after a look, for which who owns the lock may be slow: what is published counts then."""
+        self.look(PAUSE)
         return self.count
+
+    def __len__(self):
+        return self.seen()
 
     def __getitem__(self, segment):
         cdef Py_ssize_t number, start, stop, step, size
         if isinstance(segment, slice):
             mmf_slice(segment, &start, &stop, &step)
-            self.look()
-            size = PySlice_AdjustIndices(self.count, &start, &stop, step)
+            size = PySlice_AdjustIndices(self.seen(), &start, &stop, step)
             return [self.read(start + i * step) for i in range(size)]
         number = mmf_position(segment)
         if number < 0:
-            self.look()
-            if number < -self.count:
-                raise OutOfRangeError(f"there is no segment {number} in {self!r}, which has {self.count}")
+            if number < -self.seen():
+                self.refuse_missing(number)
             number += self.count
         return self.decoded(self.get(number), number)
 
     @property
     def used(self):
         """The bytes that the segments take, with their lengths: where the next one begins."""
-        self.look()
-        return self.ends[self.count]
+        return self.ends[self.seen()]
 
     # ---- appending
 
@@ -852,7 +891,7 @@ cdef class Segments:
                 raise PermissionError(f"{self!r} was opened for reading only")
             core = None
             if self.lock is not None:
-                hold(self.lock, -1.0)
+                self.take_lock(-1.0)
                 core = self.lock.core
             status = self.begin(core)
             number = 0
@@ -872,7 +911,7 @@ cdef class Segments:
             if expected < number:
                 raise OutOfRangeError(f"segment {expected} of {self!r} is written already, and cannot be written again: "
                                       f"the next is {number}")
-            raise OutOfRangeError(f"segment {expected} cannot be written to {self!r} yet: the next is {number}")
+            raise OutOfRangeError(f"segment {spelled(expected)} cannot be written to {self!r} yet: the next is {number}")
         if status == MMF_DISK:
             raise OSError(self.error, f"{strerror(self.error).decode()}: segment {number} of {self!r} may not be on the disk"
                           + ("" if number < self.count else ", and was not appended"))
@@ -905,7 +944,7 @@ cdef class Segments:
         not the next one: segments are written in order, and once."""
         cdef Py_ssize_t number = mmf_position(segment)
         if number < 0:
-            raise OutOfRangeError(f"a segment's number must not be negative, got {shown(segment)}")
+            self.refuse_negative(number)
         self.add(data, number, durable)
 
     # ---- waiting
@@ -961,12 +1000,14 @@ cdef class Segments:
         dead writer has left."""
         cdef int status
         if number < 0:
-            raise OutOfRangeError(f"a segment's number must not be negative, got {number}")
+            self.refuse_negative(number)
         if self.data == NULL:
             self.raise_closed()
         if number < self.count:
             return True
-        status = self.look(limit)
+        status = self.look(limit, number)
+        if number < self.count:
+            return True
         if status != MMF_DAMAGED and self.lock is not None and self.lock.core is not None and owner_died(self.lock.core):
             self.check(self.look_locked(limit))
         if number < self.count:
@@ -990,14 +1031,16 @@ cdef class Segments:
 
     # ---- what it holds
 
-    def _settle(self, bint first=False):
-        """A look under the lock: repairs, and says what is there. (count, end, why there is no more or None). `first`:
-        nobody else has it open."""
+    def _settle(self, double limit=-1.0, bint first=False):
+        """A look under the lock: repairs, and says what is there. (count, end, why there is no more or None). Without it,
+        if it is not to be had within `limit` seconds (negative: for ever). `first`: nobody else has it open."""
         cdef int status
         while True:
             if self.data == NULL:
                 self.raise_closed()
-            status = self.look_locked(-1.0)
+            status = self.look_locked(limit)
+            if status == MMF_BUSY:
+                return self.count, self.ends[self.count], None
             if status == MMF_SUMS:
                 self._map_sums(self.count, False)
                 continue
@@ -1039,7 +1082,7 @@ cdef class Segments:
         if end < 0 or end > self.size:
             raise OutOfRangeError(f"{end} is outside of {self!r}")
         if self.lock is not None:
-            hold(self.lock, -1.0)
+            self.take_lock(-1.0)
             core = self.lock.core
         self.begin(core)
         while self.data != NULL and found == 256 and status == MMF_DONE:
@@ -1082,6 +1125,11 @@ cdef class Segments:
     @property
     def _view_size(self):
         return self.size
+
+
+cdef str spelled(Py_ssize_t number):
+    """For messages: what did not fit was made the nearest that does."""
+    return "2**63 - 1 or above" if number == PY_SSIZE_T_MAX else "-2**63 or below" if number == PY_SSIZE_T_MIN else str(number)
 
 
 cdef str damage_at(const char *data, int64_t size, int64_t at):

@@ -36,9 +36,10 @@ from ..sync.mutex import Mutex
 from ..system import NamedMemory, locate
 from ..system.names import Scope, parse
 from ..timeouts import seconds
+from .backing_files import remove_own
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from typing import Any, Self
 
     from ..accessor import MemoryMappedViewAccessor
@@ -52,6 +53,7 @@ SUMS_MAGIC = b"MMFSUMS\x01"
 SUM = 8  # bytes of one checksum: length, CRC-32C
 SUFFIX = ".sums"
 LOCK, LOCK_NAME = 40, 1024  # in the control object: what tells the name of the lock, bytes of the name
+AHEAD, BLOCK = 16, 1 << 20  # where recover() looks: how many segments ahead, bytes at a time
 TURN = 0.005  # seconds after which other tasks have theirs
 NAMED, BESIDE = 1, 2  # where checksums are: in a map with a name, in a file beside
 
@@ -275,8 +277,8 @@ class SegmentFile(Segments):
         command line. It lives as long as somebody has it open. NameInUseError, and what
         MemoryMappedFile.create_new raises; LookupError for an unknown encoding."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
-        map_ = MemoryMappedFile.create_new(unique_id() if file_id is None else file_id, capacity, security=security)
-        return cls._made(map_, options, new=True)
+        file_id = unique_id() if file_id is None else file_id
+        return cls._made(lambda: MemoryMappedFile.create_new(file_id, capacity, security=security), options)
 
     @classmethod
     def open_existing(
@@ -296,7 +298,7 @@ class SegmentFile(Segments):
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity)
         access = _access(access)
         rights = Rights.READ if access is Access.READ else Rights.READ_WRITE
-        return cls._made(MemoryMappedFile.open_existing(file_id, rights), options, access=access)
+        return cls._made(lambda: MemoryMappedFile.open_existing(file_id, rights), options, access)
 
     @classmethod
     def create_or_open(
@@ -314,7 +316,7 @@ class SegmentFile(Segments):
     ) -> Self:
         """The one of this name, made if nobody has it open. An existing one keeps its capacity."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
-        return cls._made(MemoryMappedFile.create_or_open(file_id, capacity, security=security), options)
+        return cls._made(lambda: MemoryMappedFile.create_or_open(file_id, capacity, security=security), options)
 
     @classmethod
     def create_from_file(
@@ -341,66 +343,101 @@ class SegmentFile(Segments):
         mutex is this user's: several users need a `lock_name` that begins with "Global\\\\"."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, durable, security)
         access = _access(access)
-        existed = mode != FileMode.CREATE and os.path.exists(path)
-        map_ = MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security)
-        return cls._made(map_, options, access=access, new=not existed)
+        return cls._made(
+            lambda: MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security),
+            options,
+            access,
+        )
 
     @classmethod
     def _made(
-        cls, map_: MemoryMappedFile, options: _Options, *, access: Access = Access.READ_WRITE, new: bool = False
+        cls, mapped: Callable[[], MemoryMappedFile], options: _Options, access: Access = Access.READ_WRITE
     ) -> Self:
-        """`new`: nobody has had the file before."""
-        self = cls.__new__(cls)
-        self._map = map_
-        self._options = options
-        self._mutex = self._control = self._control_view = self._sums = self._kept = None
-        try:
-            self._open(access, new)
-        except BaseException:
-            self.close()
-            raise
-        return self
+        while True:
+            self = cls.__new__(cls)
+            self._map = mapped()
+            self._options = options
+            self._mutex = self._control = self._control_view = self._sums = self._kept = None
+            try:
+                if self._open(access):
+                    return self
+            except BaseException as error:
+                if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+                    error.add_note(f"this was while {self!r} was opened, which takes up to 10 descriptors")
+                self.close()
+                raise
+            self.close()  # whoever had made the file was refused, and has removed it
 
-    def _open(self, access: Access, new: bool) -> None:
+    def _open(self, access: Access) -> bool:
+        """False: the path leads to another file by now, or to none. Of two who do this at once each sees all that the
+        other has done, or nothing."""
+        map_ = self._map
+        self._names = _Names(map_, self._options.lock_name)
+        try:
+            first = self._open_control()
+        except BaseException:
+            self._remove_own()
+            raise
+        assert self._control is not None
+        with self._control._backing.alone():
+            if map_.name is None and not _leads_to(map_):
+                return False
+            is_unused = self._check_lock()
+            try:
+                self._prepare(access)
+            except BaseException:
+                if is_unused:
+                    self._remove_own()
+                raise
+            self._tell_lock()
+        self._settle(LOOK, first)
+        return True
+
+    def _remove_own(self) -> None:
+        """A call that is refused leaves no file that it has made."""
+        for each in (self._sums, self._map):
+            if each is not None and each._backing.created and each.path is not None:
+                remove_own(each.path, os.fstat(each.fileno()))
+
+    def _prepare(self, access: Access) -> None:
         options, map_ = self._options, self._map
-        names = _Names(map_, options.lock_name)
-        first = self._open_control(names)
-        self._agree_on_lock(names.lock if options.synchronized else None)
         if options.synchronized:
-            self._mutex = Mutex(name=names.lock)
+            self._mutex = Mutex(name=self._names.lock)
         on_disk = not map_._backing.is_memory
-        if options.durable and on_disk and new and map_.path is not None:
+        if options.durable and on_disk and map_._backing.created and map_.path is not None:
             _sync_folder(map_.path)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
         self._attach(map_.create_view_accessor(0, 0, access), map_.fileno())
-        self._names = names
         if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(self._beside())):
             self._open_sums(access)
-        self._settle(first)
 
-    def _open_control(self, names: _Names) -> bool:
+    def _open_control(self) -> bool:
         """Whether this call has made it: nobody else has the file open."""
         control = self._control = MemoryMappedFile.create_or_open(
-            names.control, CONTROL_SIZE, security=self._options.security
+            self._names.control, CONTROL_SIZE, security=self._options.security
         )
         backing = control._backing
         if control.capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
             self._control_view = control.create_view_accessor(0, CONTROL_SIZE)
         return isinstance(backing, NamedMemory) and backing.held.created
 
-    def _agree_on_lock(self, name: str | None) -> None:
-        """Whoever has the file open takes one lock, or segments are lost. `name`: ours; None for none. ValueError."""
-        view = self._control_view
+    def _lock_name(self) -> bytes:
+        """As the control object has it: empty for none."""
+        return _canonical(self._names.lock).encode()[:LOCK_NAME] if self._options.synchronized else b""
+
+    def _tell_lock(self) -> None:
+        view, own = self._control_view, self._lock_name()
+        if view is not None:
+            view.write_bytes(LOCK, _digest(own) + own.ljust(LOCK_NAME, b"\0"))
+
+    def _check_lock(self) -> bool:
+        """Whoever has the file open takes one lock, or segments are lost: ValueError. Whether nobody has it open."""
+        view, own = self._control_view, self._lock_name()
         if view is None:
-            return
-        own = b"" if name is None else _canonical(name).encode()[:LOCK_NAME]
+            return False
         there = view.read_bytes(LOCK, 8 + LOCK_NAME)
         text = there[8:].rstrip(b"\0")
-        if there[:8] != _digest(text):  # nobody was here, or somebody has written over it
-            view.write_bytes(LOCK + 8, own.ljust(LOCK_NAME, b"\0"))
-            view.write_bytes(LOCK, _digest(own))
-            text = view.read_bytes(LOCK + 8, LOCK_NAME).rstrip(b"\0")
-        if text != own:
+        if there[:8] == _digest(text) and text != own:  # otherwise nobody was here, or somebody has written over it
             theirs, ours = (
                 f"the mutex {each.decode(errors='replace')!r}" if each else "synchronized=False" for each in (text, own)
             )
@@ -408,6 +445,7 @@ class SegmentFile(Segments):
                 f"{self!r} is in use with {theirs}, and is to be opened with {ours}: all who use it need the same "
                 "lock_name"
             )
+        return not any(there)
 
     def _open_sums(self, access: Access) -> None:
         is_wanted = self._options.checksums or self._sums_place() != 0
@@ -424,6 +462,7 @@ class SegmentFile(Segments):
                 raise DamagedObjectError(
                     errno.EBADMSG, f"{path} is to have the checksums of {self!r}, and has none: remove it"
                 )
+            self._refuse_distant_names(path)
             if there and not self._are_of_this_file(path):
                 there = 0
                 if access is not Access.READ:
@@ -448,9 +487,34 @@ class SegmentFile(Segments):
         self._attach_sums(view, place)
 
     def _beside(self) -> str:
-        """The path of the checksums of a file."""
+        """The path of the checksums of a file: beside the first of its names in the folder, or beside the one that has
+        them."""
+        path = self._path()
+        folder = os.path.dirname(path)
+        names = [os.path.join(folder, each) for each in sorted(self._names_of_it(folder))] or [path]
+        return next(filter(os.path.exists, (name + SUFFIX for name in names)), names[0] + SUFFIX)
+
+    def _path(self) -> str:
         assert self._map.path is not None
-        return os.path.realpath(self._map.path) + SUFFIX
+        return os.path.realpath(self._map.path)
+
+    def _names_of_it(self, folder: str) -> Iterator[str]:
+        """The names of the file in a folder, where it has several (hard links)."""
+        status = os.fstat(self._map.fileno())
+        if status.st_nlink > 1:
+            with os.scandir(folder) as entries:
+                for each in entries:
+                    if each.inode() == status.st_ino and os.path.samestat(each.stat(follow_symlinks=False), status):
+                        yield each.name
+
+    def _refuse_distant_names(self, path: str) -> None:
+        """Who opens the file by a name in another folder would not find its checksums. ValueError."""
+        there, count = len(list(self._names_of_it(os.path.dirname(path)))), os.fstat(self._map.fileno()).st_nlink
+        if count > max(there, 1):
+            raise ValueError(
+                f"{self!r} has {count} names (hard links), {count - there} of them not in the folder of {path}: who "
+                "opens it by those would not find its checksums. Make a copy, or remove those names"
+            )
 
     def _generation(self) -> bytes:
         """Tells this file from others that had or will have its path."""
@@ -672,23 +736,68 @@ class SegmentFile(Segments):
         number = at = 0
         while True:
             known = self._sum(number)
-            head = self._bytes_at(at, 4)
-            length = 0 if head is None else int.from_bytes(head, "little", signed=True)
+            length = self._length_at(at)
             data = self._bytes_at(at + 4, length) if length > 0 else None
-            is_whole = known is not None and data is not None and known[1] == crc32c(data)
-            if known is not None and not is_whole and known[0] != length:
-                # One of the two lengths is wrong: the one of the checksum, if what it says is not there.
-                other = self._bytes_at(at + 4, known[0])
-                if other is not None and crc32c(other) == known[1]:
-                    length, data, is_whole = known[0], other, True
-                elif data is None:
-                    length = known[0]
-            if is_whole or known is None:
+            if known is None:
                 if data is None:
                     return
-                yield RecoveredSegment(number, at, data, is_whole)
+                yield RecoveredSegment(number, at, data, False)
+            elif data is not None and known[1] == crc32c(data):
+                yield RecoveredSegment(number, at, data, True)
+            elif self._is_at(number, at):  # its length is damaged
+                length = known[0]
+                yield RecoveredSegment(number, at, self._bytes_at(at + 4, length) or b"", True)
+            else:
+                found = self._next_whole(number, at, (length, known[0]))
+                if found is None:
+                    return
+                number, at = found
+                continue
             at += 4 + length
             number += 1
+
+    def _length_at(self, at: int) -> int:
+        """0 also if that is not in the file."""
+        return int.from_bytes(self._bytes_at(at, 4) or b"", "little", signed=True)
+
+    def _is_at(self, number: int, at: int) -> bool:
+        """Is a segment there, with or without its length, as its checksum says?"""
+        known = self._sum(number)
+        data = None if known is None else self._bytes_at(at + 4, known[0])
+        return known is not None and data is not None and crc32c(data) == known[1]
+
+    def _next_whole(self, number: int, at: int, lengths: tuple[int, ...]) -> tuple[int, int] | None:
+        """(number, where) of the next segment that is as its checksum says, behind one that is not: which may have one
+        of these lengths, and may be followed by more that are damaged. None: none was found."""
+        for length in lengths:
+            after, behind = number + 1, at + 4 + length
+            for _ in range(AHEAD if length > 0 else 0):
+                if self._is_at(after, behind):
+                    return after, behind
+                known = self._sum(after)
+                if known is None:
+                    break
+                after, behind = after + 1, behind + 4 + known[0]
+        for after in range(number + 1, number + 1 + AHEAD):
+            known = self._sum(after)
+            if known is not None:
+                for place in self._places_of(known[0].to_bytes(4, "little"), at + 4):
+                    if self._is_at(after, place):
+                        return after, place
+        return None
+
+    def _places_of(self, head: bytes, start: int) -> Iterator[int]:
+        """Where such bytes are, from `start` on: the first thousand."""
+        found = 0
+        while (block := self._bytes_at(start, min(BLOCK, self._view_size - start))) and len(block) >= len(head):
+            at = block.find(head)
+            while at >= 0 and found < 1000:
+                yield start + at
+                found += 1
+                at = block.find(head, at + 1)
+            if found == 1000:
+                return
+            start += len(block) - len(head) + 1
 
     # ---------------------------------------------------------------------------------------------------- the end
 
@@ -779,6 +888,15 @@ def _canonical(name: str) -> str:
 
 def _digest(name: bytes) -> bytes:
     return blake2b(name, digest_size=8).digest()
+
+
+def _leads_to(map_: MemoryMappedFile) -> bool:
+    """Does the path of a file lead to it still?"""
+    assert map_.path is not None
+    try:
+        return os.path.samestat(os.stat(map_.path), os.fstat(map_.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _look_at_sums(path: str) -> tuple[int, bool]:

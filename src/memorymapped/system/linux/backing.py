@@ -4,18 +4,26 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import io
 import os
+import time
+from contextlib import contextmanager
 
 from ..._native.files import allocate, grow, identity, size_of
 from ..._native.lifetime import Duplicate, duplicate
 from ..._native.memory import View
+from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
 from .space import out_of_space, take_space
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["PAGE_SIZE", "Backing", "Descriptor", "unnamed_memory"]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
+LIMIT = 10.0  # seconds that others may take to prepare an object
 
 
 class Backing:
@@ -38,6 +46,8 @@ class Backing:
     """The granularity of its mappings."""
     owner_bits: int | None = None
     """The permissions that its owner has, whatever the access rules say; None: what they say."""
+    created: bool = False
+    """Whether this call has made the file."""
     fixed: int | None = None
     """The size of what has none of its own (a character device)."""
 
@@ -53,6 +63,28 @@ class Backing:
     def name_alive(self) -> bool:
         """Whether the name still leads to this object."""
         return False
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For who prepares it, while all others who ask for this wait; it ends with the process. TimeoutError after
+        10 s."""
+        deadline = time.monotonic() + LIMIT
+        while True:
+            try:
+                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(
+                        errno.ETIMEDOUT,
+                        f"another process has been preparing it for {LIMIT:.0f} s",
+                        self.name or self.path,
+                    ) from None
+            time.sleep(0.001)
+        try:
+            yield
+        finally:
+            fcntl.flock(self.fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Lets go of the descriptor; a second call does nothing."""

@@ -113,6 +113,7 @@ def map_path(
             _remove_own(path, fd)
         os.close(fd)
         raise
+    backing.created = created
     return backing
 
 
