@@ -13,6 +13,7 @@ import pickle
 import resource
 import signal
 import struct
+import sys
 import threading
 import time
 import uuid
@@ -634,10 +635,19 @@ def test_no_more_descriptors(tmp_path: Path) -> None:
     assert refused > 2
 
 
-def test_two_who_open_a_new_file_at_once(opened: Open, tmp_path: Path) -> None:
+def test_two_who_open_a_new_file_at_once(tmp_path: Path) -> None:
     """With different locks: one of them is told. With and without checksums: both keep them."""
-    for turn in range(30):
-        path, start = tmp_path / f"file{turn}", threading.Barrier(3)
+    switch = sys.getswitchinterval()
+    try:
+        sys.setswitchinterval(1e-6)
+        open_new_files_at_once(tmp_path)
+    finally:
+        sys.setswitchinterval(switch)
+
+
+def open_new_files_at_once(folder: Path) -> None:
+    for turn in range(100):
+        path, start = folder / f"file{turn}", threading.Barrier(3)
 
         def make(options: dict[str, Any], path: Path = path, start: threading.Barrier = start) -> SegmentFile | str:
             start.wait(20)
