@@ -512,7 +512,7 @@ def test_a_global_one_and_the_file_behind_it_are_one(tag: str, opened: Open) -> 
     one = opened("create_new", CAPACITY, f"Global\\{tag}")
     other = opened("create_from_file", one.path)
     assert other.lock_name == one.lock_name
-    assert other._control.name == one._control.name
+    assert other._names.controls == one._names.controls
 
 
 @pytest.mark.parametrize("other", [{}, {"lock_name": "Global\\another"}, {"synchronized": False}])

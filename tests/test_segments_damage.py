@@ -591,7 +591,7 @@ def test_the_first_append_zeroes_what_was_left_whoever_does_it(path: Path) -> No
 @contextlib.contextmanager
 def control_of(segments: SegmentFile) -> Iterator[Any]:
     with (
-        MemoryMappedFile.open_existing(segments._control.name) as map_,  # type: ignore[union-attr, arg-type]
+        MemoryMappedFile.open_existing(segments._controls[-1].name) as map_,  # type: ignore[arg-type]
         map_.create_view_accessor() as view,
     ):
         yield view

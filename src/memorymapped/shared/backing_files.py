@@ -12,7 +12,7 @@ from ..enums import FileMode
 if TYPE_CHECKING:
     from ..file import MemoryMappedFile, StrPath
 
-__all__ = ["has_bytes", "lock_name_of", "lock_of", "make_file", "remove_own"]
+__all__ = ["has_bytes", "lock_name_of", "lock_of", "make_file", "refuse_another_user", "remove_own"]
 
 
 def has_bytes(path: StrPath) -> bool:
@@ -61,9 +61,14 @@ def lock_of(file: MemoryMappedFile) -> str:
 
 def lock_name_of(path: str | None, status: os.stat_result) -> str:
     """The same, of a file of which that is known."""
+    refuse_another_user(path, status)
+    return f"file-{status.st_dev:x}-{status.st_ino:x}"
+
+
+def refuse_another_user(path: str | None, status: os.stat_result) -> None:
+    """ValueError: the lock that a file has by default is of no use to all who may open it."""
     if status.st_uid != os.geteuid():
         raise ValueError(
             f"{path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by "
             "lock_name which one all take who use this file"
         )
-    return f"file-{status.st_dev:x}-{status.st_ino:x}"

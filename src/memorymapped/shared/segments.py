@@ -31,12 +31,13 @@ from ..errors import ClosedError, DamagedObjectError, OutOfRangeError, shown
 from ..file import MemoryMappedFile
 from ..handover import is_same
 from ..record import Record
+from ..security import MemoryMappedFileSecurity
 from ..sync.awaiting import AsyncWait
 from ..sync.mutex import Mutex
 from ..system import NamedMemory, locate
 from ..system.names import Scope, parse
 from ..timeouts import seconds
-from .backing_files import remove_own
+from .backing_files import refuse_another_user, remove_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
 
     from ..accessor import MemoryMappedViewAccessor
     from ..file import StrPath
-    from ..security import MemoryMappedFileSecurity
     from ..timeouts import Timeout
 
 __all__ = ["RecoveredSegment", "SegmentDamage", "SegmentFile", "SegmentReport"]
@@ -154,7 +154,8 @@ def unique_id() -> str:
 class _Names:
     """What lies beside a file is called after its device and inode, so that it is the same for whoever opens the file,
     by whatever name or path. The user's own: two terminals are two sessions. Only a map with a name for all users has
-    them for all users."""
+    them for all users. Where the mutex is for all users, so is the control object at which they meet; then the own one
+    is there for those of this user who have another mutex."""
 
     def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
         given = None if map_.path is None else locate(os.path.realpath(map_.path))
@@ -162,7 +163,8 @@ class _Names:
         device, inode, _ = map_.generation
         place = f"{device:x}-{inode:x}"
         self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
-        self.control = f"{scope.value}\\segments-1-{place}"
+        meeting = Scope.GLOBAL if parse(self.lock).scope is Scope.GLOBAL else scope
+        self.controls = tuple(f"{each.value}\\segments-1-{place}" for each in dict.fromkeys((scope, meeting)))
         self.sums = f"{scope.value}\\segments-sums-1-{place}"
 
 
@@ -242,11 +244,11 @@ class SegmentFile(Segments):
     `append(data)` is atomic, whoever dies when. `s[n]`, `s[-1]`, `s[a:b]`, `len(s)`, `for text in s`; `wait_for(n)`,
     `for text in s.follow()`. A context manager that closes it."""
 
-    __slots__ = ("_control", "_control_view", "_kept", "_map", "_mutex", "_names", "_options", "_sums")
+    __slots__ = ("_control_view", "_controls", "_kept", "_map", "_mutex", "_names", "_options", "_sums")
 
     _map: MemoryMappedFile
     _mutex: Mutex | None
-    _control: MemoryMappedFile | None
+    _controls: list[MemoryMappedFile]
     _control_view: MemoryMappedViewAccessor | None
     _sums: MemoryMappedFile | None
     _kept: MemoryMappedViewAccessor | None
@@ -357,7 +359,8 @@ class SegmentFile(Segments):
             self = cls.__new__(cls)
             self._map = mapped()
             self._options = options
-            self._mutex = self._control = self._control_view = self._sums = self._kept = None
+            self._controls = []
+            self._mutex = self._control_view = self._sums = self._kept = None
             try:
                 if self._open(access):
                     return self
@@ -371,15 +374,18 @@ class SegmentFile(Segments):
     def _open(self, access: Access) -> bool:
         """False: the path leads to another file by now, or to none. Of two who do this at once each sees all that the
         other has done, or nothing."""
-        map_ = self._map
-        self._names = _Names(map_, self._options.lock_name)
+        map_, options = self._map, self._options
+        self._names = _Names(map_, options.lock_name)
         try:
-            first = self._open_control()
+            if options.lock_name is None and options.synchronized and map_.name is None and not map_._backing.is_memory:
+                refuse_another_user(map_.path, os.fstat(map_.fileno()))
+            first = self._open_controls()
         except BaseException:
             self._remove_own()
             raise
-        assert self._control is not None
-        with self._control._backing.alone():
+        with contextlib.ExitStack() as alone:
+            for each in self._controls:
+                alone.enter_context(each._backing.alone())
             if map_.name is None and not _leads_to(map_):
                 return False
             is_unused = self._check_lock()
@@ -411,14 +417,15 @@ class SegmentFile(Segments):
         if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(self._beside())):
             self._open_sums(access)
 
-    def _open_control(self) -> bool:
-        """Whether this call has made it: nobody else has the file open."""
-        control = self._control = MemoryMappedFile.create_or_open(
-            self._names.control, CONTROL_SIZE, security=self._options.security
-        )
-        backing = control._backing
-        if control.capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
-            self._control_view = control.create_view_accessor(0, CONTROL_SIZE)
+    def _open_controls(self) -> bool:
+        """Whether this call has made the one at which all meet: nobody else has the file open."""
+        for name in self._names.controls:
+            # As a mutex for all users, which every one of them may write to.
+            security = MemoryMappedFileSecurity.from_mode(0o666) if parse(name).scope is Scope.GLOBAL else None
+            self._controls.append(MemoryMappedFile.create_or_open(name, CONTROL_SIZE, security=security))
+        backing = self._controls[-1]._backing
+        if self._controls[-1].capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
+            self._control_view = self._controls[-1].create_view_accessor(0, CONTROL_SIZE)
         return isinstance(backing, NamedMemory) and backing.held.created
 
     def _lock_name(self) -> bytes:
@@ -426,26 +433,28 @@ class SegmentFile(Segments):
         return _canonical(self._names.lock).encode()[:LOCK_NAME] if self._options.synchronized else b""
 
     def _tell_lock(self) -> None:
-        view, own = self._control_view, self._lock_name()
-        if view is not None:
-            view.write_bytes(LOCK, _digest(own) + own.ljust(LOCK_NAME, b"\0"))
+        own = self._lock_name()
+        for each in self._controls:
+            if each.capacity >= CONTROL_SIZE:
+                os.pwrite(each.fileno(), _digest(own) + own.ljust(LOCK_NAME, b"\0"), LOCK)
 
     def _check_lock(self) -> bool:
         """Whoever has the file open takes one lock, or segments are lost: ValueError. Whether nobody has it open."""
-        view, own = self._control_view, self._lock_name()
-        if view is None:
-            return False
-        there = view.read_bytes(LOCK, 8 + LOCK_NAME)
-        text = there[8:].rstrip(b"\0")
-        if there[:8] == _digest(text) and text != own:  # otherwise nobody was here, or somebody has written over it
+        own, is_unused = self._lock_name(), True
+        for each in self._controls:
+            there = os.pread(each.fileno(), 8 + LOCK_NAME, LOCK)
+            is_unused = is_unused and len(there) == 8 + LOCK_NAME and not any(there)
+            text = there[8:].rstrip(b"\0")
+            if there[:8] != _digest(text) or text == own:
+                continue  # nobody was here, or somebody has written over it
             theirs, ours = (
-                f"the mutex {each.decode(errors='replace')!r}" if each else "synchronized=False" for each in (text, own)
+                f"the mutex {lock.decode(errors='replace')!r}" if lock else "synchronized=False" for lock in (text, own)
             )
             raise ValueError(
                 f"{self!r} is in use with {theirs}, and is to be opened with {ours}: all who use it need the same "
                 "lock_name"
             )
-        return not any(there)
+        return is_unused
 
     def _open_sums(self, access: Access) -> None:
         is_wanted = self._options.checksums or self._sums_place() != 0
@@ -816,8 +825,7 @@ class SegmentFile(Segments):
     def _let_go(self) -> None:
         with contextlib.ExitStack() as stack:  # all of it, whatever one of them raises
             for each in (
-                self._map, self._mutex, self._control, self._control_view, self._sums, self._file,
-                self._kept,
+                self._map, self._mutex, *self._controls, self._control_view, self._sums, self._file, self._kept
             ):  # fmt: skip
                 if each is not None:
                     stack.callback(each.close)
