@@ -8,8 +8,10 @@ import contextlib
 import errno
 import os
 import random
+import shutil
 import signal
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +22,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from peers import needs_root, peers
+from root import SHM
 from support.actors import Actor
 from support.mounts import mounted
 
@@ -392,6 +396,33 @@ def test_what_has_no_zero_is_whole(
         writer.kill()
         assert segments.append(b"xy") == 20 + kept
         assert segments.read_bytes(20) == (data if kept else b"xy")
+
+
+@needs_root
+def test_a_segment_of_another_user_is_none_of_who_died(run: Callable[..., Any], tag: str) -> None:
+    """Users who have a file in common have one control object, which knows what all of them have appended."""
+    alice_id, bob_id = 65532, 65533
+    folder = Path(tempfile.mkdtemp(prefix="memorymapped-tests-root-", dir=SHM))
+    try:
+        folder.chmod(0o1777)
+        path, lock = str(folder / "file"), f"Global\\{tag}"
+        with peers(run, root=folder) as peer:
+            alice, bob, foreign = peer(uid=alice_id), peer(uid=bob_id), peer(uid=alice_id)
+            opens = f"s = SegmentFile.create_from_file({path!r}, encoding=None, capacity=1000, lock_name={lock!r}"
+            alice(f"{opens}, security=Security.from_mode(0o666))")
+            bob(f"{opens}); s.append(b'some\\0of bob')")
+            foreign(f"m = Mutex(name={lock!r}); m.wait_one()")
+            foreign.kill()
+            assert alice.ask("(s.wait_for(0, 0), list(s))") == (True, [b"some\0of bob"])
+            assert alice.ask("s.append(b'more')") == 1
+            assert bob.ask("list(s)") == [b"some\0of bob", b"more"]
+            refusal = bob.refusal(f"SegmentFile.create_from_file({path!r}, encoding=None)")
+            assert refusal.is_a(ValueError)
+            assert f"belongs to user {alice_id}" in refusal.message
+            alice("s.close()")
+            bob("s.close()")
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_foreign_segments_that_were_looked_at_stay(path: Path, foreign: Callable[..., Actor]) -> None:
