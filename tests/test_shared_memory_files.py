@@ -26,7 +26,7 @@ from memorymapped import (
     SharedMemory,
 )
 from memorymapped._native.committed import crc32c
-from memorymapped.shared import shared_memory
+from memorymapped.shared import mapped_objects
 from memorymapped.shared.layouts import beside
 
 FROZEN = Path(__file__).parent / "frozen"
@@ -267,7 +267,7 @@ def test_two_layouts_at_once(path: Path) -> None:
 def test_who_is_between_the_file_and_its_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Meanwhile somebody makes it with another layout."""
     there, go = threading.Event(), threading.Event()
-    original = shared_memory.lock_name_of
+    original = mapped_objects.lock_name_of
 
     def slow(*arguments: Any) -> str:
         if threading.current_thread() is not threading.main_thread():
@@ -275,7 +275,7 @@ def test_who_is_between_the_file_and_its_lock(path: Path, monkeypatch: pytest.Mo
             assert go.wait(10)
         return original(*arguments)
 
-    monkeypatch.setattr(shared_memory, "lock_name_of", slow)
+    monkeypatch.setattr(mapped_objects, "lock_name_of", slow)
     errors: list[BaseException] = []
 
     def late() -> None:
@@ -299,7 +299,7 @@ def test_who_is_between_the_file_and_its_lock(path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_file_that_is_replaced_meanwhile_is_opened_anew(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = shared_memory.lock_name_of
+    original = mapped_objects.lock_name_of
     turns = []
 
     def replacing(*arguments: Any) -> str:
@@ -308,7 +308,7 @@ def test_a_file_that_is_replaced_meanwhile_is_opened_anew(path: Path, monkeypatc
         turns.append(True)
         return original(*arguments)
 
-    monkeypatch.setattr(shared_memory, "lock_name_of", replacing)
+    monkeypatch.setattr(mapped_objects, "lock_name_of", replacing)
     with opened(path) as shared:
         assert shared.data == MyData()
         assert path.stat().st_size > 0

@@ -110,7 +110,8 @@ class Stage:
         self.type = Large if "many" in kind else Item
         self.name = f"array of {os.getpid()}"
         self.number = 0
-        self.ours: Array = StructArray(self.type, self.name, LENGTH, max_capacity=100_000)
+        self.most = 30 if kind == "made" else 100_000
+        self.ours: Array = StructArray(self.type, self.name, LENGTH, max_capacity=self.most)
         self.other: Array = StructArray.open_existing(self.type, self.name)
         self.view = self.other._view
         self.control = self.other._control_position
@@ -135,7 +136,7 @@ class Stage:
         if "after a death" in self.kind:
             self.die()
         if self.kind == "made":
-            self.view.write_bytes(self.control, bytes(self.view.capacity - self.control))
+            self.view.write_bytes(0, bytes(self.view.capacity))
 
     def die(self) -> None:
         """A process dies in the midst of a replacement: it is committed, half of the element has been copied."""
@@ -161,7 +162,8 @@ class Stage:
         """Opens the map as another process would."""
         what = described(self.type)
         fresh: Any = native.SharedElements()
-        made = fresh._attach(self.view, self.ours.lock, self.type, what.text, what.hash, False, 100_000)
+        file = self.ours._file.fileno()
+        made = fresh._attach(self.view, self.ours.lock, self.type, what.text, what.hash, False, self.most, file)
         return made, fresh
 
     def numbers(self) -> list[int]:
@@ -199,7 +201,7 @@ class Stage:
         if self.kind == "made":
             _, fresh = self.attach()
             assert len(fresh) == 0
-            assert fresh.max_capacity == 100_000
+            assert fresh.max_capacity == self.most
             fresh._detach()
             assert len(self.other) == 0
             self.other.grow(20)

@@ -20,7 +20,8 @@
  *     C+72    u64 step: see below
  *     C+80    u64 index: of the element that is being replaced
  *     C+88    u64 changes: their number
- *     C+96    u64 capacity: so many have memory
+ *     C+96    u64 capacity: so many have memory; never fewer than `length`
+ *     C+104   u64 begun: the number of the change that is being made, or was last
  *     C+128   u32 waiters: how many sleep until there is a change (the low 32 bits of `changes` are the futex's word)
  *     C+192   S bytes: what the element that is being replaced becomes
  *     L       the layout's text, UTF-8; L is C + 192 + S rounded up to a multiple of 64
@@ -42,10 +43,11 @@
  *          and the next owner copies it (Settle).*
  * Remove   `step` to 2; a fence; `length`: the commit; a fence; `step` on to 0. *Killed in the midst: `step` is 2 until
  *          the next owner goes on to 0. Whether the elements are there is what `length` says.*
- * Each     then adds 1 to `changes`, a fence, and wakes who sleeps. *Killed before: Settle does both; and everybody
- *          looks again after half a second.*
- * Settle   the first step of an owner, if the one before died or `step` is not at 0: at 1, copy the element again,
- *          fence; `step` on to 0; `changes`. *Killed in it: the next one does it again.*
+ * Each     sets `begun` to `changes` + 1 before its commit, and `changes` to that at its end; then a fence, and it wakes
+ *          who sleeps. *Killed before: Settle does both; and everybody looks again after half a second.*
+ * Settle   the first step of an owner, if the one before died, or `step` is not at 0, or `begun` is above `changes`
+ *          (somebody else may have been told of the death): at 1, copy the element again, fence; `step` on to 0;
+ *          `changes`. *Killed in it: the next one does it again.*
  * Grow     memory is taken without the lock (whoever takes it twice has it once), then `capacity` is raised under it.
  *          *Killed before: the memory is there for the next one to grow. Nothing else moves: the place is there from
  *          the beginning, in the file and in everybody's mapping, so no reader can meet a growth.*
@@ -64,6 +66,9 @@
  * between two looks. After 64 turns in vain a reader takes the lock.
  *
  * The fences are what other processors, and the compiler, are held to.
+ *
+ * All these numbers may be changed by others at any time. Each is loaded once, compared (mmf_array_look), and what was
+ * loaded is what is used.
  */
 #ifndef MEMORYMAPPED_STRUCT_ARRAY_H
 #define MEMORYMAPPED_STRUCT_ARRAY_H
@@ -103,7 +108,8 @@ typedef struct {
     uint64_t index;
     uint64_t changes;
     uint64_t capacity;
-    uint64_t more[3];
+    uint64_t begun;
+    uint64_t more[2];
     uint32_t waiters;
     uint32_t rest[15];
 } mmf_array_control;
@@ -122,8 +128,9 @@ typedef struct {
     uint64_t most; /* M */
 } mmf_array;
 
+/* The numbers of a moment, as far as they have been compared: length <= capacity <= most. */
 typedef struct {
-    uint64_t step, length;
+    uint64_t step, length, capacity;
 } mmf_moment;
 
 static inline size_t mmf_array_stride(size_t size) { return size <= 2 ? size : mmf_round_up(size, 4); }
@@ -170,98 +177,119 @@ static inline uint32_t *mmf_array_word(const mmf_array *a)
 static inline uint64_t mmf_idle_step(uint64_t step) { return (step | 3) + 1; }
 
 /* What becomes of a step. */
-enum { MMF_DONE, MMF_FULL, MMF_ABSENT, MMF_DAMAGED, MMF_FAULTED, MMF_CLOSED, MMF_IN_VAIN };
+enum { MMF_DONE, MMF_FULL, MMF_ABSENT, MMF_CHANGED, MMF_DAMAGED, MMF_FAULTED, MMF_CLOSED, MMF_IN_VAIN };
+
+/* What there is now. `step` before the others, and `length` before `capacity`, which only grows. */
+static inline int mmf_array_look(const mmf_array *a, mmf_moment *now)
+{
+    const mmf_array_control *control = a->control;
+    now->step = mmf_load(&control->step);
+    now->length = mmf_load(&control->length);
+    now->capacity = mmf_load(&control->capacity);
+    return now->length <= now->capacity && now->capacity <= a->most && mmf_load(&control->magic) == MMF_ARRAY_MADE &&
+                   mmf_load(&control->most) == a->most
+               ? MMF_DONE
+               : MMF_DAMAGED;
+}
 
 /* ---- writing: by the owner of the lock, after mmf_array_settle */
 
-static inline uint64_t mmf_array_changed(mmf_array *a)
+/* Before the commit of each change. Its number. */
+static inline uint64_t mmf_array_begin(mmf_array *a)
 {
-    uint64_t changes = mmf_load(&a->control->changes) + 1;
-    mmf_store(&a->control->changes, changes);
+    uint64_t number = mmf_load(&a->control->changes) + 1;
+    mmf_store(&a->control->begun, number);
+    return number;
+}
+
+static inline uint64_t mmf_array_end(mmf_array *a, uint64_t number)
+{
+    mmf_store(&a->control->changes, number);
     mmf_then();
     if (__atomic_load_n(&a->control->waiters, __ATOMIC_RELAXED) != 0)
         mmf_futex_wake(mmf_array_word(a), INT_MAX);
-    return changes;
+    return number;
 }
 
-/* `count` elements, `step` bytes apart, behind the end. The caller has seen that there is room. */
-static inline uint64_t mmf_array_append(mmf_array *a, const char *source, size_t step, uint64_t count)
+/* `count` elements, one after the other, behind the end. The caller has seen that there is room. */
+static inline uint64_t mmf_array_append(mmf_array *a, const mmf_moment *now, const char *source, uint64_t count)
 {
-    uint64_t length = mmf_load(&a->control->length);
+    char *end = mmf_element(a, now->length);
+    uint64_t number;
     if (count == 1)
-        memcpy(mmf_element(a, length), source, a->size);
-    else if (step == a->stride)
-        mmf_copy(mmf_element(a, length), source, (count - 1) * step + a->size);
+        memcpy(end, source, a->size);
+    else if (a->size == a->stride)
+        mmf_copy(end, source, count * a->size);
     else
-        mmf_copy_strided(mmf_element(a, length), (Py_ssize_t)a->stride, source, (Py_ssize_t)step, a->size, count);
-    mmf_then();
-    mmf_store(&a->control->length, length + count); /* The commit. Killed before it: none, after it: all */
-    return mmf_array_changed(a);
+        mmf_copy_strided(end, (Py_ssize_t)a->stride, source, (Py_ssize_t)a->size, a->size, count);
+    number = mmf_array_begin(a);
+    mmf_then_write();
+    mmf_store(&a->control->length, now->length + count); /* The commit. Killed before it: none, after it: all */
+    return mmf_array_end(a, number);
 }
 
-static inline uint64_t mmf_array_replace(mmf_array *a, uint64_t index, const char *source)
+static inline uint64_t mmf_array_replace(mmf_array *a, const mmf_moment *now, uint64_t index, const char *source)
 {
-    uint64_t step = mmf_load(&a->control->step);
+    uint64_t number = mmf_array_begin(a);
     memcpy(a->slot, source, a->size);
     mmf_store(&a->control->index, index);
-    mmf_then();
-    mmf_store(&a->control->step, step + MMF_REPLACING); /* The commit. Killed before: the old value, after: this */
-    mmf_then();
+    mmf_then_write();
+    mmf_store(&a->control->step, now->step + MMF_REPLACING); /* The commit. Killed before: the old value, after: this */
+    mmf_then_write();
     memcpy(mmf_element(a, index), a->slot, a->size); /* Killed: mmf_array_settle does it again */
-    mmf_then();
-    mmf_store(&a->control->step, mmf_idle_step(step));
-    mmf_then();
-    return mmf_array_changed(a);
+    mmf_then_write();
+    mmf_store(&a->control->step, mmf_idle_step(now->step));
+    mmf_then_write();
+    return mmf_array_end(a, number);
 }
 
-static inline uint64_t mmf_array_cut(mmf_array *a, uint64_t length)
+static inline uint64_t mmf_array_cut(mmf_array *a, const mmf_moment *now, uint64_t length)
 {
-    uint64_t step = mmf_load(&a->control->step);
-    mmf_store(&a->control->step, step + MMF_REMOVING);
-    mmf_then();
+    uint64_t number = mmf_array_begin(a);
+    mmf_store(&a->control->step, now->step + MMF_REMOVING);
+    mmf_then_write();
     mmf_store(&a->control->length, length); /* The commit */
-    mmf_then();
-    mmf_store(&a->control->step, mmf_idle_step(step));
-    mmf_then();
-    return mmf_array_changed(a);
+    mmf_then_write();
+    mmf_store(&a->control->step, mmf_idle_step(now->step));
+    mmf_then_write();
+    return mmf_array_end(a, number);
+}
+
+/* Whether somebody has begun a change and not ended it: the owner of the lock, or one who has died. */
+static inline int mmf_array_unfinished(const mmf_array *a, const mmf_moment *now)
+{
+    uint64_t begun = mmf_load(&a->control->begun); /* first: the other is raised to it */
+    return (now->step & 3) != 0 || begun > mmf_load(&a->control->changes);
 }
 
 enum { MMF_WHOLE, MMF_REPAIRED, MMF_HOPELESS };
 
 /* The first step of each owner. `abandoned`: the owner before has died. MMF_HOPELESS: there are numbers that none of
  * ours has written. */
-static inline int mmf_array_settle(mmf_array *a, int abandoned)
+static inline int mmf_array_settle(mmf_array *a, int abandoned, mmf_moment *now)
 {
     mmf_array_control *control = a->control;
-    uint64_t step = mmf_load(&control->step), index;
-    if (mmf_load(&control->length) > a->most || mmf_load(&control->capacity) > a->most)
+    if (mmf_array_look(a, now) != MMF_DONE)
         return MMF_HOPELESS;
-    if (!abandoned && (step & 3) == 0)
+    if (!abandoned && !mmf_array_unfinished(a, now))
         return MMF_WHOLE;
-    if ((step & 3) == MMF_REPLACING) {
-        index = mmf_load(&control->index);
-        if (index >= a->most)
+    if ((now->step & 3) == MMF_REPLACING) {
+        uint64_t index = mmf_load(&control->index);
+        if (index >= now->length)
             return MMF_HOPELESS;
         memcpy(mmf_element(a, index), a->slot, a->size);
-        mmf_then();
+        mmf_then_write();
     }
-    if (step & 3) {
-        mmf_store(&control->step, mmf_idle_step(step));
-        mmf_then();
+    if (now->step & 3) {
+        now->step = mmf_idle_step(now->step);
+        mmf_store(&control->step, now->step);
+        mmf_then_write();
     }
-    mmf_array_changed(a);
+    mmf_array_end(a, mmf_array_begin(a));
     return MMF_REPAIRED;
 }
 
 /* ---- reading: by anybody */
-
-static inline mmf_moment mmf_array_now(const mmf_array *a)
-{
-    mmf_moment now;
-    now.step = mmf_load(&a->control->step);
-    now.length = mmf_load(&a->control->length);
-    return now;
-}
 
 /* Whether what was copied since is of one moment. */
 static inline int mmf_array_still(const mmf_array *a, const mmf_moment *then)
@@ -270,39 +298,43 @@ static inline int mmf_array_still(const mmf_array *a, const mmf_moment *then)
     return mmf_load(&a->control->step) == then->step;
 }
 
-/* Copies elements that were there, to where they lie `step` bytes apart. */
-static inline void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to,
-                                  size_t step)
+/* Copies elements that were there, every `by`-th from `first` on, to where they lie one after the other. */
+static inline void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count,
+                                  ptrdiff_t by, char *to)
 {
-    uint64_t replaced = (now->step & 3) == MMF_REPLACING ? mmf_load(&a->control->index) - first : UINT64_MAX;
+    /* Of what is not there nothing is replaced, whatever the number says. */
+    uint64_t replaced = (now->step & 3) == MMF_REPLACING ? mmf_load(&a->control->index) : UINT64_MAX;
+    ptrdiff_t away;
     if (count == 1) {
-        memcpy(to, replaced == 0 ? a->slot : mmf_element(a, first), a->size);
+        memcpy(to, replaced == first ? a->slot : mmf_element(a, first), a->size);
         return;
     }
     if (count == 0)
         return;
-    if (step == a->stride)
-        mmf_copy(to, mmf_element(a, first), (count - 1) * step + a->size);
+    if (by == 1 && a->size == a->stride)
+        mmf_copy(to, mmf_element(a, first), count * a->size);
     else
-        mmf_copy_strided(to, (Py_ssize_t)step, mmf_element(a, first), (Py_ssize_t)a->stride, a->size, count);
-    if (replaced < count)
-        memcpy(to + replaced * step, a->slot, a->size);
+        mmf_copy_strided(to, (Py_ssize_t)a->size, mmf_element(a, first), by * (ptrdiff_t)a->stride, a->size, count);
+    if (replaced < now->length) {
+        away = (ptrdiff_t)replaced - (ptrdiff_t)first;
+        if (away % by == 0 && (uint64_t)(away / by) < count)
+            memcpy(to + away / by * (ptrdiff_t)a->size, a->slot, a->size);
+    }
 }
 
-/* Copies the element `index`, from the end if that is negative. `length` is what there was. MMF_IN_VAIN: it could not
- * be had without the lock. */
-static inline int mmf_array_read(const mmf_array *a, int64_t index, char *to, uint64_t *length, uint64_t *retries)
+/* Copies the element `index`, from the end if that is negative. `now` is what there was. MMF_IN_VAIN: it could not be
+ * had without the lock. */
+static inline int mmf_array_read(const mmf_array *a, int64_t index, char *to, mmf_moment *now, uint64_t *retries)
 {
     for (int turn = 0; turn < MMF_ARRAY_TURNS; turn++) {
-        mmf_moment now = mmf_array_now(a);
-        uint64_t at = index < 0 ? now.length + (uint64_t)index : (uint64_t)index;
-        *length = now.length;
-        if (now.length > a->most)
+        uint64_t at;
+        if (mmf_array_look(a, now) != MMF_DONE)
             return MMF_DAMAGED;
-        if (at >= now.length) /* too far from the end has become a very large number */
+        at = index < 0 ? now->length + (uint64_t)index : (uint64_t)index;
+        if (at >= now->length) /* too far from the end has become a very large number */
             return MMF_ABSENT;
-        mmf_array_copy(a, &now, at, 1, to, a->size);
-        if (mmf_array_still(a, &now))
+        mmf_array_copy(a, now, at, 1, 1, to);
+        if (mmf_array_still(a, now))
             return MMF_DONE;
         ++*retries;
     }
@@ -315,51 +347,49 @@ enum { MMF_APPEND, MMF_REPLACE, MMF_POP, MMF_KEEP, MMF_RAISE, MMF_LOOK };
 
 typedef struct {
     int what;
-    int64_t index;    /* of REPLACE, LOOK; from the end if it is negative */
-    uint64_t count;   /* of APPEND; the length of KEEP; the capacity of RAISE */
-    size_t apart;     /* bytes between elements of `own` */
-    char *own;        /* the bytes of elements, of this process */
-    uint64_t length;  /* found */
-    uint64_t changes; /* made: its number, or 0 */
+    int64_t index;      /* of REPLACE, LOOK; from the end if it is negative */
+    uint64_t count;     /* of APPEND; the length of KEEP; the capacity of RAISE */
+    char *own;          /* the bytes of elements, of this process */
+    const char *before; /* what must stand there before a REPLACE, or NULL */
+    uint64_t changes;   /* made: its number, or 0 */
 } mmf_array_step;
 
-/* After mmf_array_settle. */
-static inline int mmf_array_do(mmf_array *a, mmf_array_step *s)
+/* `now` is what mmf_array_settle has found. */
+static inline int mmf_array_do(mmf_array *a, const mmf_moment *now, mmf_array_step *s)
 {
-    mmf_moment now = mmf_array_now(a);
-    uint64_t capacity = mmf_load(&a->control->capacity), at;
-    s->length = now.length;
-    at = s->index < 0 ? now.length + (uint64_t)s->index : (uint64_t)s->index;
+    uint64_t at = s->index < 0 ? now->length + (uint64_t)s->index : (uint64_t)s->index;
     switch (s->what) {
     case MMF_APPEND:
-        if (now.length > capacity || s->count > capacity - now.length)
+        if (s->count > now->capacity - now->length)
             return MMF_FULL;
         if (s->count)
-            s->changes = mmf_array_append(a, s->own, s->apart, s->count);
+            s->changes = mmf_array_append(a, now, s->own, s->count);
         return MMF_DONE;
     case MMF_REPLACE:
-        if (at >= now.length)
+        if (at >= now->length)
             return MMF_ABSENT;
-        s->changes = mmf_array_replace(a, at, s->own);
+        if (s->before && memcmp(mmf_element(a, at), s->before, a->size))
+            return MMF_CHANGED;
+        s->changes = mmf_array_replace(a, now, at, s->own);
         return MMF_DONE;
     case MMF_POP:
-        if (now.length == 0)
+        if (now->length == 0)
             return MMF_ABSENT;
-        memcpy(s->own, mmf_element(a, now.length - 1), a->size);
-        s->changes = mmf_array_cut(a, now.length - 1);
+        memcpy(s->own, mmf_element(a, now->length - 1), a->size);
+        s->changes = mmf_array_cut(a, now, now->length - 1);
         return MMF_DONE;
     case MMF_KEEP:
-        if (s->count > now.length)
+        if (s->count > now->length)
             return MMF_ABSENT;
-        if (s->count < now.length)
-            s->changes = mmf_array_cut(a, s->count);
+        if (s->count < now->length)
+            s->changes = mmf_array_cut(a, now, s->count);
         return MMF_DONE;
     case MMF_RAISE:
-        if (s->count > capacity && s->count <= a->most)
+        if (s->count > now->capacity && s->count <= a->most)
             mmf_store(&a->control->capacity, s->count);
         return MMF_DONE;
     default:
-        if (at >= now.length)
+        if (at >= now->length)
             return MMF_ABSENT;
         s->index = (int64_t)at;
         memcpy(s->own, mmf_element(a, at), a->size);

@@ -14,21 +14,24 @@ when:
 - what is written is made ready before that: values are converted, blocks of them are one after the other.
 
 What is read from the control block is data of others. Sizes and places are looked at once, when the array is opened,
-and are its own from then on. The length, and the index of a replacement, are compared with them each time.
+and are its own from then on. The length, the capacity, and the index of a replacement are loaded once for each use, and
+compared with them.
 """
 import io
+import os
+from operator import index as index_of
 from types import GenericAlias
 
 from memorymapped.errors import (
     ClosedError, DamagedObjectError, LayoutMismatchError, OutOfRangeError, shown)
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
-from libc.errno cimport EBADMSG, ENOSPC
+from libc.errno cimport EBADMSG, EINVAL, ENOSPC, ENXIO, errno
 from libc.limits cimport INT_MAX
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -37,7 +40,8 @@ from memorymapped._native.futex cimport (
     Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, mmf_region, take_buffer
 from memorymapped._native.robust cimport (
-    ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
+    ABANDONED, NESTED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died,
+    this_process, this_thread)
 from memorymapped._native.structs cimport (
     DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value)
 
@@ -59,9 +63,11 @@ cdef extern from "struct_array.h" nogil:
         MMF_DONE
         MMF_FULL
         MMF_ABSENT
+        MMF_CHANGED
         MMF_DAMAGED
         MMF_FAULTED
         MMF_CLOSED
+        MMF_IN_VAIN
     ctypedef struct mmf_array_control:
         uint64_t magic
         uint32_t version
@@ -86,13 +92,13 @@ cdef extern from "struct_array.h" nogil:
     ctypedef struct mmf_moment:
         uint64_t step
         uint64_t length
+        uint64_t capacity
     ctypedef struct mmf_array_step:
         int what
         int64_t index
         uint64_t count
-        size_t apart
         char *own
-        uint64_t length
+        const char *before
         uint64_t changes
     size_t mmf_array_stride(size_t size)
     size_t mmf_array_control_position(size_t stride, uint64_t most)
@@ -101,14 +107,22 @@ cdef extern from "struct_array.h" nogil:
     void mmf_array_place(mmf_array *a, char *base, size_t size, size_t stride, uint64_t most)
     uint64_t mmf_load(const uint64_t *at)
     uint32_t *mmf_array_word(const mmf_array *a)
-    int mmf_array_settle(mmf_array *a, int abandoned)
-    int mmf_array_do(mmf_array *a, mmf_array_step *step)
-    mmf_moment mmf_array_now(const mmf_array *a)
+    int mmf_array_look(const mmf_array *a, mmf_moment *now)
+    bint mmf_array_unfinished(const mmf_array *a, const mmf_moment *now)
+    int mmf_array_settle(mmf_array *a, int abandoned, mmf_moment *now)
+    int mmf_array_do(mmf_array *a, const mmf_moment *now, mmf_array_step *step)
     bint mmf_array_still(const mmf_array *a, const mmf_moment *then)
-    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to,
-                        size_t step)
-    int mmf_array_read(const mmf_array *a, int64_t index, char *to, uint64_t *length, uint64_t *retries)
+    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, Py_ssize_t by, char *to)
+    int mmf_array_read(const mmf_array *a, int64_t index, char *to, mmf_moment *now, uint64_t *retries)
     void mmf_array_make(mmf_array *a, int foreign, uint64_t layout, const char *text, uint32_t length)
+
+cdef extern from "copy.h" nogil:
+    bint mmf_overlap(const char *one, size_t size, const char *other, size_t other_size)
+    void mmf_expect_large(char *memory, size_t size)
+
+cdef extern from "<unistd.h>" nogil:
+    int64_t lseek(int fd, int64_t offset, int whence)
+    int SEEK_DATA
 
 VERSION = MMF_ARRAY_VERSION
 LARGEST = 1 << 46
@@ -116,9 +130,11 @@ LARGEST = 1 << 46
 
 cdef enum:
     WITH_GIL = 256 * 1024
-    SHOWN_TEXT = 100_000  # bytes of another's layout that a message shows
-    LONG = 64 * 1024      # bytes from which on a copy of several elements is not tried often without the lock
+    SHOWN_TEXT = 20_000  # bytes of another's layout that a message shows
+    LONG = 64 * 1024     # bytes from which on a copy of several elements is not tried often without the lock
     LONG_TURNS = 3
+    BLANK = 2 << 20      # bytes before a control block to be, of a page, in which there may be zeros instead of nothing
+    OFTEN = 4096         # after so many elements signals are looked at
 
 LOOK_AGAIN = 0.5
 """Seconds after which who waits looks by himself: a writer may die between its commit and its call."""
@@ -135,16 +151,36 @@ def total_size(size_t size, uint64_t most, size_t text):
     return mmf_array_total(size, stride, most, text)
 
 
-# A slice of an array: `count` elements from `first` on, `step` apart, which lie within the `span` elements from `low`
-# on.
+# A slice of an array: `count` elements, every `step`-th from `first` on.
 cdef struct Part:
     Py_ssize_t given_start
     Py_ssize_t given_stop
     Py_ssize_t step
     Py_ssize_t first
     Py_ssize_t count
-    Py_ssize_t low
-    Py_ssize_t span
+
+
+@cython.final
+cdef class Block:
+    """Elements in memory of this process, one after the other."""
+    cdef char *data
+    cdef Py_ssize_t size
+
+    def __dealloc__(self):
+        PyMem_RawFree(self.data)
+
+    def __getbuffer__(self, Py_buffer *buffer, int flags):
+        PyBuffer_FillInfo(buffer, self, self.data, self.size, 0, flags)
+
+    cdef bint resize(self, Py_ssize_t size) noexcept:
+        """Other memory, of so many bytes; the same, if they are as many. False if there is not so much."""
+        if self.data == NULL or self.size != size:
+            PyMem_RawFree(self.data)
+            self.data = <char *>PyMem_RawMalloc(size)
+            self.size = size if self.data != NULL else 0
+            if self.data != NULL:
+                mmf_expect_large(self.data, size)
+        return self.data != NULL
 
 
 cdef class SharedElements:
@@ -171,9 +207,10 @@ cdef class SharedElements:
     # ---- the beginning
 
     def _attach(self, View view not None, MutexHandle lock not None, object type, str text, uint64_t layout,
-                bint foreign, uint64_t most):
-        """Finds the control block, or makes it in a map that is zero, for `most` elements if it is as large as that:
-        True then. `capacity` is 0 so far."""
+                bint foreign, int64_t most, int descriptor):
+        """Finds the control block, or makes it in a map that has nothing in it, as `descriptor` tells: True then. It is
+        for `most` elements, if the map is as large as that; otherwise for as many as there is room for. `capacity` is 0
+        so far. `most` -1: it is not made."""
         cdef bytes encoded = text.encode()
         cdef RobustMutex core
         cdef bint made = False
@@ -195,12 +232,11 @@ cdef class SharedElements:
                 got = begin_step(self.lock)
                 try:
                     if not self.find(encoded, layout):
-                        self.make(encoded, layout, foreign, most)
+                        self.make(encoded, layout, foreign, most, descriptor)
                         made = True
                 finally:
                     end_step(core, got, got == ABANDONED and not made)
-            if mmf_load(&self.at.control.step) & 3:
-                self.settle_now(-1.0)
+            self._settle()
             self.seen = mmf_load(&self.at.control.changes)
             self.check_marks()
         except BaseException:
@@ -263,13 +299,15 @@ cdef class SharedElements:
         mmf_array_place(&self.at, base, header.size, stride, header.most)
         return True
 
-    cdef int make(self, bytes text, uint64_t layout, bint foreign, uint64_t most) except -1:
+    cdef int make(self, bytes text, uint64_t layout, bint foreign, int64_t wanted, int descriptor) except -1:
         """In a map that somebody has made for an array, and has not come further. Owning the lock."""
         cdef size_t size = self.layout.size
         cdef size_t stride = mmf_array_stride(size)
         cdef size_t whole = self.view.size
+        cdef uint64_t most = wanted
         cdef mmf_array a
-        cdef mmf_array_control *control
+        if wanted < 0:
+            self.refuse_map()
         if most == 0 or most > whole // stride or mmf_array_total(size, stride, most, len(text)) != whole:
             most = whole // stride  # its maker has died, and had other wishes: as many as there is room for
         while most and mmf_array_total(size, stride, most, len(text)) > whole:
@@ -277,8 +315,7 @@ cdef class SharedElements:
         if most == 0 or mmf_array_total(size, stride, most, len(text)) != whole:
             self.refuse_map()
         mmf_array_place(&a, self.view.data, size, stride, most)
-        control = a.control
-        if control.magic != MMF_ARRAY_MAKING and (control.magic != 0 or control.length != 0 or control.changes != 0):
+        if mmf_load(&a.control.magic) != MMF_ARRAY_MAKING and not self.is_blank(<char *>a.control - a.base, descriptor):
             self.refuse_map()
         mmf_array_make(&a, foreign, layout, PyBytes_AS_STRING(text), <uint32_t>len(text))
         self.check_marks()
@@ -286,13 +323,49 @@ cdef class SharedElements:
         self.at = a
         return 0
 
+    cdef bint is_blank(self, size_t control, int descriptor) except -1:
+        """Whether the map has no bytes but zeros, of which only the last are looked at: before them there is nothing."""
+        cdef size_t whole = self.view.size
+        cdef const char *base
+        cdef int64_t first
+        cdef bint blank
+        with nogil:
+            first = lseek(descriptor, 0, SEEK_DATA)
+        if first < 0:
+            if errno == ENXIO:
+                return True
+            if errno != EINVAL:
+                raise OSError(errno, os.strerror(errno))
+            first = 0  # this file system does not know
+        if <size_t>first + BLANK < control:
+            return False
+        base = self.view.data + first
+        blank = base[0] == 0 and memcmp(base, base + 1, whole - <size_t>first - 1) == 0
+        self.check_marks()
+        return blank
+
     def _refuse(self, str why):
         """Raises the DamagedObjectError of a control block."""
         raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
 
     cdef int refuse_map(self) except -1:
         raise DamagedObjectError(EBADMSG, f"{self._named()} holds no StructArray: it was made by something else, or "
-                                 "lengthened; make an array of another name, and extend it by what this one holds")
+                                 "lengthened, or its maker died before it was one; make an array of another name, and "
+                                 "extend it by what this one holds")
+
+    cdef int refuse_state(self, const mmf_moment *now) except -1:
+        """Of numbers that cannot be."""
+        cdef mmf_array_control *control = self.at.control
+        cdef uint64_t index
+        if self.at.base == NULL:
+            self.raise_closed()
+        index = mmf_load(&control.index)
+        if mmf_load(&control.magic) != MMF_ARRAY_MADE or mmf_load(&control.most) != self.at.most:
+            self.check_marks()
+            self._refuse("somebody has written over it, or made another array in its place")
+        self.check_marks()
+        self._refuse(f"its length is {now.length}, its capacity {now.capacity}, and step {now.step} is at {index}, of at "
+                     f"most {self.at.most}")
 
     # ---- the end
 
@@ -333,18 +406,18 @@ cdef class SharedElements:
 
     # ---- the lock
 
-    cdef int begin(self, mmf_array *a, int *got) noexcept:
+    cdef int begin(self, mmf_array *a, mmf_moment *now, int *got) noexcept:
         """The first step of who has just taken the lock. `a` is a copy of `at`: while a long copy lets other threads
-        run, one may close this. `got`: nothing is abandoned any more, after MMF_DONE."""
+        run, one may close this. `now`: what is there then. `got`: nothing is abandoned any more, after MMF_DONE."""
         cdef int did
         a[0] = self.at
         if a.base == NULL:
             return MMF_CLOSED
         if a.size <= WITH_GIL:
-            did = mmf_array_settle(a, got[0] == ABANDONED)
+            did = mmf_array_settle(a, got[0] == ABANDONED, now)
         else:
             with nogil:
-                did = mmf_array_settle(a, got[0] == ABANDONED)
+                did = mmf_array_settle(a, got[0] == ABANDONED, now)
         if did == MMF_HOPELESS:
             return MMF_DAMAGED
         if did == MMF_REPAIRED:
@@ -353,8 +426,9 @@ cdef class SharedElements:
             got[0] = TAKEN
         return MMF_DONE
 
-    cdef int perform(self, mmf_array_step *step) except -1:
-        """Takes the lock, makes whole what there is, does this, gives the lock back. What has become of it."""
+    cdef int perform(self, mmf_array_step *step, mmf_moment *now) except -1:
+        """Takes the lock, makes whole what there is, does this, gives the lock back. What has become of it; `now`: what
+        it has found."""
         cdef RobustMutex core
         cdef Mapping mapping
         cdef mmf_array a
@@ -364,13 +438,13 @@ cdef class SharedElements:
         core = (<MutexHandle>self.lock).opened()
         got = begin_step(self.lock)
         mapping = self.mapping
-        status = self.begin(&a, &got)
+        status = self.begin(&a, now, &got)
         if status == MMF_DONE:
             if (step.count if step.what == MMF_APPEND else 1) * a.stride <= WITH_GIL:
-                status = mmf_array_do(&a, step)
+                status = mmf_array_do(&a, now, step)
             else:
                 with nogil:
-                    status = mmf_array_do(&a, step)
+                    status = mmf_array_do(&a, now, step)
             if mmf_marked(mapping.region):
                 status = MMF_FAULTED
             # A change of this object's own is known to its user; and so are those before, if he had known of these.
@@ -379,96 +453,119 @@ cdef class SharedElements:
         end_step(core, got, got == ABANDONED)
         return status
 
-    cdef int fail(self, int status, object index) except -1:
+    cdef int fail(self, int status, const mmf_moment *now, object index) except -1:
         """What a status means to the user. The lock has been given back."""
         if self.at.base == NULL:
             self.raise_closed()
         self.check_marks()
+        if status == MMF_CHANGED:
+            raise RuntimeError(f"{self!r}: element {index} was replaced within its edit, which would undo that: the draft "
+                               "is discarded")
         if status == MMF_ABSENT:
-            length = mmf_load(&self.at.control.length)
             if index is None:
                 raise OutOfRangeError(f"{self!r} has no elements")
-            raise OutOfRangeError(f"index {shown(index)} is out of range: {self!r} has {length} elements")
-        self._refuse(f"its length is {self.at.control.length}, its capacity {self.at.control.capacity}, and step "
-                    f"{self.at.control.step} is at {self.at.control.index}, of at most {self.at.most}")
+            raise OutOfRangeError(f"index {shown(index)} is out of range: {self!r} has {now.length} elements")
+        self.refuse_state(now)
 
     def _repair(self, lock=None):
         """What a `with` of the lock calls that finds it abandoned: this thread owns it."""
+        self.settle_owned(ABANDONED)
+
+    cdef int settle_owned(self, int got) except -1:
         cdef Mapping mapping = self.mapping
         cdef mmf_array a
-        cdef int got = ABANDONED
-        cdef int status = self.begin(&a, &got)
+        cdef mmf_moment now
+        cdef int status = self.begin(&a, &now, &got)
         if status == MMF_DAMAGED:
-            self.fail(status, None)
+            self.fail(status, &now, None)
+        if status == MMF_DONE and mmf_marked(mapping.region):
+            self.check_marks()
+        return 0
 
-    cdef int settle_now(self, double limit) except -1:
-        """Makes whole what an owner who died has left, if the lock can be had within `limit` seconds."""
+    cdef int settle_now(self) except -1:
+        """Makes whole what an owner who died has left, if nobody owns the lock."""
         cdef MutexHandle lock = self.lock
         cdef RobustMutex core = lock.opened()
         cdef Mapping mapping
         cdef mmf_array a
+        cdef mmf_moment now
         cdef int got, status
         if core.is_ours():
             return 0
-        got = hold(lock, limit)
+        got = hold(lock, 0)
         if not got:
             return 0
         mapping = self.mapping
-        status = self.begin(&a, &got)
+        status = self.begin(&a, &now, &got)
         core.give(got == ABANDONED)
         if status != MMF_DONE:
-            self.fail(status, None)
+            self.fail(status, &now, None)
         return 0
+
+    def _settle(self):
+        """Before elements are looked at in their places: makes whole what somebody has left who died. Who owns the lock
+        is not waited for."""
+        cdef mmf_moment now
+        if self.at.base == NULL:
+            self.raise_closed()
+        if (<MutexHandle>self.lock).opened().is_ours():
+            self.settle_owned(TAKEN)
+        elif mmf_array_look(&self.at, &now) != MMF_DONE:
+            self.refuse_state(&now)
+        elif mmf_array_unfinished(&self.at, &now):
+            self.settle_now()
 
     # ---- writing
 
-    cdef int64_t add(self, const char *source, size_t apart, uint64_t count) except -1:
-        """Appends elements that lie `apart` bytes apart. The index of the first."""
+    cdef int64_t add(self, const char *source, uint64_t count) except -1:
+        """Appends elements that lie one after the other. The index of the first."""
         cdef mmf_array_step step
+        cdef mmf_moment now
         cdef uint64_t most
         cdef int status, turn
         memset(&step, 0, sizeof(step))
         step.what = MMF_APPEND
         step.own = <char *>source
-        step.apart = apart
         step.count = count
         for turn in range(MMF_ARRAY_TURNS):
-            status = self.perform(&step)
+            status = self.perform(&step, &now)
             if status == MMF_DONE:
-                return step.length
+                return now.length
             if status != MMF_FULL:
-                self.fail(status, None)
+                self.fail(status, &now, None)
             most = self.at.most
-            if count > most - step.length:
-                raise OSError(ENOSPC, f"{self!r} has room for {most} elements, {step.length} are there, and {count} "
+            if count > most - now.length:
+                raise OSError(ENOSPC, f"{self!r} has room for {most} elements, {now.length} are there, and {count} "
                               "more do not fit: make it with a larger max_capacity")
-            self._make_room(step.length + count)
+            self._make_room(now.length + count)
         self._refuse("somebody lowers its capacity, again and again")
 
     cdef int replace(self, int64_t index, const char *source, object given) except -1:
         cdef mmf_array_step step
+        cdef mmf_moment now
         cdef int status
         memset(&step, 0, sizeof(step))
         step.what = MMF_REPLACE
         step.index = index
         step.own = <char *>source
-        status = self.perform(&step)
+        status = self.perform(&step, &now)
         if status != MMF_DONE:
-            self.fail(status, given)
+            self.fail(status, &now, given)
         return 0
 
     cdef int simple(self, int what, uint64_t count, char *own, object given) except -1:
         cdef mmf_array_step step
+        cdef mmf_moment now
         cdef int status
         memset(&step, 0, sizeof(step))
         step.what = what
         step.count = count
         step.own = own
-        status = self.perform(&step)
+        status = self.perform(&step, &now)
         if status == MMF_ABSENT and what == MMF_KEEP:
-            raise OutOfRangeError(f"{self!r} cannot be cut to {count} elements: it has {step.length}")
+            raise OutOfRangeError(f"{self!r} cannot be cut to {count} elements: it has {now.length}")
         if status != MMF_DONE:
-            self.fail(status, given)
+            self.fail(status, &now, given)
         return 0
 
     def append(self, value):
@@ -481,21 +578,26 @@ cdef class SharedElements:
         if source == NULL:
             raw = self.raw(value)
             source = PyBytes_AS_STRING(raw)
-        return self.add(source, self.layout.size, 1)
+        return self.add(source, 1)
 
-    def _extend(self, block, size_t step):
-        """Adds the elements of a bytes-like object, `step` bytes apart. The index of the first."""
+    def _extend(self, elements):
+        """Adds the elements of a bytes-like object, where they lie one after the other. The index of the first."""
         cdef Py_buffer buffer
         cdef size_t size = self.layout.size
-        cdef size_t length
-        take_buffer(block, &buffer, PyBUF_SIMPLE)
+        cdef Block copied
+        take_buffer(elements, &buffer, PyBUF_SIMPLE)
         try:
-            length = buffer.len
-            if step < size or (length and (length < size or (length - size) % step)):
-                raise ValueError(f"{length} bytes are no elements of {size} bytes, {step} apart")
-            return self.add(<const char *>buffer.buf, step, (length - size) // step + 1 if length else 0)
+            if <size_t>buffer.len % size:
+                raise ValueError(f"{buffer.len} bytes are no elements of {size} bytes")
+            if self.at.base == NULL or not mmf_overlap(<const char *>buffer.buf, buffer.len, self.at.base, self.view.size):
+                return self.add(<const char *>buffer.buf, <size_t>buffer.len // size)
+            # What was taken away, and is seen still: it would be written over while it is read.
+            copied = new_block(buffer.len)
+            copy_bytes(copied.data, <const char *>buffer.buf, buffer.len)
+            self.check_marks()
         finally:
             PyBuffer_Release(&buffer)
+        return self.add(copied.data, <size_t>copied.size // size)
 
     def pop(self):
         """Takes the last element away: a snapshot of it. OutOfRangeError (an IndexError) if there is none."""
@@ -564,140 +666,127 @@ cdef class SharedElements:
     cdef int read(self, int64_t index, char *to, object given) except -1:
         """Copies an element. Runs no Python code, unless it takes the lock, or fails."""
         cdef mmf_array a
+        cdef mmf_moment now
         cdef Mapping mapping
-        cdef uint64_t length = 0, retries = 0
+        cdef uint64_t retries = 0
         cdef int did
         if self.at.base == NULL:
             self.raise_closed()
         if self.foreign:
             return self.read_locked(index, to, given)
         if self.at.size <= WITH_GIL:
-            did = mmf_array_read(&self.at, index, to, &length, &self.retries)
+            did = mmf_array_read(&self.at, index, to, &now, &self.retries)
             if mmf_marked(self.mapping.region):
                 self.check_marks()
         else:
             a = self.at
             mapping = self.mapping
             with nogil:
-                did = mmf_array_read(&a, index, to, &length, &retries)
+                did = mmf_array_read(&a, index, to, &now, &retries)
             self.retries += retries
             if mmf_marked(mapping.region):
                 self.check_marks()
         if did == MMF_DONE:
             return 0
-        if did == MMF_ABSENT:
-            raise OutOfRangeError(f"index {shown(given)} is out of range: {self!r} has {length} elements")
-        if did == MMF_DAMAGED:
-            self._refuse(f"its length is {length}, of at most {self.at.most}")
-        return self.read_locked(index, to, given)
+        if did == MMF_IN_VAIN:
+            return self.read_locked(index, to, given)
+        return self.fail(did, &now, given)
 
     cdef int read_locked(self, int64_t index, char *to, object given) except -1:
         cdef mmf_array_step step
+        cdef mmf_moment now
         cdef int status
         memset(&step, 0, sizeof(step))
         step.what = MMF_LOOK
         step.index = index
         step.own = to
         self.locked_reads += 1
-        status = self.perform(&step)
+        status = self.perform(&step, &now)
         if status != MMF_DONE:
-            self.fail(status, given)
+            self.fail(status, &now, given)
         return 0
 
-    cdef bytes block(self, object part, Py_ssize_t *start, Py_ssize_t *step, Py_ssize_t *count):
-        """The elements of a slice as they are at one moment, one after the other; those between them too. `start` is
-        the first element's number in the block."""
-        cdef Py_ssize_t turn = 0
-        cdef size_t size = self.layout.size
+    cdef Block block(self, object part):
+        """The elements of a slice as they are at one moment, one after the other."""
+        cdef int turn = 0
+        cdef Py_ssize_t size = self.layout.size
         cdef mmf_array a
         cdef Mapping mapping
         cdef mmf_moment now
-        cdef bytes memory = None
         cdef Part wanted
-        cdef bint whole = False
+        cdef Block block = Block.__new__(Block)
+        cdef bint whole
         PySlice_Unpack(part, &wanted.given_start, &wanted.given_stop, &wanted.step)
-        while not whole and not self.foreign:
+        while not self.foreign and turn < (MMF_ARRAY_TURNS if block.size <= LONG else LONG_TURNS):
             a = self.at
             mapping = self.mapping
             if a.base == NULL:
                 self.raise_closed()
-            now = mmf_array_now(&a)
-            if now.length > a.most:
-                self.check_marks()
-                self._refuse(f"its length is {now.length}, of at most {a.most}")
+            if mmf_array_look(&a, &now) != MMF_DONE:
+                self.refuse_state(&now)
             adjust(&wanted, now.length)
-            if memory is None or len(memory) != wanted.span * <Py_ssize_t>size:
-                memory = PyBytes_FromStringAndSize(NULL, wanted.span * <Py_ssize_t>size)
-            copy_elements(&a, &now, wanted.low, wanted.span, PyBytes_AS_STRING(memory))
+            if not block.resize(wanted.count * size):
+                raise_no_memory(wanted.count, size)
+            copy_elements(&a, &now, &wanted, block.data)
             whole = mmf_array_still(&a, &now) or wanted.count == 0
             if mmf_marked(mapping.region):
                 self.check_marks()
-            if not whole:
-                self.retries += 1
-                turn += 1
-                if turn == (MMF_ARRAY_TURNS if len(memory) <= LONG else LONG_TURNS):
-                    break
-        if not whole:
-            memory = self.block_locked(&wanted)
-        start[0] = wanted.first - wanted.low
-        step[0] = wanted.step
-        count[0] = wanted.count
-        return memory
+            if whole:
+                return block
+            self.retries += 1
+            turn += 1
+        self.fill_locked(block, &wanted)
+        return block
 
-    cdef bytes block_locked(self, Part *wanted):
-        # Its size is known when the lock is owned, and no object is made then.
+    cdef int fill_locked(self, Block block, Part *wanted) except -1:
+        # How many they are is known when the lock is owned, and no object is made then.
         cdef RobustMutex core
         cdef Mapping mapping
         cdef mmf_array a
         cdef mmf_moment now
-        cdef char *copy = NULL
-        cdef size_t size = self.layout.size
+        cdef Py_ssize_t size = self.layout.size
         cdef int got, status
+        cdef bint room = True
         if self.at.base == NULL:
             self.raise_closed()
         core = (<MutexHandle>self.lock).opened()
         got = begin_step(self.lock)
         mapping = self.mapping
-        status = self.begin(&a, &got)
+        status = self.begin(&a, &now, &got)
         if status == MMF_DONE:
-            now = mmf_array_now(&a)
             adjust(wanted, now.length)
-            copy = <char *>PyMem_RawMalloc(wanted.span * size + 1)
-            if copy != NULL:
-                copy_elements(&a, &now, wanted.low, wanted.span, copy)
+            room = block.resize(wanted.count * size)
+            if room:
+                copy_elements(&a, &now, wanted, block.data)
             if mmf_marked(mapping.region):
                 status = MMF_FAULTED
         end_step(core, got, got == ABANDONED)
         self.locked_reads += 1
-        try:
-            if status != MMF_DONE:
-                self.fail(status, None)
-            if copy == NULL:
-                raise MemoryError(f"{wanted.span} elements of {size} bytes")
-            return PyBytes_FromStringAndSize(copy, wanted.span * size)
-        finally:
-            PyMem_RawFree(copy)
+        if status != MMF_DONE:
+            self.fail(status, &now, None)
+        if not room:
+            raise_no_memory(wanted.count, size)
+        return 0
 
     def __len__(self):
         return self.length()
 
     cdef Py_ssize_t length(self) except -1:
-        cdef uint64_t length
+        cdef mmf_moment now
+        cdef int did
         if self.at.base == NULL:
             self.raise_closed()
-        length = mmf_load(&self.at.control.length)
+        did = mmf_array_look(&self.at, &now)
         if mmf_marked(self.mapping.region):
             self.check_marks()
-        if length > self.at.most:
-            self._refuse(f"its length is {length}, of at most {self.at.most}")
-        return <Py_ssize_t>length
+        if did != MMF_DONE:
+            self.refuse_state(&now)
+        return <Py_ssize_t>now.length
 
     def __getitem__(self, index):
         cdef Value value
-        cdef Py_ssize_t at, step = 1, count = 0, start = 0, i
-        cdef bytes memory
-        cdef const char *source
-        cdef size_t size
+        cdef Py_ssize_t at, i, size
+        cdef Block block
         cdef list found
         if not isinstance(index, slice):
             at = mmf_position(index)
@@ -706,14 +795,15 @@ cdef class SharedElements:
             value = new_value(self.layout, self.type)
             self.read(at, value.data, index)
             return value
-        memory = self.block(index, &start, &step, &count)
-        source = PyBytes_AS_STRING(memory)
+        block = self.block(index)
         size = self.layout.size
         found = []
-        for i in range(count):
+        for i in range(block.size // size):
             value = new_value(self.layout, self.type)
-            memcpy(value.data, source + <size_t>(start + i * step) * size, size)
+            memcpy(value.data, block.data + i * size, size)
             found.append(value)
+            if i % OFTEN == OFTEN - 1:
+                PyErr_CheckSignals()
         return found
 
     def __iter__(self):
@@ -728,29 +818,27 @@ cdef class SharedElements:
                 return  # taken away in between
             yield value
             i += 1
+            if i % OFTEN == 0:
+                PyErr_CheckSignals()
 
     def _block(self, part):
-        """The bytes of a slice's elements, one after the other, as they are at one moment."""
-        cdef Py_ssize_t start = 0, step = 1, count = 0
-        cdef bytes memory = self.block(part, &start, &step, &count)
-        if step == 1:
-            return memory
-        cdef Py_ssize_t size = self.layout.size
-        return b"".join([memory[(start + i * step) * size:(start + i * step + 1) * size] for i in range(count)])
+        """A slice's elements, one after the other, as they are at one moment: a buffer of its own."""
+        return self.block(part)
 
     # ---- what it is
 
     @property
     def capacity(self):
         """For so many elements there is memory, now. More get it when they are appended, up to `max_capacity`."""
-        cdef uint64_t capacity
+        cdef mmf_moment now
+        cdef int did
         if self.at.base == NULL:
             self.raise_closed()
-        capacity = mmf_load(&self.at.control.capacity)
+        did = mmf_array_look(&self.at, &now)
         self.check_marks()
-        if capacity > self.at.most:
-            self._refuse(f"its capacity is {capacity}, of at most {self.at.most}")
-        return capacity
+        if did != MMF_DONE:
+            self.refuse_state(&now)
+        return now.capacity
 
     @property
     def max_capacity(self):
@@ -792,24 +880,32 @@ cdef class SharedElements:
         if not core.is_ours() or (core.task is not None and not is_of_this_task(core)):
             raise RuntimeError(f"{self!r}: elements in their places are for who owns the lock: `with array.lock:` "
                                "takes it")
+        self.settle_owned(TAKEN)
 
     # ---- waiting
 
     cdef bint arrived(self, int64_t length, uint64_t since) except -1:
         """Whether there are `length` elements, or if that is negative, whether there was a change since."""
+        cdef mmf_moment now
         cdef bint there
-        cdef mmf_array_control *control
         if self.at.base == NULL:
             self.raise_closed()
-        if owner_died((<MutexHandle>self.lock).opened()):
-            self.settle_now(0)
+        there = self.has_come(length, since, &now)
+        if not there and (mmf_array_unfinished(&self.at, &now) or owner_died((<MutexHandle>self.lock).opened())):
+            self.settle_now()  # a writer has died between his commit and his end
             if self.at.base == NULL:
                 self.raise_closed()
-        control = self.at.control
-        there = mmf_load(&control.changes) != since if length < 0 else mmf_load(&control.length) >= <uint64_t>length
+            there = self.has_come(length, since, &now)
+        return there
+
+    cdef bint has_come(self, int64_t length, uint64_t since, mmf_moment *now) except -1:
+        cdef int did = mmf_array_look(&self.at, now)
+        cdef uint64_t changes = mmf_load(&self.at.control.changes)
         if mmf_marked(self.mapping.region):
             self.check_marks()
-        return there
+        if did != MMF_DONE:
+            self.refuse_state(now)
+        return changes != since if length < 0 else now.length >= <uint64_t>length
 
     cdef bint wait(self, int64_t length, uint64_t since, double limit) except -1:
         cdef double deadline = mmf_now() + limit
@@ -867,7 +963,7 @@ cdef class SharedElements:
         if version is None:
             return self.seen
         try:
-            return <uint64_t>version
+            return <uint64_t>index_of(version)
         except OverflowError:
             raise OutOfRangeError(f"since is a version, not {shown(version)}") from None
 
@@ -892,22 +988,33 @@ cdef void adjust(Part *part, uint64_t length) noexcept:
     cdef Py_ssize_t stop = part.given_stop
     part.first = part.given_start
     part.count = PySlice_AdjustIndices(<Py_ssize_t>length, &part.first, &stop, part.step)
-    if part.count == 0:
-        part.first = 0
-    part.low = part.first
-    part.span = 0
-    if part.count:
-        part.span = (part.count - 1) * (part.step if part.step > 0 else -part.step) + 1
-        if part.step < 0:
-            part.low = part.first - part.span + 1
 
 
-cdef void copy_elements(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, char *to) noexcept:
-    if count * a.size <= WITH_GIL:
-        mmf_array_copy(a, now, first, count, to, a.size)
+cdef void copy_elements(const mmf_array *a, const mmf_moment *now, const Part *part, char *to) noexcept:
+    if part.count * a.size <= WITH_GIL:
+        mmf_array_copy(a, now, part.first, part.count, part.step, to)
     else:
         with nogil:
-            mmf_array_copy(a, now, first, count, to, a.size)
+            mmf_array_copy(a, now, part.first, part.count, part.step, to)
+
+
+cdef void copy_bytes(char *to, const char *source, size_t size) noexcept:
+    if size <= WITH_GIL:
+        memcpy(to, source, size)
+    else:
+        with nogil:
+            memcpy(to, source, size)
+
+
+cdef Block new_block(Py_ssize_t size):
+    cdef Block block = Block.__new__(Block)
+    if not block.resize(size):
+        raise_no_memory(1, size)
+    return block
+
+
+cdef int raise_no_memory(Py_ssize_t count, Py_ssize_t size) except -1:
+    raise MemoryError(f"there is no memory for {count} times {size} bytes")
 
 
 @cython.final
@@ -919,14 +1026,20 @@ cdef class Edit:
     cdef RobustMutex core  # None: not entered
     cdef int got
     cdef Value draft
+    cdef bytes before      # what it was made from
+    cdef unsigned long long acquisition  # of the lock
+    cdef uint64_t thread
+    cdef uint32_t process
 
     def __enter__(self):
         cdef SharedElements of = self.of
         cdef RobustMutex core
         cdef Mapping mapping
         cdef mmf_array a
+        cdef mmf_moment now
         cdef mmf_array_step step
         cdef Value draft
+        cdef bytes before
         cdef int got, status
         if self.core is not None:
             raise RuntimeError("an edit is one update: it is entered already")
@@ -934,6 +1047,7 @@ cdef class Edit:
             of.raise_closed()
         draft = new_value(of.layout, of.type)
         draft.position = DRAFT
+        before = PyBytes_FromStringAndSize(NULL, of.layout.size)
         memset(&step, 0, sizeof(step))
         step.what = MMF_LOOK
         step.index = self.index
@@ -941,43 +1055,60 @@ cdef class Edit:
         core = (<MutexHandle>of.lock).opened()
         got = begin_step(of.lock)
         mapping = of.mapping
-        status = of.begin(&a, &got)
+        status = of.begin(&a, &now, &got)
         if status == MMF_DONE:
             if a.size <= WITH_GIL:
-                status = mmf_array_do(&a, &step)
+                status = mmf_array_do(&a, &now, &step)
             else:
                 with nogil:
-                    status = mmf_array_do(&a, &step)
+                    status = mmf_array_do(&a, &now, &step)
             if mmf_marked(mapping.region):
                 status = MMF_FAULTED
         if status != MMF_DONE:
             end_step(core, got, got == ABANDONED)
-            of.fail(status, self.index)
+            of.fail(status, &now, self.index)
+        memcpy(PyBytes_AS_STRING(before), draft.data, a.size)
         self.index = step.index
+        self.before = before
+        self.acquisition = core.acquisitions
+        self.thread = this_thread()
+        self.process = this_process()
         self.core = core
         self.got = got
         self.draft = draft
         return draft
+
+    def __dealloc__(self):
+        # Dropped within it. (Another thread's: that one may be at work, or has ended, which the next is told of.)
+        if self.core is not None and self.got != NESTED and self.acquisition == self.core.acquisitions:
+            if self.core.is_ours():
+                self.core.give(False)
 
     def __exit__(self, kind, value, traceback):
         cdef SharedElements of = self.of
         cdef RobustMutex core = self.core
         cdef Mapping mapping = of.mapping
         cdef mmf_array a = of.at
+        cdef mmf_moment now
         cdef Value draft = self.draft
         cdef mmf_array_step step
         cdef int status = MMF_DONE
+        cdef bint released
         if core is None:
             raise RuntimeError("this edit is not entered")
         if not core.is_ours():
-            if a.base != NULL:
+            if a.base != NULL and self.thread == this_thread():
+                self.core = None
+                raise RuntimeError(f"{of!r}: the lock was released within an edit: the draft is discarded")
+            if a.base != NULL and (kind is None or self.process == this_process()):
                 raise RuntimeError(f"{of!r}: an edit is ended by the thread that has begun it")
             if kind is None:  # closed within: that has given the lock back
                 of.raise_closed()
             return
         self.core = None
         self.draft = None
-        if kind is None:
+        released = self.acquisition != core.acquisitions
+        if kind is None and not released:
             if a.base == NULL:
                 status = MMF_CLOSED
             else:
@@ -985,19 +1116,26 @@ cdef class Edit:
                 step.what = MMF_REPLACE
                 step.index = self.index
                 step.own = draft.data
-                if a.size <= WITH_GIL:
-                    status = mmf_array_do(&a, &step)
+                step.before = PyBytes_AS_STRING(self.before)
+                status = mmf_array_look(&a, &now)
+                if status != MMF_DONE:
+                    pass
+                elif a.size <= WITH_GIL:
+                    status = mmf_array_do(&a, &now, &step)
                 else:
                     with nogil:
-                        status = mmf_array_do(&a, &step)
+                        status = mmf_array_do(&a, &now, &step)
                 if mmf_marked(mapping.region):
                     status = MMF_FAULTED
                 elif step.changes and of.seen + 1 == step.changes:
                     of.seen = step.changes
         freeze(draft)  # whoever keeps it has a snapshot
         end_step(core, self.got, False)
+        if kind is None and released:
+            raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it would "
+                               "undo: the draft is discarded")
         if status != MMF_DONE:
-            of.fail(status, self.index)
+            of.fail(status, &now, self.index)
 
 
 cdef class Change(Waitable):

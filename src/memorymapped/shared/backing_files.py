@@ -12,14 +12,7 @@ from ..enums import FileMode
 if TYPE_CHECKING:
     from ..file import MemoryMappedFile, StrPath
 
-__all__ = ["has_bytes", "lock_name_of", "lock_of", "make_file", "refuse_another_user", "remove_own"]
-
-
-def has_bytes(path: StrPath) -> bool:
-    try:
-        return os.stat(path).st_size > 0
-    except FileNotFoundError:
-        return False
+__all__ = ["lock_name_of", "lock_of", "make_file", "refuse_another_user", "remove_own"]
 
 
 def make_file(path: StrPath, mode: FileMode) -> tuple[str, os.stat_result, bool]:

@@ -4,11 +4,8 @@
 from __future__ import annotations
 
 import atexit
-import errno
-import os
 from _weakref import ref
-from contextlib import ExitStack, closing, suppress
-from copy import copy
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TypeVar
 from weakref import WeakSet
@@ -17,29 +14,23 @@ from .._native.committed import Change, Committed, has_changed, total_size
 from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING, overload
 from ..enums import FileMode
-from ..errors import ClosedError, InvalidNameError, shown
-from ..file import MemoryMappedFile
 from ..record import Record
-from ..sync.mutex import Mutex
 from ..system.boots import boot_mark
-from ..system.names import parse
 from ..timeouts import seconds
-from .backing_files import lock_name_of, lock_of, make_file, remove_own
 from .layouts import Described, described
-from .mapped_objects import MappedObject
+from .mapped_objects import MappedObject, check_choices
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any, Self
+    from typing import Any
 
     from ..accessor import MemoryMappedViewAccessor
-    from ..file import StrPath
+    from ..file import MemoryMappedFile, StrPath
     from ..structs.struct import Struct
+    from ..sync.mutex import Mutex
     from ..timeouts import Timeout
 
 T = TypeVar("T")
 S = TypeVar("S", bound="Struct")
-R = TypeVar("R")
 
 __all__ = ["SharedMemory", "SharedMemoryStatistics"]
 
@@ -213,107 +204,21 @@ class SharedMemory(Committed[T], MappedObject):
         return self
 
     def _open(self, type: Any, name: str, lock_name: str | None, foreign: bool, *, new: bool, existing: bool) -> None:
-        what = _checked(type, lock_name, foreign)
-        lock = lock_name or f"{parse(name).given}.lock"
-        with ExitStack() as undo:
-            file = None
-            if existing:
-                try:
-                    file = undo.enter_context(MemoryMappedFile.open_existing(name))
-                except FileNotFoundError:
-                    if not new:
-                        raise
-                else:
-                    if lock_name is None and not file._backing.is_memory:  # a file that is mapped under this name
-                        lock = lock_of(file)
-
-            def make(answered: int | None) -> None:
-                # Under the lock: who wants another layout finds nothing, or the control block.
-                size = total_size(what.size, len(what.text.encode()))
-                make = MemoryMappedFile.create_or_open if existing else MemoryMappedFile.create_new
-                self._begin(what, type, undo.enter_context(make(name, size)), foreign, answered)
-
-            try:
-                self._lock = undo.enter_context(closing(Mutex(True, lock)))
-            except InvalidNameError as error:
-                if lock_name is not None:
-                    raise
-                raise InvalidNameError(f"{error}; the lock is named from the map: give lock_name=") from None
-            if file is None:
-                self._owning(make)
-            else:
-                self._owning(partial(self._begin, what, type, file, foreign), only_if_new=True)
-            undo.pop_all()
+        what = described(type)
+        check_choices(lock_name, foreign)
+        size = total_size(what.size, len(what.text.encode())) if new else None
+        self._open_name(name, lock_name, size, partial(self._begin, what, type, foreign), existing=existing)
 
     def _open_file(self, type: Any, path: StrPath, mode: FileMode, lock_name: str | None, foreign: bool) -> None:
-        what = _checked(type, lock_name, foreign)
-        while not self._opened_file(what, type, path, mode, lock_name, foreign):
-            pass  # it was removed, or replaced, by somebody who owned the lock
+        what = described(type)
+        check_choices(lock_name, foreign)
+        size = partial(total_size, what.size, len(what.text.encode()))
+        self._open_path(path, mode, lock_name, size, partial(self._begin, what, type, foreign), reserve=True)
 
-    def _opened_file(
-        self, what: Described, type: Any, path: StrPath, mode: FileMode, lock_name: str | None, foreign: bool
-    ) -> bool:
-        place, status, made = make_file(path, mode)
-        with ExitStack() as undo:
+    def _begin_again(self, type: Any, file: MemoryMappedFile, answered: int | None) -> None:
+        self._begin(described(type), type, True, file, answered)
 
-            def begin(answered: int | None) -> bool:
-                """Under the lock: nobody else makes it longer, or its control block."""
-                try:
-                    now = os.stat(place)
-                except FileNotFoundError:
-                    return False
-                if not os.path.samestat(now, status):
-                    return False
-                fresh = mode is FileMode.CREATE or (mode is not FileMode.OPEN and now.st_size == 0)
-                size = total_size(what.size, len(what.text.encode())) if fresh else 0
-                how = FileMode.CREATE if mode is FileMode.CREATE else FileMode.OPEN
-                try:
-                    file = undo.enter_context(
-                        MemoryMappedFile.create_from_file(place, how, capacity=size, reserve=fresh)
-                    )
-                    self._begin(what, type, file, foreign, answered)
-                except BaseException:
-                    if made and fresh:
-                        remove_own(place, status)
-                    raise
-                return True
-
-            try:
-                self._lock = undo.enter_context(closing(Mutex(True, lock_name or lock_name_of(place, status))))
-            except BaseException:
-                if made:
-                    remove_own(place, status)
-                raise
-            if mode is FileMode.CREATE and not made and not self._lock.created_new:
-                raise FileExistsError(
-                    errno.EEXIST,
-                    f"FileMode.CREATE would empty a file in use: somebody has its lock {self._lock.name!r} open",
-                    place,
-                )
-            begun = self._owning(begin)
-            if begun:
-                undo.pop_all()
-            return begun
-
-    def _owning(self, begin: Callable[[int | None], R], *, only_if_new: bool = False) -> R:
-        """Calls it under the lock. If nobody had that open it is owned already, so that no other can come before; what
-        it says of deaths is for this call then. Otherwise `begin` gets the lock's abandonments so far."""
-        lock = self._lock
-        if lock.created_new:
-            try:
-                return begin(None)
-            finally:
-                lock.release()
-        core = lock._opened()
-        answered = core.abandonments
-        if only_if_new or (core.owner_task is not None and _is_of_this_task(core.owner_task)):
-            return begin(answered)
-        with lock.recovering(_leave):
-            return begin(answered)
-
-    def _begin(
-        self, what: Described, type: Any, file: MemoryMappedFile, foreign: bool, answered: int | None = None
-    ) -> None:
+    def _begin(self, what: Described, type: Any, foreign: bool, file: MemoryMappedFile, answered: int | None) -> None:
         backing = file._backing
         boot = None if backing.is_memory else boot_mark(backing.device, backing.inode)
         self._type = type
@@ -423,50 +328,6 @@ class SharedMemory(Committed[T], MappedObject):
             stack.callback(self._detach)
             self._end_use()
             self._lock.on_abandoned = None
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self.closed:
-            raise ClosedError(f"{self!r} is closed")
-        return _reopened, (type(self), self._type, self._lock, self._file)
-
-    def __copy__(self) -> Self:
-        if self.closed:
-            raise ClosedError(f"{self!r} is closed")
-        with ExitStack() as undo:
-            lock, file = undo.enter_context(closing(copy(self._lock))), undo.enter_context(copy(self._file))
-            undo.pop_all()
-        return _reopened(type(self), self._type, lock, file)  # type: ignore[return-value]
-
-
-def _checked(type: Any, lock_name: str | None, foreign: bool) -> Described:
-    """Before anything is opened or made."""
-    if not isinstance(foreign, bool):
-        raise TypeError(f"foreign is True or False, not {shown(foreign)}")
-    if lock_name is not None:
-        parse(lock_name)
-    return described(type)
-
-
-def _leave(lock: Mutex) -> None:
-    """The repair of a lock: what `begin` finds tells, and it repairs."""
-
-
-def _is_of_this_task(task: Any) -> bool:
-    from ..sync.aio import is_of_this_task
-
-    return is_of_this_task(task)
-
-
-def _reopened(cls: type[SharedMemory[Any]], type: Any, lock: Mutex, file: MemoryMappedFile) -> SharedMemory[Any]:
-    self = cls.__new__(cls)
-    try:
-        self._lock = lock
-        self._begin(described(type), type, file, True, lock._opened().abandonments)
-    except BaseException:
-        file.close()
-        lock.close()
-        raise
-    return self
 
 
 def _repair(whose: ref[SharedMemory[Any]], lock: Mutex) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import sys
 from _weakref import ref
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from functools import partial
 from operator import index
 from typing import TypeVar
@@ -17,15 +17,11 @@ from .._native.structs import Array
 from .._typing import TYPE_CHECKING
 from ..enums import FileMode
 from ..enums import MemoryMappedFileOptions as Options
-from ..errors import ClosedError, OutOfRangeError, shown
-from ..file import MemoryMappedFile
+from ..errors import OutOfRangeError, shown
 from ..record import Record
-from ..sync.mutex import Mutex
-from ..system.names import parse
 from ..timeouts import seconds
-from .backing_files import has_bytes, lock_of
-from .layouts import described
-from .mapped_objects import MappedObject
+from .layouts import Described, described
+from .mapped_objects import MappedObject, check_choices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,8 +30,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
     from ..accessor import MemoryMappedViewAccessor
-    from ..file import StrPath
+    from ..file import MemoryMappedFile, StrPath
     from ..structs.struct import Struct
+    from ..sync.mutex import Mutex
     from ..timeouts import Timeout
 
     S = TypeVar("S", bound=Struct)
@@ -58,6 +55,10 @@ class StructArrayStatistics(Record):
         self.retries = retries
         self.locked_reads = locked_reads
         self.repairs = repairs
+
+
+WHAT_THERE_IS = 0, 0
+"""How many elements, for who opens a map, in the place of capacity and max_capacity: of one whose maker has died."""
 
 
 @adopt_methods
@@ -184,30 +185,16 @@ class StructArray(SharedElements[T], MappedObject):
         *,
         existing: bool,
     ) -> None:
-        size = _bytes(type, 1 if sizes is None else sizes[1])
-        prefix = parse(name).given
-        with ExitStack() as undo:
-            self._lock = undo.enter_context(closing(Mutex(name=lock_name or f"{prefix}.lock")))
-            file = None
-            if existing:
-                try:
-                    file = MemoryMappedFile.open_existing(name)
-                except FileNotFoundError:
-                    if sizes is None:
-                        raise
-            if file is not None:
-                undo.enter_context(file)
-                self._begin(type, file, sizes, foreign)
-            else:
-                # Under the lock: who comes meanwhile finds nothing, or waits for the control block.
-                abandoned: list[Mutex] = []
-                with self._lock.recovering(abandoned.append):
-                    make = MemoryMappedFile.create_or_open if existing else MemoryMappedFile.create_new
-                    file = undo.enter_context(make(name, size, options=Options.DELAY_ALLOCATE_PAGES))
-                    self._begin(type, file, sizes, foreign)
-                    if abandoned:
-                        self._repair()
-            undo.pop_all()
+        what = _described(type)
+        check_choices(lock_name, foreign)
+        self._open_name(
+            name,
+            lock_name,
+            None if sizes is None else _bytes(what, sizes),
+            partial(self._begin, what, sizes or WHAT_THERE_IS, foreign),
+            existing=existing,
+            options=Options.DELAY_ALLOCATE_PAGES,
+        )
 
     def _open_file(
         self,
@@ -219,36 +206,45 @@ class StructArray(SharedElements[T], MappedObject):
         lock_name: str | None,
         foreign: bool,
     ) -> None:
-        if mode is FileMode.OPEN_OR_CREATE and has_bytes(path):
-            mode = FileMode.OPEN
-        created = mode is not FileMode.OPEN
-        sizes = _sizes(capacity, max_capacity) if created else None
-        size = _bytes(type, sizes[1] if sizes else 1)
-        with ExitStack() as undo:
-            file = undo.enter_context(MemoryMappedFile.create_from_file(path, mode, capacity=size if created else 0))
-            if lock_name is None:
-                lock_name = lock_of(file)
-            self._lock = undo.enter_context(closing(Mutex(name=lock_name)))
-            self._begin(type, file, sizes, foreign)
-            undo.pop_all()
+        what = _described(type)
+        check_choices(lock_name, foreign)
+        sizes = None if mode is FileMode.OPEN else WHAT_THERE_IS
+        if sizes and (mode is not FileMode.OPEN_OR_CREATE or capacity != 0 or max_capacity is not None):
+            sizes = _sizes(capacity, max_capacity)
 
-    def _begin(self, type: Any, file: MemoryMappedFile, sizes: tuple[int, int] | None, foreign: bool) -> None:
-        if not isinstance(foreign, bool):
-            raise TypeError(f"foreign is True or False, not {shown(foreign)}")
-        what = described(type)
+        def size() -> int:
+            return _bytes(what, _sizes(capacity, max_capacity))
+
+        self._open_path(path, mode, lock_name, size, partial(self._begin, what, sizes, foreign), reserve=False)
+
+    def _begin_again(self, type: Any, file: MemoryMappedFile, answered: int | None) -> None:
+        self._begin(_described(type), None, False, file, answered)
+
+    def _begin(
+        self,
+        what: Described,
+        sizes: tuple[int, int] | None,
+        foreign: bool,
+        file: MemoryMappedFile,
+        answered: int | None,
+    ) -> None:
         self._file = file
         self._waits = set()
         view = self._view = file.create_view_accessor()
+        lock = self._lock
+        first, most = (0, -1) if sizes is None else sizes
         try:
-            if self._attach(view, self._lock, type, what.text, what.hash, foreign, sizes[1] if sizes else 0):
+            if self._attach(view, lock, what.struct, what.text, what.hash, foreign, most, file.fileno()):
                 # Whoever makes it says how much memory is taken at once. Should he die before, appends take it.
                 file._backing.reserve(self._control_position, file.capacity)
-                self._grow(self.max_capacity if sizes is None else min(sizes[0], self.max_capacity))
+                self._grow(self.max_capacity if sizes == WHAT_THERE_IS else min(first, self.max_capacity))
+            elif answered is not None and lock._opened().abandonments != answered:
+                self._repair(lock)
         except BaseException:
             self._detach()
             view.close()
             raise
-        self._lock.on_abandoned = partial(_repair, ref(self))
+        lock.on_abandoned = partial(_repair, ref(self))
 
     # ---- room
 
@@ -287,32 +283,31 @@ class StructArray(SharedElements[T], MappedObject):
         `T.dtype`.
 
         Errors as of `append`; TypeError: it has elements of another type."""
-        block, step = self._block_of(values)
-        return self._extend(block, step)
+        return self._extend(self._block_of(values))
 
-    def _block_of(self, values: Any) -> tuple[Any, int]:
-        """Bytes of elements, and how far apart they are."""
+    def _block_of(self, values: Any) -> Any:
+        """The bytes of elements, one after the other."""
         layout = self.type.layout
         if isinstance(values, Array):
             if len(values) and type(values[0]) is not self.type:
                 raise TypeError(f"the elements of {values!r:.200} are none of {self.type.__name__}")
-            return values.tobytes(), layout.size
+            return values.tobytes()
         if isinstance(values, StructArray) and values.type is self.type:
-            return values._block(slice(None)), layout.size
+            return values._block(slice(None))
         numpy = sys.modules.get("numpy")
         if numpy is not None and isinstance(values, numpy.ndarray):
             if values.dtype != layout.dtype:
                 raise TypeError(
                     f"the array has elements of {values.dtype}, and {self.type.__name__}.dtype is {layout.dtype}"
                 )
-            return numpy.ascontiguousarray(values).reshape(-1).view(numpy.uint8), layout.size
+            return numpy.ascontiguousarray(values).reshape(-1).view(numpy.uint8)
         if isinstance(values, (bytes, bytearray, memoryview, str, dict)):
             raise TypeError(f"elements of {self.type.__name__} are needed, not {shown(values)}")
         elements = list(values)
         for each in elements:
             if type(each) is not self.type:
                 raise TypeError(f"an element of {self!r} is a {self.type.__name__}, not {shown(each)}")
-        return b"".join(map(bytes, elements)), layout.size
+        return b"".join(map(bytes, elements))
 
     def as_numpy(self, *, copy: bool = False, writable: bool = False) -> Any:
         """A NumPy array, of `T.dtype`, of the elements that are there now.
@@ -327,9 +322,11 @@ class StructArray(SharedElements[T], MappedObject):
 
         dtype = self.type.dtype
         if copy:
-            return numpy.frombuffer(bytearray(self._block(slice(None))), dtype)
+            return numpy.frombuffer(memoryview(self._block(slice(None))), dtype)
         if writable:
             self._check_owner()
+        else:
+            self._settle()
         count = len(self)
         memory = memoryview(self._view)[: count * self.stride]
         return numpy.ndarray((count,), dtype, memory if writable else memory.toreadonly(), strides=(self.stride,))
@@ -354,6 +351,10 @@ class StructArray(SharedElements[T], MappedObject):
         return self._view.refs(self.type, 0, len(self))
 
     # ---- what it is
+
+    @property
+    def _type(self) -> Any:
+        return self.type
 
     @property
     def lock(self) -> Mutex:
@@ -428,23 +429,6 @@ class StructArray(SharedElements[T], MappedObject):
             stack.callback(self._detach)
             self._lock.on_abandoned = None
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        if self.closed:
-            raise ClosedError(f"{self!r} is closed")
-        return _reopened, (type(self), self.type, self._file, self._lock)
-
-
-def _reopened(cls: type[StructArray[Any]], type: Any, file: MemoryMappedFile, lock: Mutex) -> StructArray[Any]:
-    self = cls.__new__(cls)
-    try:
-        self._lock = lock
-        self._begin(type, file, None, False)
-    except BaseException:
-        file.close()
-        lock.close()
-        raise
-    return self
-
 
 def _repair(whose: ref[StructArray[Any]], lock: Mutex) -> None:
     array = whose()
@@ -462,9 +446,12 @@ def _sizes(capacity: int, max_capacity: int | None) -> tuple[int, int]:
     return first, most
 
 
-def _bytes(type: Any, most: int) -> int:
-    """Of a map for so many elements of this type."""
-    what = described(type)
-    if what.struct is None:
+def _described(type: Any) -> Described:
+    if not hasattr(type, "__layout__"):
         raise TypeError(f"the elements of an array are of a class derived from Struct, not {shown(type)}")
-    return total_size(what.size, most, len(what.text.encode()))
+    return described(type)
+
+
+def _bytes(what: Described, sizes: tuple[int, int]) -> int:
+    """Of a map for so many elements of this type."""
+    return total_size(what.size, sizes[1], len(what.text.encode()))
