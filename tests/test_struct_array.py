@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
+import gc
 import io
 import itertools
 import os
@@ -14,6 +16,7 @@ import random
 import signal
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
@@ -23,16 +26,20 @@ import numpy
 import pytest
 from support.actors import PRELUDE, Actor
 from support.array_deaths import Item, check, item
+from support.frozen_arrays import begin_to_replace
 
 from memorymapped import (
+    AbandonedMutexError,
     Array,
     ClosedError,
     DamagedObjectError,
     FixedBytes,
     LayoutMismatchError,
     MemoryMappedFile,
+    Mutex,
     NameInUseError,
     OutOfRangeError,
+    SharedMemory,
     Struct,
     StructArray,
     int8,
@@ -200,7 +207,7 @@ def test_indices_that_are_not_there(tag: str, foreign: bool) -> None:
             with pytest.raises(OutOfRangeError, match="out of range"), points.edit(wrong):
                 raise AssertionError
             if wrong > 0:
-                with pytest.raises(OutOfRangeError, match="has 3"):
+                with pytest.raises(OutOfRangeError, match=f"cut to {wrong + 1} elements: it has 3"):
                     points.truncate(wrong + 1)
         with pytest.raises(OutOfRangeError, match="negative"):
             points.truncate(-1)
@@ -210,6 +217,56 @@ def test_indices_that_are_not_there(tag: str, foreign: bool) -> None:
         with pytest.raises(IndexError, match="no elements"):
             points.pop()
         assert not points.lock.owned
+
+
+def test_a_slice_copies_what_it_is_of(tag: str) -> None:
+    """And not what lies between; a copy for NumPy is made once."""
+    with StructArray(Point, tag, 200_000) as points:
+        points.extend(numpy.zeros(200_000, Point.dtype))
+        numpy_copy = points.as_numpy(copy=True)  # what is imported the first time
+        tracemalloc.start()
+        try:
+            assert len(points[::100_000]) == len(points[::-100_000]) == 2
+            assert tracemalloc.get_traced_memory()[1] < 100_000
+            numpy_copy = points.as_numpy(copy=True)
+            assert tracemalloc.get_traced_memory()[1] < 1.2 * numpy_copy.nbytes
+        finally:
+            tracemalloc.stop()
+        numpy_copy["x"] = 7  # its own
+        assert points[0].x == 0
+
+
+def test_a_slice_while_its_elements_are_replaced(points: StructArray[Point]) -> None:
+    """What is in the slot is an element's value, wherever it comes in the slice."""
+    points.extend(some(9))
+    for replaced in range(9):
+        begin_to_replace(points._view, points._control_position, replaced, Point(50, replaced))
+        model = [Point(50, replaced) if i == replaced else Point(i, -i) for i in range(9)]
+        for start, stop, step in ((0, 9, 1), (8, None, -1), (1, 9, 2), (7, None, -3), (4, 5, 1), (3, 6, 1), (6, 2, -2)):
+            assert points[start:stop:step] == model[start:stop:step], (replaced, start, stop, step)
+        points[replaced] = Point(replaced, -replaced)
+
+
+def test_signals_are_seen_while_many_objects_are_made(tag: str) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stop
+
+    made = None
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        with StructArray(One, tag, 1_000_000) as array:
+            array.extend(numpy.zeros(1_000_000, One.dtype))
+            for look in (lambda: array[:], lambda: list(array)):
+                signal.setitimer(signal.ITIMER_REAL, 0.003)
+                with pytest.raises(Stop):
+                    made = look()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert made is None
 
 
 @pytest.mark.parametrize("wrong", [None, 5, (1, 2), {"x": 1}, Wider(1, 2), b"12345678", Point], ids=repr)
@@ -263,6 +320,19 @@ def test_extend_takes_arrays_of_all_kinds(points: StructArray[Point]) -> None:
     ):
         points.extend(view.refs(Wider, 0, 3))  # type: ignore[arg-type]
     assert len(points) == 24
+
+
+@pytest.mark.parametrize("keep", [0, 1, 3, 400])
+def test_extend_by_what_was_taken_away(tag: str, keep: int) -> None:
+    """A NumPy array shows it still, where the new elements come."""
+    with StructArray(Point, tag, 100_000) as points:
+        elements = numpy.zeros(40_000, Point.dtype)
+        elements["x"] = range(40_000)
+        points.extend(elements)
+        stale = points.as_numpy()
+        points.truncate(keep)
+        points.extend(stale)
+        assert (points.as_numpy()[keep:] == elements).all()
 
 
 @pytest.mark.parametrize("type", [One, Two, Three, Point, Wider, Item, Big], ids=lambda type: type.__name__)
@@ -339,12 +409,14 @@ def test_capacities_that_cannot_be(tag: str) -> None:
         StructArray(Point, tag, 1, max_capacity=2**70)
     with pytest.raises(OSError, match="bytes were asked for"):
         StructArray(Point, tag, 2**40)
-    with pytest.raises(TypeError, match="Struct"):
+    with pytest.raises(TypeError, match="derived from Struct, not <class 'int'>"):
         StructArray(int, tag, 4)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="Struct"):
         StructArray(8, tag, 4)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="foreign"):
         StructArray(Point, tag, 4, foreign=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="name must not be empty"):
+        StructArray(Point, tag, 4, lock_name="")
     with pytest.raises(FileNotFoundError):
         StructArray.open_existing(Point, tag)
 
@@ -531,6 +603,39 @@ def test_elements_in_their_places(tag: str) -> None:
             points.ref(0)
 
 
+@pytest.mark.parametrize("told", ["its owner", "another array", "the array"])
+def test_who_owns_the_lock_writes_in_place_what_stays(tag: str, told: str) -> None:
+    """Whoever was told that somebody died in the midst of a replacement."""
+    lock = f"{tag}-lock"
+    with (
+        StructArray(Point, tag, 10, foreign=True, lock_name=lock) as points,
+        StructArray(Point, f"{tag}-2", 10, lock_name=lock) as other,
+    ):
+        points.extend(some(1))
+        die_in_a_replacement(points, Point(50, 50))
+        if told == "its owner":
+            with pytest.raises(AbandonedMutexError):
+                points.lock.wait_one()
+        else:
+            if told == "another array":
+                other.append(Point())
+            points.lock.__enter__()
+        assert points.as_numpy()[0].item() == (50, 50)
+        points.ref(0).x = 7
+        points.lock.release()
+        assert points[0] == Point(7, 50)
+
+
+def die_in_a_replacement(points: StructArray[Point], value: Point) -> None:
+    """Of the first element: it is committed, and half copied."""
+    pid = os.fork()
+    if pid == 0:
+        points.lock.wait_one()
+        begin_to_replace(points._view, points._control_position, 0, value)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
 def test_elements_in_their_places_are_for_arrays_that_are_read_so(points: StructArray[Point]) -> None:
     points.extend(some(3))
     with points.lock, pytest.raises(io.UnsupportedOperation, match=r"foreign=True.*edit"):
@@ -579,7 +684,7 @@ def test_an_edit_is_one_step(points: StructArray[Point]) -> None:
         draft.x = 10
         raise KeyError
     assert points[0] == Point(0, 0)
-    edit = points.edit(0)
+    edit: Any = points.edit(0)
     with edit, pytest.raises(RuntimeError, match="entered"):
         edit.__enter__()
     with pytest.raises(OutOfRangeError), points.edit(2) as draft:
@@ -588,6 +693,61 @@ def test_an_edit_is_one_step(points: StructArray[Point]) -> None:
         draft.x = inner.x = 3
     assert points[:] == [Point(3, 0), Point(3, -1)]
     assert not points.lock.owned
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda points: points.__setitem__(1, Point(7, 7)),
+        lambda points: nested(points, 1),
+        lambda points: (points.pop(), points.append(Point(7, 7))),
+    ],
+)
+def test_an_edit_undoes_no_change_of_its_own_thread(
+    points: StructArray[Point], change: Callable[[StructArray[Point]], object]
+) -> None:
+    points.extend(some(2))
+
+    def edit() -> None:
+        with points.edit(-1) as draft:
+            change(points)
+            draft.y = 0
+
+    with pytest.raises(RuntimeError, match="element 1 was replaced within its edit"):
+        edit()
+    assert points[1] == Point(7, 7)
+    assert not points.lock.owned
+
+
+def nested(points: StructArray[Point], index: int) -> None:
+    with points.edit(index) as draft:
+        draft.x = draft.y = 7
+
+
+def test_an_edit_that_is_dropped_gives_the_lock_back(points: StructArray[Point]) -> None:
+    points.extend(some(1))
+    draft = points.edit(0).__enter__()
+    gc.collect()
+    assert not points.lock.owned
+    draft.x = 5
+    assert points[0] == Point(0, 0)
+
+
+def test_an_edit_whose_lock_was_released(points: StructArray[Point]) -> None:
+    points.extend(some(1))
+
+    def edit(again: bool) -> None:
+        with points.edit(0) as draft:
+            draft.x = 5
+            points.lock.release()
+            if again:
+                points.lock.acquire()
+
+    for again in (False, True):
+        with pytest.raises(RuntimeError, match="released within an edit"):
+            edit(again)
+        assert points[0] == Point(0, 0)
+        assert not points.lock.owned
 
 
 def test_an_edit_keeps_others_out(points: StructArray[Point], tag: str) -> None:
@@ -620,6 +780,50 @@ def test_steps_under_the_lock_belong_together(
         assert points[:] == [Point(1, 1)]
     thread.join(20)
     assert points[:] == [Point(1, 1), Point(9, 9)]
+
+
+def test_who_owns_the_lock_for_long_is_in_no_openers_way(tag: str, actors: Callable[[], Actor]) -> None:
+    """Also in the midst of a replacement."""
+    owner = actors()
+    with StructArray(Item, tag, 10) as items:
+        items.extend([item(1), item(2)])
+        owner.do(
+            "from support.frozen_arrays import begin_to_replace\n"
+            "items = StructArray(Item, name, 1)\n"
+            "items.lock.wait_one()\n"
+            "begin_to_replace(items._view, items._control_position, 0, item(3))",
+            name=tag,
+        )
+        opened = in_thread(lambda: StructArray.open_existing(Item, tag)).result(20)
+        with opened:
+            assert check(opened[0]) == 3
+            assert len(opened.as_numpy()) == 2
+        for type in (StructArray, SharedMemory):
+            refused = in_thread(lambda type=type: type.create_new(Item, tag, *([1] * (type is StructArray))))
+            with pytest.raises(NameInUseError, match="process"):
+                refused.result(20)
+        owner.kill()
+        assert check(items.pop()) == 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda *names: StructArray.create_new(Point, names[0], 10, lock_name=names[1]),
+        lambda *names: StructArray(Wider, names[0], 10, lock_name=names[1]),
+    ],
+)
+def test_who_is_refused_leaves_a_death_to_others(tag: str, make: Callable[[str, str], object]) -> None:
+    """The lock may guard more than this array."""
+    with contextlib.closing(Mutex(name=f"{tag}-lock")) as lock, StructArray(Point, tag, 10):
+        thread = threading.Thread(target=lock.wait_one)
+        thread.start()
+        thread.join(20)
+        with pytest.raises((NameInUseError, LayoutMismatchError)):
+            make(tag, f"{tag}-lock")
+        with pytest.raises(AbandonedMutexError):
+            lock.wait_one(5)
+        lock.release()
 
 
 def test_an_owner_who_dies_is_in_nobodys_way(tag: str, actors: Callable[[], Actor]) -> None:
@@ -734,6 +938,8 @@ def test_a_wait_ends_with_a_change(tag: str, actors: Callable[[], Actor]) -> Non
         for wrong in (-1, 2**64):
             with pytest.raises(OutOfRangeError, match="version"):
                 items.wait_for_change(0, since=wrong)
+        with pytest.raises(TypeError):
+            items.wait_for_change(0, since=1.5)  # type: ignore[arg-type]
         other.do("items.close()")
 
 
@@ -764,6 +970,33 @@ def test_a_wait_needs_no_call(points: StructArray[Point]) -> None:
         there, at = result.result(20)
         assert there
         assert at - start < 2
+
+
+@pytest.mark.parametrize("told", ["nobody", "its owner", "another array"])
+def test_a_wait_ends_if_the_writer_dies_behind_his_commit(tag: str, told: str) -> None:
+    """Also if somebody else has been told of the death."""
+    lock = f"{tag}-lock"
+    with (
+        StructArray(Point, tag, 10, lock_name=lock) as points,
+        StructArray(Point, f"{tag}-2", 10, lock_name=lock) as other,
+    ):
+        version = points.version
+        pid = os.fork()
+        if pid == 0:
+            points.lock.wait_one()
+            points._view.write_uint64(points._control_position + 104, 1)  # an append up to its commit
+            points._view.write_uint64(points._control_position + 64, 1)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        if told == "its owner":
+            with pytest.raises(AbandonedMutexError):
+                points.lock.wait_one()
+            points.lock.release()
+        elif told == "another array":
+            other.append(Point())
+        assert points.wait_for_change(5, since=version)
+        assert points.statistics().repairs == 1
+        assert not points.wait_for_change(0, since=version + 1)
 
 
 def test_a_wait_ends_with_close(points: StructArray[Point], tag: str) -> None:
@@ -873,6 +1106,20 @@ def test_dropped_unclosed(tag: str) -> None:
         kept.clear()
     with pytest.raises(FileNotFoundError):
         StructArray.open_existing(Point, tag)
+
+
+def test_a_copy_is_one_of_its_own(points: StructArray[Point]) -> None:
+    with copy.copy(points) as same:
+        assert same.append(Point(1, 2)) == 0
+    assert points.append(Point(3, 4)) == 1
+    assert points[:] == [Point(1, 2), Point(3, 4)]
+
+
+def test_made_once(points: StructArray[Point], tag: str) -> None:
+    points.append(Point(1, 2))
+    with pytest.raises(RuntimeError, match="made already"):
+        points.__init__(Point, f"{tag}-other", 10)  # type: ignore[misc]
+    assert points[:] == [Point(1, 2)]
 
 
 def test_pickled_by_name(points: StructArray[Point]) -> None:

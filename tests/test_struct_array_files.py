@@ -5,11 +5,15 @@ MEMORYMAPPED_TEST_SEED repeats a run."""
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import random
 import shutil
 import struct
+import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.actors import PRELUDE, Actor
@@ -25,7 +29,9 @@ from memorymapped import (
     StructArray,
     int32,
 )
+from memorymapped.shared import mapped_objects
 from memorymapped.shared.layouts import described
+from memorymapped.system import Backing
 
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
 FROZEN = Path(__file__).parent / "frozen"
@@ -81,6 +87,131 @@ def test_a_file_that_is_no_array(path: Path) -> None:
         assert path.read_bytes() == content
 
 
+def test_what_has_bytes_is_never_made_an_array(path: Path) -> None:
+    """Nor a file without bytes by who opens it only."""
+    with StructArray.create_from_file(Item, path, capacity=100) as items:
+        items.append(item(1))
+        size, control = path.stat().st_size, items._control_position
+    for content in (b"precious" + bytes(size - 8), bytes(control + 300) + b"x" + bytes(size - control - 301)):
+        path.write_bytes(content)
+        for mode in (FileMode.OPEN, FileMode.OPEN_OR_CREATE):
+            with pytest.raises(DamagedObjectError, match="no StructArray"):
+                StructArray.create_from_file(Item, path, mode, 0 if mode is FileMode.OPEN else 100)
+        assert path.read_bytes() == content
+    for content in (bytes(size), b""):  # a maker who was killed before his first store, in a page that he had touched
+        path.write_bytes(content)
+        os.truncate(path, size)
+        with pytest.raises(DamagedObjectError, match="maker died"):
+            StructArray.create_from_file(Item, path, FileMode.OPEN)
+        with StructArray.create_from_file(Item, path, capacity=100) as items:
+            assert (items.append(item(1)), items.max_capacity) == (0, 100)
+
+
+def test_a_file_in_use_is_not_emptied(path: Path) -> None:
+    with StructArray.create_from_file(Item, path, capacity=100) as items:
+        items.append(item(1))
+        with pytest.raises(FileExistsError, match="in use"):
+            StructArray.create_from_file(Item, path, FileMode.CREATE, 50)
+        assert [check(each) for each in items] == [1]
+    with pytest.raises(ValueError, match="TRUNCATE"):
+        StructArray.create_from_file(Item, path, FileMode.TRUNCATE, 50)
+    with StructArray.create_from_file(Item, path, FileMode.CREATE, 50) as items:
+        assert (len(items), items.max_capacity) == (0, 50)
+
+
+@pytest.mark.parametrize("later", [(Item, 5000), (Quote, 100)])
+def test_two_open_a_file_that_is_not_there(path: Path, later: tuple[Any, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One is between the file and its lock while the other one makes the array."""
+    there, go = threading.Event(), threading.Event()
+    original = mapped_objects.lock_name_of
+
+    def slow(*arguments: Any) -> str:
+        if threading.current_thread() is not threading.main_thread():
+            there.set()
+            assert go.wait(10)
+        return original(*arguments)
+
+    def late() -> object:
+        type, capacity = later
+        try:
+            with StructArray.create_from_file(type, path, capacity=capacity) as array:
+                return array.max_capacity, len(array)
+        except LayoutMismatchError as error:
+            return type, str(error).count("another layout")
+
+    monkeypatch.setattr(mapped_objects, "lock_name_of", slow)
+    thread: list[object] = []
+    worker = threading.Thread(target=lambda: thread.append(late()))
+    worker.start()
+    try:
+        assert there.wait(10)
+        with StructArray.create_from_file(Item, path, capacity=100) as items:
+            items.append(item(1))
+            go.set()
+            worker.join(10)
+            assert thread == [(100, 1) if later[0] is Item else (Quote, 1)]
+            assert check(items[0]) == 1
+    finally:
+        go.set()
+        worker.join(10)
+
+
+def full(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_who_fails_leaves_no_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for wrong in ({"foreign": 1}, {"lock_name": ""}, {"capacity": 0}, {"capacity": 2**45}, {"lock_name": "a\\b\\c"}):
+        for mode in (FileMode.CREATE_NEW, FileMode.OPEN_OR_CREATE, FileMode.CREATE):
+            with pytest.raises((TypeError, ValueError, OSError)):
+                StructArray.create_from_file(Item, path, mode, **{"capacity": 5, **wrong})  # type: ignore[arg-type]
+            assert not path.exists()
+    with monkeypatch.context() as patch:
+        patch.setattr(Backing, "reserve", full)
+        with pytest.raises(OSError, match="No space"):
+            StructArray.create_from_file(Item, path, FileMode.CREATE_NEW, 5)
+    assert not path.exists()
+    path.write_bytes(b"kept")
+    with pytest.raises(TypeError, match="foreign"):
+        StructArray.create_from_file(Item, path, FileMode.CREATE, 5, foreign=1)  # type: ignore[arg-type]
+    assert path.read_bytes() == b"kept"
+
+
+def test_a_pickled_file_is_opened_when_nobody_has_it_open(path: Path) -> None:
+    with StructArray.create_from_file(Item, path, capacity=5) as items:
+        items.append(item(1))
+        pickled = pickle.dumps(items)
+        with pickle.loads(pickled) as same:
+            assert same.append(item(2)) == 1
+    with pickle.loads(pickled) as same:
+        assert [check(each) for each in same] == [1, 2]
+        assert same.append(item(3)) == 2
+
+
+def test_a_control_block_that_is_written_over(path: Path) -> None:
+    """Neither read nor written any more; what is there then is left alone."""
+    with StructArray.create_from_file(Item, path, capacity=100) as items:
+        items.append(item(1))
+        size = path.stat().st_size
+        for content in (bytes(size), os.urandom(64) * (size // 64) + bytes(size % 64)):
+            with path.open("r+b") as file:
+                file.write(content)
+            for call in (
+                lambda: items[0],
+                lambda: items[:],
+                lambda: items.append(item(2)),
+                lambda: items.__setitem__(0, item(2)),
+                lambda: len(items),
+                lambda: items.wait_for_change(0),
+                items.pop,
+                items.as_numpy,
+            ):
+                with pytest.raises(DamagedObjectError, match="written over it"):
+                    call()
+            assert path.read_bytes() == content
+            assert not items.lock.owned
+
+
 def test_a_file_that_is_truncated_under_us(path: Path) -> None:
     items = StructArray.create_from_file(Item, path, capacity=5000)
     items.append(item(1))
@@ -119,8 +250,8 @@ def test_the_layout_is_the_one_that_is_written_down(path: Path) -> None:
     what = described(Item)
     assert data[control : control + 8] == b"mmfarray"
     assert struct.unpack_from("<IIQQQQI", data, control + 8) == (1, 1, size, stride, most, what.hash, len(what.text))
-    length, step, index, changes, capacity = struct.unpack_from("<QQQQQ", data, control + 64)
-    assert (length, step, index, changes, capacity) == (3, 8, 1, 3, 7)
+    length, step, index, changes, capacity, begun = struct.unpack_from("<QQQQQQ", data, control + 64)
+    assert (length, step, index, changes, capacity, begun) == (3, 8, 1, 3, 7, 3)
     assert data[control + 128 : control + 132] == b"\0" * 4
     assert data[control + 192 : control + 192 + size] == bytes(item(10))
     text = control + 192 + 64
@@ -227,6 +358,78 @@ def test_a_length_that_cannot_be(tag: str, value: int) -> None:
             assert not items.lock.owned
             items._view.write_uint64(items._control_position + place, now)
         assert items.append(item(2)) == 1
+
+
+def test_a_length_beyond_the_capacity(tag: str) -> None:
+    """There is place for so many, and no memory."""
+    with StructArray(Item, tag, 10, max_capacity=100_000_000) as items:
+        items.append(item(1))
+        items._view.write_uint64(items._control_position + 64, 40_000_000)
+        for call in (
+            lambda: items[5_000_000],
+            lambda: items[::20_000_000],
+            lambda: items.append(item(1)),
+            lambda: len(items),
+            lambda: items.wait_for_length(20, 0),
+            items.as_numpy,
+        ):
+            with pytest.raises(DamagedObjectError, match="length is 40000000, its capacity 10"):
+                call()
+        assert os.stat(items.path or "").st_blocks * 512 < 100_000
+
+
+SCRIBBLE = """
+import ctypes, mmap
+
+def scribble(array, seconds):
+    "Writes numbers that cannot be, and such that can, until it is killed."
+    memory = mmap.mmap(os.open(array.path, os.O_RDWR), 0)
+    words = [ctypes.c_uint64.from_buffer(memory, array._control_position + at) for at in (64, 96, 80, 72)]
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        for _ in range(1000):
+            for word, value in zip(words, (500, 1000, 3, 1)): word.value = value
+            for word, value in zip(words, (1 << 40, 1 << 41, 1 << 39, 5)): word.value = value
+
+def use(array, seconds):
+    pid = os.fork()
+    if pid == 0:
+        try:
+            scribble(array, seconds + 5)
+        finally:
+            os._exit(0)
+    far, turns = 1 << 39, 0
+    try:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for act in (lambda: array.append(item(1)), lambda: array.__setitem__(far, item(1)), array.pop,
+                        lambda: array[far],
+                        lambda: array.edit(far).__enter__() and None, lambda: array.truncate(far), lambda: array[far:],
+                        lambda: array.extend([item(1)] * 3), lambda: array[-1], lambda: array.wait_for_length(3, 0)):
+                turns += 1
+                try:
+                    act()
+                except (OSError, MemoryMappedFileError):
+                    pass
+                while array.lock.owned:
+                    array.lock.release()
+    finally:
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+    return turns
+"""
+
+
+def test_numbers_that_change_at_any_time(tag: str) -> None:
+    """What was compared is what is used: never a crash."""
+    with (
+        StructArray(Item, tag, 1000) as items,
+        Actor(prelude=PRELUDE + "from support.array_deaths import Item, item\n" + SCRIBBLE, timeout=50) as actor,
+    ):
+        items.extend([item(1)] * 500)
+        actor.do("items = StructArray(Item, name, 1)", name=tag)
+        assert actor.get("use(items, 0.7)") > 1000
+        actor.do("items.close()")
 
 
 def test_an_index_of_a_replacement_that_cannot_be(tag: str) -> None:

@@ -563,7 +563,7 @@ cdef class SharedElements:
         step.own = own
         status = self.perform(&step, &now)
         if status == MMF_ABSENT and what == MMF_KEEP:
-            raise OutOfRangeError(f"{self!r} cannot be cut to {count} elements: it has {now.length}")
+            raise OutOfRangeError(f"{self!r} cannot be cut to {shown(given)} elements: it has {now.length}")
         if status != MMF_DONE:
             self.fail(status, &now, given)
         return 0
@@ -613,7 +613,7 @@ cdef class SharedElements:
         cdef int64_t keep = mmf_position(length)
         if keep < 0:
             raise OutOfRangeError(f"a length must not be negative, got {shown(length)}")
-        self.simple(MMF_KEEP, keep, NULL, None)
+        self.simple(MMF_KEEP, keep, NULL, length)
 
     def clear(self):
         """Takes all elements away."""

@@ -120,6 +120,8 @@ class MappedObject:
     ) -> None:
         """A file, which is lengthened to `size()` bytes, and if `reserve` has memory for them, if it is empty."""
         self._refuse_second()
+        if mode is FileMode.TRUNCATE or mode is FileMode.APPEND:
+            raise ValueError(f"FileMode.{mode.name} cannot be used: CREATE empties a file that nobody uses")
         while not self._opened_path(path, mode, lock_name, size, begin, reserve):
             pass  # it was removed, or replaced, by somebody who owned the lock
 
