@@ -264,3 +264,9 @@ def test_the_program_that_does_tasks_needs_one_that_has_them(tmp_path: Path) -> 
         assert "Traceback" not in done.stderr
     refused = finished(*sample("segment_source"), "--", *PYTHON, "-c", "raise SystemExit(3)")
     assert (refused.returncode, refused.stderr) == (1, "the other program has ended with 3\n")
+
+
+def test_measurements_of_several_processes_are_read_into_numpy() -> None:
+    done = finished(*sample("measurements"))
+    averages = "".join(f"sensor {i}: 1000, {i + 2}.00 on average\n" for i in range(3))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3000 measurements, up to 6.0\n" + averages, "")
