@@ -29,6 +29,8 @@ COMMANDS = {
     "clean": "Removes what provably nobody holds any more.",
     "demo": "Shows what the library does, with real processes, in seconds.",
     "cp": "Copies a file, in the kernel or through mapped memory.",
+    "tasks": "Keeps a list of tasks, and has other processes run them.",
+    "tasks-worker": "Runs one of the tasks that another process offers.",
 }
 
 OVERVIEW = """\
@@ -48,7 +50,7 @@ Examples:
   mmf cp big.dat /backup/
   mmf cp --help
 
-Exit codes: 0 done, 1 failed, 2 wrong usage. Ctrl-C and SIGTERM clean up first.
+Exit codes: 0 done, 1 failed, 2 wrong usage; those of tasks are in its help. Ctrl-C and SIGTERM clean up first.
 """
 
 MISSING = "mmf: {module} is missing; the command needs it: pip install 'memorymapped[cli]'"
@@ -57,7 +59,7 @@ HELP = (["-h"], ["--help"])
 
 def overview() -> str:
     """What `mmf --help` shows."""
-    return OVERVIEW.format(commands="\n".join(f"  {name:<10}  {summary}" for name, summary in COMMANDS.items()))
+    return OVERVIEW.format(commands="\n".join(f"  {name:<12}  {summary}" for name, summary in COMMANDS.items()))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -78,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except Failure as failure:
         _complain(f"{_program(given)}: {failure}")
-        return 1
+        return failure.code
     except OSError as error:
         if error.filename is not None:
             raise

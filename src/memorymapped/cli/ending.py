@@ -15,7 +15,11 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Failure(Exception):
-    """What went wrong, in a line for the user; exit code 1."""
+    """What went wrong, in a line for the user; exit code 1, or another that the command documents."""
+
+    def __init__(self, message: str, code: int = 1) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Interrupted(BaseException):

@@ -22,7 +22,7 @@ class Commands(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"{__package__}.{name}").command
+        command: click.Command = import_module(f"{__package__}.{name.replace('-', '_')}").command
         return command
 
     def get_help(self, context: click.Context) -> str:

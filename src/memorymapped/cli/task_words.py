@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""What `mmf tasks` and `mmf tasks-worker` take and print as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import click
+
+__all__ = ["outcome_in_words", "parameters", "safe"]
+
+
+def parameters(given: Iterable[str]) -> dict[str, str]:
+    """Of NAME=TEXT. UsageError."""
+    found = {}
+    for each in given:
+        name, equals, text = each.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"a parameter is given as NAME=TEXT, not {each!r}")
+        found[name] = text
+    return found
+
+
+def safe(text: str, *, lines: bool = False) -> str:
+    """Of another program: what could move the cursor is escaped; with `lines`, but for line breaks and tabs."""
+    kept = "\n\t" if lines else ""
+    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def outcome_in_words(title: str, outcome: str, seconds: float, message: str, output: str) -> str:
+    """How a task has ended, and its output behind that."""
+    words = "took too long" if outcome == "timedOut" else outcome
+    why = f" ({safe(message)})" if message and message != outcome else ""
+    said = f"{safe(title)}: {words} after {seconds:.2f} s{why}"
+    return f"{said}\n{safe(output, lines=True).rstrip()}" if output.strip() else said

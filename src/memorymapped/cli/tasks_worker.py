@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""`mmf tasks-worker`: the destination, without a screen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+import click
+
+from ..tasks.destination import SOURCE, Destination, Execution, NothingToRunError, SourceGoneError, choose
+from ..tasks.destination_format import OfferedTask, Outcome
+from ..tasks.shapes import DocumentError
+from .ending import Failure
+from .task_ends import CODES, GONE, NO_TASK, OF_OUTCOME, UNREADABLE, hearing_signals
+from .task_words import outcome_in_words, parameters, safe
+
+__all__ = ["command"]
+
+EPILOG = f"""\b
+Examples:
+  mmf tasks-worker 0b51c2d4-...
+  mmf tasks-worker 0b51c2d4-... --select Build --set jobs=4 --duration 20
+  mmf tasks-worker /dev/shm/MmFile-0b51... --lock 'Global\\MmFile-mutex-0b51...'
+
+ID is what the source puts on the command line: of a segment file, in which the tasks are segment 0 and the answer is
+segment 1. Of a source in C# on Linux it is the path of that file, and --lock the name of its mutex.
+
+SIGTERM and Ctrl-C cancel the task; that is answered too. If the source ends first, the task is cancelled.
+
+{CODES}"""
+
+
+@click.command("tasks-worker", short_help="Runs a task for another process.", epilog=EPILOG)
+@click.argument("file_id", metavar="ID")
+@click.option("--select", metavar="TASK", help="Title, id or number.  [default: the most urgent one that waits]")
+@click.option("--set", "given", multiple=True, metavar="NAME=TEXT", help="Change or add a parameter; empty: leave out.")
+@click.option("--duration", type=float, metavar="SECONDS", help="How long it takes.")
+@click.option("--lock", metavar="NAME", help="The mutex of the source, where it is not ours.")
+@click.option("--go-on", is_flag=True, help="Finish the task though the source has ended.")
+@click.option("--no-screen", is_flag=True, help="Choose by the options, ask nothing.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
+def command(
+    file_id: str,
+    select: str | None,
+    given: tuple[str, ...],
+    duration: float | None,
+    lock: str | None,
+    go_on: bool,
+    no_screen: bool,
+    quiet: bool,
+    as_json: bool,
+) -> int:
+    """Reads the tasks of the exchange ID, runs one of them, and writes its result back.
+
+    A task with the parameter command is run as a command line; any other is simulated."""
+    changes = parameters(given)
+    source = os.environ.pop(SOURCE, "")
+    try:
+        with Destination.open(file_id, lock, int(source) if source.isascii() and source.isdecimal() else None) as offer:
+            try:
+                task = choose(offer.tasks, select).configured(duration, changes)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+            outcome = asyncio.run(_run(offer, task, go_on))
+    except NothingToRunError as error:
+        raise Failure(str(error), NO_TASK) from None
+    except (DocumentError, UnicodeDecodeError) as error:
+        raise Failure(f"the tasks cannot be read: {error}", UNREADABLE) from None
+    except SourceGoneError as error:
+        raise Failure(str(error), GONE) from None
+    except (OSError, ValueError) as error:
+        raise Failure(str(error)) from error
+    if as_json:
+        print(json.dumps(_plain(task, outcome)))
+    elif not quiet:
+        print(outcome_in_words(task.title, outcome.outcome, outcome.seconds, outcome.message, outcome.output))
+    return OF_OUTCOME[outcome.outcome]
+
+
+async def _run(offer: Destination, task: OfferedTask, go_on: bool) -> Outcome:
+    execution = Execution(task, _show if sys.stderr.isatty() else lambda _: None)
+    with hearing_signals(execution.cancel):
+        return await offer.run(execution, go_on=go_on)
+
+
+def _show(execution: Execution) -> None:
+    done = "at work" if execution.progress is None else f"{execution.progress:.0%}"
+    end = "\n" if execution.progress == 1 else ""
+    print(f"\r{safe(execution.task.title)}: {done}", end=end, file=sys.stderr, flush=True)
+
+
+def _plain(task: OfferedTask, outcome: Outcome) -> dict[str, object]:
+    return {
+        "id": task.id,
+        "title": task.title,
+        "outcome": outcome.outcome,
+        "seconds": outcome.seconds,
+        "exitCode": outcome.exit_code,
+        "signal": outcome.signal,
+        "message": outcome.message,
+        "output": outcome.output,
+        "truncated": outcome.truncated,
+    }

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""The destination: reads the tasks from segment 0, runs one of them, and writes segment 1.
+
+A task with the parameter `command` is a command line, split as a shell does, and run without one, with `directory` and
+`timeout` (seconds) if these are given. Any other task is simulated: it takes its duration, prints `prints`, and fails
+at so many percent as `fail` says.
+
+The source tells its process id by an environment variable. Who ends without waiting for its answer is noticed at once,
+by a descriptor of that process: a process that got the number later has started later than this one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from typing import Self
+
+from ..enums import FileMode
+from ..errors import MemoryMappedFileError
+from ..shared.segments import SegmentFile
+from ..system.processes import start_of
+from .commands import Tail, run_command
+from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
+from .processes import until_ended
+
+__all__ = ["SOURCE", "Destination", "Execution", "NothingToRunError", "SourceGoneError", "choose"]
+
+SOURCE = "MEMORYMAPPED_TASKS_SOURCE"
+"""The environment variable with the process id of the source."""
+
+PATIENCE = 10.0  # seconds for the tasks to be there: the source writes them before it starts us
+_STEPS = 100  # of a simulated task
+_SHORTEST = 0.02  # seconds of one of them
+
+
+class SourceGoneError(MemoryMappedFileError, RuntimeError):
+    """The source has ended, and nobody waits for the answer."""
+
+
+class NothingToRunError(MemoryMappedFileError, LookupError):
+    """No task, or more than one, is meant by what was given."""
+
+
+class Destination:
+    """One exchange, seen from here: `tasks`, and the segment file that takes the answer. A context manager that closes
+    it."""
+
+    def __init__(self, segments: SegmentFile, source: int | None = None) -> None:
+        """`source`: its process id; None if it is not known, and then its end is not noticed."""
+        self._segments = segments
+        self._source = -1
+        try:
+            if source is not None:
+                self._source = _descriptor_of(source)
+            if not segments.wait_for(0, PATIENCE):
+                raise SourceGoneError(f"{segments!r} has no tasks after {PATIENCE:.0f} s")
+            self.tasks, self.form = read_tasks(segments.read(0))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def open(cls, file_id: str, lock_name: str | None = None, source: int | None = None) -> Self:
+        """The exchange with this id; or, of a source without named maps (.NET on Linux), with this path, and the
+        name of its mutex. SourceGoneError if there is none; PermissionError, DocumentError and the like."""
+        try:
+            if "/" in file_id:
+                segments = SegmentFile.create_from_file(file_id, FileMode.OPEN, lock_name=lock_name)
+            else:
+                segments = SegmentFile.open_existing(file_id, lock_name=lock_name, grow=True)
+        except FileNotFoundError as error:
+            raise SourceGoneError(f"there is no exchange {file_id!r}: its source has ended ({error})") from error
+        return cls(segments, source)
+
+    def answer(self, task: OfferedTask, outcome: Outcome) -> None:
+        """Writes segment 1. OSError (ENOSPC) if there is no room; ValueError if somebody has answered already."""
+        self._segments.write(1, write_answer(task, outcome, self.form))
+
+    async def run(self, execution: Execution, *, go_on: bool = False) -> Outcome:
+        """Runs a task to its end, and answers. SourceGoneError if the source ends before: the task is cancelled then,
+        unless it is to `go_on`, and nothing is written."""
+        work = asyncio.ensure_future(execution.run())
+        watch = None if self._source < 0 or go_on else asyncio.ensure_future(until_ended(self._source))
+        both = [each for each in (work, watch) if each is not None]
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise SourceGoneError("the source has ended: the task was cancelled, and nobody gets an answer")
+            outcome = work.result()
+        finally:
+            for each in both:
+                each.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+        self.answer(execution.task, outcome)
+        return outcome
+
+    def close(self) -> None:
+        """Ends it here."""
+        self._segments.close()
+        if self._source >= 0:
+            os.close(self._source)
+            self._source = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _descriptor_of(source: int) -> int:
+    """A pidfd of the source. SourceGoneError if that has ended, even where another process has its number now."""
+    gone = SourceGoneError(f"the source, process {source}, has ended")
+    try:
+        pidfd = os.pidfd_open(source)
+    except (ProcessLookupError, OSError) as error:
+        if isinstance(error, ProcessLookupError):
+            raise gone from None
+        raise
+    theirs, ours = start_of(source), start_of(os.getpid())
+    if theirs is None or (ours is not None and theirs > ours):
+        os.close(pidfd)
+        raise gone
+    return pidfd
+
+
+def choose(tasks: Sequence[OfferedTask], given: str | None = None) -> OfferedTask:
+    """The task that is meant by its id, its title, its number (from 1), or a beginning of id or title. None: the most
+    urgent of those that wait, and the first of these. NothingToRunError."""
+    if given is None:
+        waiting = [task for task in tasks if task.state == "waiting"]
+        if not waiting:
+            raise NothingToRunError(f"none of the {len(tasks)} tasks is waiting")
+        return max(waiting, key=lambda task: PRIORITIES.index(task.priority))
+    found = [task for task in tasks if given == task.id] or [task for task in tasks if given == task.title]
+    if not found and given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= len(tasks):
+        found = [tasks[int(given[:9]) - 1]]
+    if not found and given:
+        begin = given.casefold()
+        found = [task for task in tasks if task.id.startswith(given) or task.title.casefold().startswith(begin)]
+    if len(found) != 1:
+        there = ", ".join(repr(task.title) for task in (found or tasks)[:10])
+        what = "no task is" if not found else "more than one task is"
+        raise NothingToRunError(f"{what} meant by {given!r:.80}: there are {there or 'none'}")
+    return found[0]
+
+
+class Execution:
+    """A task at work: `progress` from 0 to 1 (None: it cannot be known), `output` so far; `told` is called when either
+    has changed. `cancel` ends it early."""
+
+    def __init__(self, task: OfferedTask, told: Callable[[Execution], object] = lambda _: None) -> None:
+        self.task = task
+        self.progress: float | None = 0.0
+        self._output = Tail()
+        self._told = told
+        self._is_cancelled = False
+        self._work: asyncio.Future[Outcome] | None = None
+
+    @property
+    def output(self) -> str:
+        """What it has printed so far; the end of it, if that is much."""
+        return self._output.text
+
+    def cancel(self) -> None:
+        """Ends it, soon: its outcome is "cancelled"."""
+        self._is_cancelled = True
+        if self._work is not None:
+            self._work.cancel()
+
+    async def run(self) -> Outcome:
+        """Runs it; how it ended. Once."""
+        begin = time.monotonic()
+        self._work = asyncio.ensure_future(self._command() if "command" in self.task.parameters else self._simulated())
+        if self._is_cancelled:
+            self._work.cancel()
+        try:
+            await asyncio.wait([self._work])
+        finally:  # we are cancelled ourselves
+            self._work.cancel()
+            await asyncio.gather(self._work, return_exceptions=True)
+        outcome = Outcome("cancelled", 0.0, message="cancelled") if self._work.cancelled() else self._work.result()
+        outcome.seconds = round(time.monotonic() - begin, 6)
+        outcome.output, outcome.truncated = self.output, self._output.truncated
+        return outcome
+
+    def _at(self, progress: float | None) -> None:
+        self.progress = progress
+        self._told(self)
+
+    async def _simulated(self) -> Outcome:
+        given, duration = self.task.parameters, self.task.duration
+        try:
+            fails = float(given["fail"]) if "fail" in given else None
+        except ValueError:
+            return Outcome("failed", 0.0, message=f"the parameter fail is a percentage, not {given['fail']!r:.80}")
+        self._output.add(given.get("prints", "").encode())
+        loop = asyncio.get_running_loop()
+        begin, steps = loop.time(), max(1, min(_STEPS, int(duration / _SHORTEST)))
+        for step in range(1, steps + 1):
+            await asyncio.sleep(begin + duration * step / steps - loop.time())
+            self._at(step / steps)
+            if fails is not None and step / steps * 100 >= fails:
+                return Outcome("failed", 0.0, message=f"failed at {step / steps:.0%}, as it was to")
+        return Outcome("succeeded", 0.0)
+
+    async def _command(self) -> Outcome:
+        given = self.task.parameters
+        try:
+            arguments = shlex.split(given["command"])
+            timeout = float(given["timeout"]) if "timeout" in given else None
+            if not arguments:
+                raise ValueError("it is empty")
+        except ValueError as error:
+            return Outcome("failed", 0.0, message=f"the command cannot be run so: {error}"[:1000])
+        self._at(None)
+        try:
+            code = await run_command(
+                arguments,
+                self._output,
+                directory=given.get("directory"),
+                timeout=timeout,
+                told=lambda: self._told(self),
+            )
+        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+            return Outcome("failed", 0.0, message=f"the command cannot be started: {error}"[:1000])
+        self._at(1.0)
+        if code is None:
+            return Outcome("timedOut", 0.0, message=f"ended after its time-out of {timeout:g} s")
+        if code < 0:
+            return Outcome("failed", 0.0, message=f"ended by signal {-code}", signal=-code)
+        message = f"exit code {code}"
+        return Outcome("failed" if code else "succeeded", 0.0, message=message if code else "", exit_code=code)

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: MIT
+"""The source: starts destinations and hears what came of them.
+
+    source                                   segment file (memory; GUID)            destination
+      | creates it, writes the tasks  ------> segment 0: tasks
+      | starts the program, with the id on its command line ---------------------------> reads them, runs one
+      | sleeps until one of two:
+      |    - segment 1 is there <------------ segment 1: answer <----------------------- answers
+      |    - the process ends (pidfd) <------------------------------------------------- ends
+      | closes it; what was left of the process is gone
+
+A run is a coroutine, so any number of them is at work in one thread, which sleeps meanwhile. However it ends, by an
+answer, by the end of the process, by a time-out, or because it is cancelled: the process, and all in its session, have
+ended and are reaped, and the map and the mutex are gone. If the source itself is killed, the kernel drops its part of
+the map, and the destination is told by a pidfd of the source (see `destination`)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from ..errors import DamagedObjectError, MemoryFaultError
+from ..record import Record
+from ..shared.segments import SegmentFile, unique_id
+from .model import Answer, Task
+from .processes import PATIENCE, ask_to_end, reap_session, until_ended
+from .shapes import DocumentError
+from .source_format import read_answer, write_tasks
+
+__all__ = ["ENDINGS", "WORKER", "Report", "Run", "state_after"]
+
+WORKER = (sys.executable, "-P", "-m", "memorymapped", "tasks-worker", "--no-screen", "--quiet", "{id}")
+"""The command of our own destination."""
+
+SOURCE = "MEMORYMAPPED_TASKS_SOURCE"
+ROOM = 1 << 20  # bytes for the answer, which is at most 100,000 characters and the parameters
+LARGEST = 64 << 20  # bytes of an exchange
+LINGER = 5.0  # seconds for a destination to end that has answered
+
+ENDINGS = {
+    "answered": "it has answered",
+    "silent": "it ended without an answer",
+    "crashed": "it ended with an exit code other than 0, and without an answer",
+    "killed": "it was killed by a signal, without an answer",
+    "unreadable": "its answer cannot be read",
+    "timeout": "it did not answer in time, and was ended",
+    "unstartable": "it could not be started",
+}
+
+
+class Report(Record):
+    """What came of a run: its `ending`, one of ENDINGS, and the `answer` if there is one; how the process has ended."""
+
+    __slots__ = {
+        "answer": "An Answer; None if there is none that can be read.",
+        "ending": "One of ENDINGS.",
+        "exit_code": "Of the process; None if a signal ended it, or it was never started.",
+        "file_id": "Of the exchange.",
+        "message": "All of that in a line.",
+        "pid": "Of the process; None if it was never started.",
+        "seconds": "From the start to the end of the process.",
+        "signal": "That ended the process; None if none did.",
+    }
+
+    def __init__(
+        self,
+        ending: str,
+        message: str,
+        file_id: str,
+        *,
+        answer: Answer | None = None,
+        pid: int | None = None,
+        returncode: int | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        self.ending = ending
+        self.message = message
+        self.file_id = file_id
+        self.answer = answer
+        self.pid = pid
+        self.exit_code = returncode if returncode is not None and returncode >= 0 else None
+        self.signal = -returncode if returncode is not None and returncode < 0 else None
+        self.seconds = seconds
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the task was run, and has succeeded."""
+        return self.answer is not None and self.answer.result.outcome == "succeeded"
+
+
+class Run:
+    """A destination for some tasks: `await run.run()` starts it and returns the Report. Meanwhile `pid` and `stopped`
+    (whether the process is stopped, by Ctrl-Z or a debugger) tell what is known, `told` is called when that, or
+    `answer`, has changed, and `cancel` asks it to end early: it answers that its task was cancelled.
+
+    `command`: of the destination, in whose words {id}, {path} and {lock} stand for the id of the exchange, its file,
+    which programs without named maps can map, and the name of its mutex; without any of them the id is put behind it.
+    With {lock} the mutex is one that .NET can open on Linux. `form`: "xml" or "json". `timeout`: seconds until the
+    answer; None waits for ever. `linger`: seconds until the process has ended by itself after its answer."""
+
+    def __init__(
+        self,
+        tasks: Iterable[Task],
+        command: Sequence[str] = WORKER,
+        *,
+        form: str = "xml",
+        timeout: float | None = None,
+        linger: float | None = LINGER,
+        told: Callable[[Run], object] = lambda _: None,
+    ) -> None:
+        self.file_id = unique_id()
+        self.pid: int | None = None
+        self.stopped: int | None = None
+        self.answer: Answer | None = None
+        self._document = write_tasks(tasks, form)
+        self._command = list(command)
+        self._timeout = timeout
+        self._linger = linger
+        self._told = told
+        self._process: subprocess.Popen[bytes] | None = None
+        self._is_cancelled = False
+
+    def cancel(self) -> None:
+        """Asks the process to end; `run` goes on until it has. One that does not is ended by the time-out, or by the
+        cancellation of the task that awaits `run`."""
+        self._is_cancelled = True
+        if self._process is not None:
+            ask_to_end(self._process)
+
+    async def run(self) -> Report:
+        """Runs it to its end. OSError if there is no room for the exchange."""
+        begin = time.monotonic()
+        with SegmentFile.create_new(
+            len(self._document) * 2 + ROOM, self.file_id, lock_name=self._lock_name(), grow=True, max_capacity=LARGEST
+        ) as segments:
+            segments.write(0, self._document)
+            try:
+                process = self._start(segments)
+            except OSError as error:
+                return Report("unstartable", f"{self._command[0]!r} cannot be started: {error}", self.file_id)
+            with contextlib.ExitStack() as stack:
+                stack.callback(reap_session, process)
+                pidfd = os.pidfd_open(process.pid)
+                stack.callback(os.close, pidfd)
+                stack.enter_context(_hearing_of_stops(self))
+                report = await self._until_the_end(segments, process, pidfd)
+            report.seconds = round(time.monotonic() - begin, 6)
+            return report
+
+    def _lock_name(self) -> str | None:
+        """.NET knows no mutexes of a user, and a session of its own is none of ours."""
+        is_for_dotnet = any("{lock}" in word for word in self._command)
+        return f"Global\\MmFile-mutex-{self.file_id}" if is_for_dotnet else None
+
+    def _start(self, segments: SegmentFile) -> subprocess.Popen[bytes]:
+        given = {"{id}": self.file_id, "{path}": segments.path, "{lock}": segments.lock_name or ""}
+        words = list(self._command)
+        for mark, value in given.items():
+            words = [word.replace(mark, value) for word in words]
+        if words == self._command:
+            words.append(self.file_id)
+        process = self._process = subprocess.Popen(
+            words,
+            stdin=subprocess.DEVNULL,
+            stdout=2,  # what it prints is for the user; our own output may be for a program
+            start_new_session=True,
+            env={**os.environ, SOURCE: str(os.getpid())},
+        )
+        self.pid = process.pid
+        if self._is_cancelled:
+            self.cancel()
+        self._told(self)
+        return process
+
+    async def _until_the_end(self, segments: SegmentFile, process: subprocess.Popen[bytes], pidfd: int) -> Report:
+        """Sleeps until there is an answer or the process has ended, or time is over; then ends what is left of it."""
+        ended = asyncio.ensure_future(until_ended(pidfd))
+        answered = asyncio.ensure_future(segments.wait_for_async(1))
+        try:
+            async with asyncio.timeout(self._timeout):
+                await asyncio.wait([ended, answered], return_when=asyncio.FIRST_COMPLETED)
+            is_late = False
+            if answered.done() and not ended.done():
+                self._take(segments)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._linger):
+                        await asyncio.wait([ended])
+        except TimeoutError:
+            is_late = True
+        finally:
+            answered.cancel()
+            is_left = not ended.done()
+            if is_left:
+                await self._end(process, ended)
+            await asyncio.gather(ended, answered, return_exceptions=True)
+        reap_session(process)
+        return self._reported(segments, process, is_late, is_left)
+
+    async def _end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[None]) -> None:
+        """Asks it to end, and waits for that; SIGKILL, also for what it has started, follows."""
+        try:
+            ask_to_end(process)
+            await asyncio.wait([ended], timeout=PATIENCE)
+        finally:
+            ended.cancel()
+
+    def _take(self, segments: SegmentFile) -> str | None:
+        """Reads the answer, if it is there. What is wrong with it, or None."""
+        if self.answer is not None:
+            return None
+        try:
+            if not segments.wait_for(1, 0):
+                return "there is none"
+            self.answer = read_answer(segments.read(1))
+        # UnicodeDecodeError: bytes that are no UTF-16. The others: a length that leads nowhere, a file that was cut.
+        except (DocumentError, UnicodeDecodeError, DamagedObjectError, MemoryFaultError) as error:
+            return str(error)
+        self._told(self)
+        return None
+
+    def _reported(
+        self, segments: SegmentFile, process: subprocess.Popen[bytes], is_late: bool, is_left: bool
+    ) -> Report:
+        code = process.returncode
+        problem = self._take(segments)
+        who = f"the destination (process {process.pid})"
+        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        if problem is None:
+            ending, message = "answered", f"{who} has answered"
+            message += ", and was ended, as it went on" if is_left and not is_late else ""
+        elif is_late:
+            ending, message = "timeout", f"{who} did not answer within {self._timeout:g} s and was ended"
+        elif problem != "there is none":
+            ending, message = "unreadable", f"the answer of {who} cannot be read: {problem}"
+        elif code < 0:
+            ending, message = "killed", f"{who} {how}, without an answer"
+        elif code > 0:
+            ending, message = "crashed", f"{who} {how}, without an answer"
+        else:
+            ending, message = "silent", f"{who} ended without an answer"
+        return Report(ending, message, self.file_id, answer=self.answer, pid=process.pid, returncode=code)
+
+    def look_at_stops(self) -> None:
+        """Asks the kernel whether the process was stopped, or goes on."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        options = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
+        with contextlib.suppress(ChildProcessError):
+            while (seen := os.waitid(os.P_PID, process.pid, options)) is not None:
+                self.stopped = seen.si_status if seen.si_code == os.CLD_STOPPED else None
+                self._told(self)
+
+
+# The kernel tells by SIGCHLD that a child has stopped or goes on, but not which.
+_heard: dict[asyncio.AbstractEventLoop, list[Run]] = {}
+
+
+@contextlib.contextmanager
+def _hearing_of_stops(run: Run) -> Iterator[None]:
+    """Inside, `run.stopped` is kept right, if this is the main thread: no other hears of signals."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    runs = _heard.setdefault(loop, [])
+    runs.append(run)
+    if len(runs) == 1:
+        loop.add_signal_handler(signal.SIGCHLD, _look_at_stops, runs)
+    try:
+        yield
+    finally:
+        runs.remove(run)
+        if not runs:
+            del _heard[loop]
+            loop.remove_signal_handler(signal.SIGCHLD)
+
+
+def _look_at_stops(runs: list[Run]) -> None:
+    for each in runs:
+        each.look_at_stops()
+
+
+def state_after(report: Report) -> str:
+    """The state of the task that was run: one of STATES."""
+    outcome = None if report.answer is None else report.answer.result.outcome
+    return {"succeeded": "succeeded", "cancelled": "cancelled"}.get(outcome or "", "failed")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Where the source keeps its list between runs: a file, replaced as a whole, so that no crash leaves half of one.
+
+`$XDG_STATE_HOME/memorymapped/tasks.xml`, or `~/.local/state/...`. Who changes it owns a named mutex meanwhile, so that
+two sources at a time lose nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import AbandonedMutexError
+from ..sync.mutex import Mutex
+from .documents import characters
+from .model import TaskList
+from .source_format import read_tasks, write_tasks
+
+__all__ = ["kept_file", "load", "opened", "save"]
+
+PATIENCE = 10.0  # seconds to wait for another who changes the list, which takes milliseconds
+
+
+def kept_file() -> Path:
+    """The file of this user's list, whether it is there or not."""
+    given = os.environ.get("XDG_STATE_HOME", "")
+    # The specification: a relative path there is to be ignored.
+    state = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state"
+    return state / "memorymapped" / "tasks.xml"
+
+
+def load(path: Path) -> TaskList:
+    """The list in a file, XML or JSON. FileNotFoundError and the like; DocumentError, if it is no list of tasks."""
+    return TaskList(read_tasks(characters(path.read_bytes())))
+
+
+def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
+    """Replaces the file, in a format, or as JSON if its name ends so and as XML if not. Its folder is made; a link is
+    followed. DocumentError, OSError: then it is as it was."""
+    data = write_tasks(tasks, form or ("json" if path.suffix == ".json" else "xml")).encode()
+    path = Path(os.path.realpath(path))
+    with _alone(path.parent):
+        # One name for all: what a killed process has left is the next one's to use.
+        temporary = path.with_name(f".{path.name}.new")
+        try:
+            with open(temporary, "wb", opener=_private) as file:
+                with contextlib.suppress(FileNotFoundError):
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[TaskList]:
+    """The list of a file, to be changed, by nobody else meanwhile; an empty one if there is no file. Saved at the end
+    if it was changed, and not after an exception. TimeoutError: another has it for long; and what load and save
+    raise."""
+    with _alone(Path(os.path.realpath(path)).parent):
+        try:
+            tasks = load(path)
+        except FileNotFoundError:
+            tasks = TaskList()
+        before = tuple(tasks)
+        yield tasks
+        if tuple(tasks) != before:
+            save(path, tasks)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes a list in this folder, which is made."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    with contextlib.closing(Mutex(name=f"User\\memorymapped-tasks-{status.st_dev:x}-{status.st_ino:x}")) as mutex:
+        try:
+            owned = mutex.wait_one(PATIENCE)
+        except AbandonedMutexError:
+            owned = True  # who died with it has left the old file or the new one: there is nothing to repair
+        if not owned:
+            raise TimeoutError(f"{mutex!r} guards the lists in {folder}, and was not free within {PATIENCE:.0f} s")
+        try:
+            yield
+        finally:
+            mutex.release_mutex()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _sync(folder: Path) -> None:
+    """The new name is on the disk too."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
