@@ -12,18 +12,18 @@ from typing import Any
 from ..errors import OutOfRangeError
 from ..record import Record
 from . import documents
-from .shapes import Choice, Document, DocumentError, Fields, Flag, Many, Number, Pairs, Shape, Text, Whole
+from .shapes import Choice, Document, DocumentError, Fields, Flag, Many, Number, Pairs, Shape, Text, Whole, Word
 
 __all__ = ["PRIORITIES", "OfferedTask", "Outcome", "check_configuration", "read_tasks", "write_answer"]
 
 PRIORITIES = ("low", "normal", "high", "urgent")
 
 _CHOSEN: dict[str, Shape] = {
-    "id": Text(64, 1, r"[A-Za-z0-9._-]+", "letters, digits, and . _ -"),
-    "title": Text(200, 1),
+    "id": Word(64, 1, r"[A-Za-z0-9._-]+", "letters, digits, and . _ -"),
+    "title": Text(200, 1, r"[^\0-\x1f\x7f-\x9f]*[^\0- \x7f-\x9f][^\0-\x1f\x7f-\x9f]*", "a line that is not blank"),
     "duration": Number(0, 1e6),
 }
-_PARAMETERS = Pairs("parameter", Text(64, 1, r"[A-Za-z][A-Za-z0-9._-]*", "a parameter's name"), Text(10_000), 100)
+_PARAMETERS = Pairs("parameter", Word(64, 1, r"[A-Za-z][A-Za-z0-9._-]*", "a parameter's name"), Text(10_000), 100)
 _TASKS = Document(
     "tasks",
     Many(

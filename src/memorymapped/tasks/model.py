@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from ..errors import MemoryMappedFileError, OutOfRangeError
 from ..record import Record
-from .shapes import Choice, DocumentError, Fields, Number, Pairs, Text
+from .shapes import Choice, DocumentError, Fields, Number, Pairs, Text, Word
 
 __all__ = [
     "DETAILS",
@@ -34,9 +34,9 @@ PRIORITIES = ("low", "normal", "high", "urgent")
 STATES = ("waiting", "running", "succeeded", "failed", "cancelled")
 MOST_TASKS = 10_000
 
-_ID = Text(64, 1, r"[A-Za-z0-9._-]+", "letters, digits, and . _ -")
+_ID = Word(64, 1, r"[A-Za-z0-9._-]+", "letters, digits, and . _ -")
 _TITLE = Text(200, 1, r"[^\0-\x1f\x7f-\x9f]*[^\0- \x7f-\x9f][^\0-\x1f\x7f-\x9f]*", "a line that is not blank")
-_NAME = Text(64, 1, r"[A-Za-z][A-Za-z0-9._-]*", "a name: a letter, then letters, digits, and . _ -")
+_NAME = Word(64, 1, r"[A-Za-z][A-Za-z0-9._-]*", "a name: a letter, then letters, digits, and . _ -")
 _DURATION = Number(0, 1e6)  # seconds, eleven days
 _PARAMETERS = Pairs("parameter", _NAME, Text(10_000), 100)
 DETAILS = Fields({"id": _ID, "title": _TITLE, "duration": _DURATION}, {"parameters": _PARAMETERS})

@@ -30,6 +30,7 @@ __all__ = [
     "Shape",
     "Text",
     "Whole",
+    "Word",
 ]
 
 NAMESPACE = "urn:memorymapped:tasks"
@@ -69,6 +70,7 @@ class Leaf(Shape):
     """A value without parts. `parse` makes it of the text of an XML element, `text` that text of it."""
 
     keeps_space = False  # whether white space around it belongs to it
+    is_free = False  # whether it may have any character, those too that XML cannot hold
 
     def parse(self, text: str) -> Any:
         """The value that a text stands for; ValueError."""
@@ -82,7 +84,7 @@ class Leaf(Shape):
 class Text(Leaf):
     """A str of `least` to `most` characters that matches `pattern`, if there is one; `what` says that in words."""
 
-    keeps_space = True
+    keeps_space = is_free = True
 
     def __init__(self, most: int, least: int = 0, pattern: str | None = None, what: str = "a text") -> None:
         self.least, self.most, self.what = least, most, what
@@ -105,10 +107,16 @@ class Text(Leaf):
         return text
 
 
+class Word(Text):
+    """A text of few characters, which its `pattern` names: an id, a name."""
+
+    is_free = False
+
+
 class Choice(Text):
     """One of some words."""
 
-    keeps_space = False
+    keeps_space = is_free = False
 
     def __init__(self, *words: str) -> None:
         super().__init__(max(map(len, words)), what=f"one of {', '.join(words)}")
@@ -197,7 +205,7 @@ class Pairs(Many):
 
     shape: Leaf
 
-    def __init__(self, item: str, name: Text, text: Text, most: int) -> None:
+    def __init__(self, item: str, name: Word, text: Text, most: int) -> None:
         super().__init__(item, text, most)
         self.name = name
 

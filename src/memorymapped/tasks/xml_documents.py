@@ -27,7 +27,6 @@ from .shapes import (
     Many,
     Pairs,
     Shape,
-    Text,
 )
 
 __all__ = ["read", "write"]
@@ -187,7 +186,7 @@ class _Reader:
             element.where = f"{self._open[-1].where}[{element.key}]"
             if element.key in self._open[-1].value:
                 self._fail("is there twice", element)
-        if isinstance(shape, Text) and shape.keeps_space and "encoding" in given:
+        if isinstance(shape, Leaf) and shape.is_free and "encoding" in given:
             if given.pop("encoding") != "base64":
                 self._fail("expected no encoding but base64", element)
             element.is_encoded = True
