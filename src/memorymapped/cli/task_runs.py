@@ -90,7 +90,7 @@ def _tell_stops() -> Any:
 
 
 def _code(report: Report) -> int:
-    if report.answer is not None:
+    if report.answer is not None and report.ending == "answered":
         return OF_OUTCOME[report.answer.result.outcome]
     return OF_ENDING.get(report.ending, GONE)
 
@@ -106,9 +106,10 @@ def _print(report: Report, as_json: bool) -> None:
     answer = report.answer
     if as_json:
         print(json.dumps(_plain(report)), flush=True)
-    elif answer is None:
+        return
+    if report.ending != "answered":
         print(f"mmf tasks: {safe(report.message)}", file=sys.stderr, flush=True)
-    else:
+    if answer is not None:
         result = answer.result
         said = (answer.details.title, result.outcome, result.seconds, result.message, result.output)
         print(outcome_in_words(*said), flush=True)

@@ -50,7 +50,7 @@ ENDINGS = {
     "crashed": "it ended with an exit code other than 0, and without an answer",
     "killed": "it was killed by a signal, without an answer",
     "unreadable": "its answer cannot be read",
-    "timeout": "it did not answer in time, and was ended",
+    "timeout": "it did not answer in time, and was ended; its answer to that may be there",
     "unstartable": "it could not be started",
 }
 
@@ -232,11 +232,10 @@ class Run:
         problem = self._take(segments)
         who = f"the destination (process {process.pid})"
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        if problem is None:
-            ending, message = "answered", f"{who} has answered"
-            message += ", and was ended, as it went on" if is_left and not is_late else ""
-        elif is_late:
+        if is_late:
             ending, message = "timeout", f"{who} did not answer within {self._timeout:g} s and was ended"
+        elif problem is None:
+            ending, message = "answered", f"{who} has answered{', and was ended, as it went on' if is_left else ''}"
         elif problem != "there is none":
             ending, message = "unreadable", f"the answer of {who} cannot be read: {problem}"
         elif code < 0:

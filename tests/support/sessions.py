@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""What processes have left of what they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+from collections.abc import Iterator
+from pathlib import Path
+
+__all__ = ["LIMIT", "carrying", "ended", "no_children"]
+
+LIMIT = 20.0  # seconds
+
+
+def carrying(mark: str) -> list[int]:
+    """The processes that run and have a mark in their command line, but for this one."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+    return found
+
+
+def ended(pid: int) -> bool:
+    """Waits until a process, whoever's it is, has ended."""
+    try:
+        pidfd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([pidfd], [], [], LIMIT)[0])
+    finally:
+        os.close(pidfd)
+
+
+@contextlib.contextmanager
+def no_children() -> Iterator[None]:
+    """This process has no child that was not there before, a zombie included."""
+    before = _children()
+    yield
+    assert _children() - before == set()
+
+
+def _children() -> set[int]:
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
