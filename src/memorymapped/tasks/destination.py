@@ -11,6 +11,7 @@ by a descriptor of that process: a process that got the number later has started
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import time
@@ -56,6 +57,8 @@ class Destination:
                 self._source = _descriptor_of(source)
             if not segments.wait_for(0, PATIENCE):
                 raise SourceGoneError(f"{segments!r} has no tasks after {PATIENCE:.0f} s")
+            if segments.wait_for(1, 0):
+                raise FileExistsError(errno.EEXIST, f"{segments!r} has its answer already: each has one destination")
             self.tasks, self.form = read_tasks(segments.read(0))
         except BaseException:
             self.close()
@@ -64,7 +67,8 @@ class Destination:
     @classmethod
     def open(cls, file_id: str, lock_name: str | None = None, source: int | None = None) -> Self:
         """The exchange with this id; or, of a source without named maps (.NET on Linux), with this path, and the
-        name of its mutex. SourceGoneError if there is none; PermissionError, DocumentError and the like."""
+        name of its mutex. SourceGoneError if there is none; FileExistsError if it has its answer already;
+        PermissionError, DocumentError and the like."""
         try:
             if "/" in file_id:
                 segments = SegmentFile.create_from_file(file_id, FileMode.OPEN, lock_name=lock_name)

@@ -183,7 +183,7 @@ class TaskList:
         self._tasks.insert(where, task)
         return task
 
-    def edit(self, id: str, **fields: Any) -> Task:
+    def edit(self, id: str, /, **fields: Any) -> Task:
         """Changes fields of a task; what it is now. NoSuchTaskError, InvalidTaskError."""
         where = self.position(id)
         task = self._tasks[where].edited(**fields)

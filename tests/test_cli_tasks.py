@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: MIT
+"""`mmf tasks` and `mmf tasks-worker`, as a shell sees them: what they print, their exit codes, and signals."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import MMF, PYTHON, Process, finished, line_with, started, until
+from support.sessions import carrying
+
+from memorymapped import SegmentFile
+from memorymapped.cli import main
+from memorymapped.tasks import source_format, store
+from memorymapped.tasks.model import Task, TaskList
+
+RUN = [*MMF, "tasks", "run"]
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's list."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return store.kept_file()
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """Stands in command lines. No process with it is left."""
+    mark = f"tasks-{secrets.token_hex(8)}"
+    yield mark
+    left = carrying(mark)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert left == [], "processes were left"
+
+
+@pytest.fixture
+def mmf(capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs `mmf tasks ...` in this process: (exit code, output, errors)."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        code = main(["tasks", *map(str, arguments)])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+def titles(path: Path) -> list[str]:
+    return [task.title for task in store.load(path)]
+
+
+# ---------------------------------------------------------------------------------------------------------- the list
+
+
+def test_a_list_is_made_changed_and_shown(mmf: Any, kept: Path) -> None:
+    assert mmf("list") == (0, "", "")
+    code, said, _ = mmf("add", "Build", "--command", "make -j2", "--priority", "high", "--set", "timeout=60")
+    assert code == 0
+    assert said.startswith("added Build (")
+    assert mmf("add", "Wait", "--duration", 2.5, "--at", 1)[0] == 0
+    assert mmf("add", "C\x1b[2J")[0] == 2
+    assert mmf("list")[1].splitlines() == [
+        "   1  waiting    normal        2.5 s  Wait",
+        "   2  waiting    high            1 s  Build  $ make -j2",
+    ]
+    assert mmf("edit", "bui", "--set", "other=x", "--unset", "timeout", "--state", "failed", "--title", "B")[0] == 0
+    (task,) = store.load(kept).filtered(state="failed")
+    assert (task.title, task.parameters) == ("B", {"command": "make -j2", "other": "x"})
+    assert mmf("move", "B", 1)[0] == 0
+    assert titles(kept) == ["B", "Wait"]
+    assert mmf("remove", 1, 2)[0] == 0
+    assert titles(kept) == []
+
+
+def test_with_json_all_of_it_is_for_programs(mmf: Any, tmp_path: Path) -> None:
+    path = tmp_path / "list.json"
+    added = json.loads(mmf("add", "Prüfen", "--file", path, "--json")[1])
+    assert added["title"] == "Prüfen"
+    said = mmf("list", "--file", path, "--json")[1]
+    assert [task.fields() for task in source_format.read_tasks(said)] == [added]
+    for command in (["edit", 1, "--title", "x"], ["move", 1, 1], ["remove", 1]):
+        changed = json.loads(mmf(*command, "--file", path, "--json")[1])
+        assert changed["id"] == added["id"]
+
+
+def test_lists_cross_as_files(mmf: Any, tmp_path: Path, kept: Path) -> None:
+    mmf("add", "one")
+    for name, form in (("a.xml", "<"), ("a.json", "{"), ("a.txt", "<")):
+        assert mmf("export", tmp_path / name)[0] == 0
+        assert (tmp_path / name).read_text()[0] == form
+    assert mmf("export", "-", "--format", "json")[1] == (tmp_path / "a.json").read_text()
+    mmf("edit", "one", "--title", "two")
+    mmf("add", "three")
+    assert mmf("import", tmp_path / "a.json") == (0, "1 tasks were taken\n", "")
+    assert titles(kept) == ["one", "three"], "the one with the same id is replaced"
+    assert mmf("import", "--replace", tmp_path / "a.xml")[0] == 0
+    assert titles(kept) == ["one"]
+
+
+@pytest.mark.parametrize(("form", "head"), [((), "<?xml"), (("xml",), "<?xml"), (("json",), "{")])
+def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> None:
+    code, said, _ = mmf("schema", *form)
+    assert code == 0
+    assert said.startswith(head)
+    assert "timedOut" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["remove", "x"], 6, "mmf tasks: there are no tasks: add one first"),
+        (["run"], 6, "there are no tasks"),
+        (["run", "--all"], 6, "there are no tasks"),
+        (["list", "--file", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
+        (["import", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
+        (["import", __file__], 7, "the tasks cannot be read: line 1, column 1: neither XML nor JSON"),
+        (["add", ""], 2, "title expected a line that is not blank of 1 to 200 characters, not 0"),
+        (["add", "t", "--duration", "-1"], 2, "duration expected a number"),
+        (["add", "t", "--set", "x"], 2, "a parameter is given as NAME=TEXT, not 'x'"),
+        (["add", "t", "--at", "2"], 2, "2 is no place in the list: the last is 1"),
+        (["run", "--select", "x", "--all"], 2, "give one of them"),
+        (["run", "--command", "'"], 2, "--command"),
+        (["nonsense"], 2, "No such command 'nonsense'"),
+    ],
+)
+def test_what_is_wrong_is_told_in_a_line_with_its_code(arguments: list[str], code: int, said: str, mmf: Any) -> None:
+    if arguments[0] == "run" and code == 2:
+        mmf("add", "t")
+    got, out, errors = mmf(*arguments)
+    assert (got, out) == (code, "")
+    assert said in errors
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("name", ["list", "add", "edit", "remove", "move", "export", "import", "schema", "run"])
+def test_each_command_explains_itself(name: str, mmf: Any) -> None:
+    code, said, _ = mmf(name, "--help")
+    assert code == 0
+    assert f"Usage: mmf tasks {name} [OPTIONS]" in said
+    assert f"mmf tasks {name}" in mmf("--help")[1] + said
+
+
+def test_a_list_imports_nothing_heavy() -> None:
+    code = "import sys; from memorymapped.cli import main; heavy = {'asyncio', 'rich', 'ctypes'} - set(sys.modules); "
+    said = finished(*PYTHON, "-c", code + "main(['tasks', 'list']); print(sorted(heavy & set(sys.modules)))")
+    assert said.stdout.splitlines()[-1] == "[]"
+
+
+# ---------------------------------------------------------------------------------------------------------- the runs
+
+
+def test_tasks_are_run_and_their_states_kept(kept: Path) -> None:
+    store.save(
+        kept,
+        TaskList(
+            [
+                Task("good", id="a", duration=0.0, parameters={"prints": "a\x1b[2J"}),
+                Task("bad", id="b", parameters={"command": "sh -c 'echo why; exit 5'"}),
+            ]
+        ),
+    )
+    done = finished(*RUN, "--all", "--json", "--format", "json")
+    assert (done.returncode, done.stderr) == (3, "")
+    lines = {line["task"]["id"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert set(lines) == {"a", "b"}
+    assert set(lines["b"]) == {"ending", "message", "task", "result", "process"}
+    assert lines["a"]["result"]["outcome"] == "succeeded"
+    assert lines["b"]["ending"] == "answered"
+    assert (lines["b"]["result"]["exitCode"], lines["b"]["result"]["output"]) == (5, "why\n")
+    assert lines["b"]["process"]["exitCode"] == 3
+    assert [task.state for task in store.load(kept)] == ["succeeded", "failed"]
+
+
+def test_a_given_list_is_run_in_words_and_not_changed(tmp_path: Path, kept: Path) -> None:
+    path = tmp_path / "tasks.xml"
+    store.save(path, TaskList([Task("good", duration=0.0, parameters={"prints": "a\x1b[2J"})]))
+    before = path.read_bytes()
+    done = finished(*RUN, "--file", path)  # the destination chooses
+    assert (done.returncode, done.stderr) == (0, "")
+    first, second = done.stdout.splitlines()
+    assert first.startswith("good: succeeded after 0.")
+    assert second == "a\\x1b[2J"
+    assert path.read_bytes() == before
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ("sh -c 'kill -9 $$'", 8, "was killed by SIGKILL, without an answer"),
+        ("sh -c 'exit 9'", 8, "ended with exit code 9, without an answer"),
+        ("true", 8, "ended without an answer"),
+        ("/no/such/program", 8, "cannot be started"),
+        ("sh -c 'sleep 1000'", 5, "did not answer within 0.1 s and was ended"),
+    ],
+)
+def test_a_destination_that_does_not_answer_has_a_code(line: str, code: int, said: str, kept: Path, mmf: Any) -> None:
+    mmf("add", "t")
+    got, out, errors = mmf("run", "--select", "t", "--command", line, "--timeout", "0.1" if code == 5 else "30")
+    assert (got, out) == (code, "")
+    assert said in errors
+    assert [task.state for task in store.load(kept)] == ["failed"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_all_runs_first(signum: int, mmf: Any, mark: str) -> None:
+    for title in ("one", "two"):
+        mmf("add", title, "--command", f"sh -c 'sleep 1000; :' {mark}")
+    with started(*RUN, "--all") as process:
+        until(lambda: len(carrying(mark)) == 2, "both commands are at work")
+        process.send_signal(signum)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == -signum
+    assert "Traceback" not in errors
+    assert carrying(mark) == []
+
+
+def test_a_stopped_destination_is_told(mmf: Any, tmp_path: Path) -> None:
+    mmf("add", "t")
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with started(*RUN, "--command", f"sh -c 'kill -STOP $$; read line < {gate}; exit 1'") as process:
+        assert process.stderr is not None
+        said = process.stderr.readline()
+        assert "is stopped (signal 19); SIGCONT has it go on" in said
+        os.kill(int(said.partition("process ")[2].partition(")")[0]), signal.SIGCONT)
+        assert "goes on" in process.stderr.readline()
+        gate.write_text("\n")
+        process.communicate(timeout=30)
+    assert process.returncode == 8
+
+
+# -------------------------------------------------------------------------------------------------------- the worker
+
+
+def worker(process: Process, code: int, said: str) -> None:
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, "Traceback" in errors) == (code, False), errors
+    assert said in errors
+
+
+def test_a_worker_is_started_by_hand() -> None:
+    """Its source is not known to it: it writes the answer and that is all."""
+    with SegmentFile.create_new(100_000) as segments:
+        segments.append(source_format.write_tasks([Task("one", id="a"), Task("two", id="b")], "json"))
+        done = finished(*MMF, "tasks-worker", segments.file_id, "--select", "2", "--set", "prints=x", "--duration", "0")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert done.stdout.startswith("two: succeeded after 0.")
+        answer = source_format.read_answer(segments[1])
+        assert (answer.details.id, answer.details.parameters, answer.result.output) == ("b", {"prints": "x"}, "x")
+        again = finished(*MMF, "tasks-worker", segments.path, "--json")  # as a program without named maps gets it
+        assert again.returncode == 1
+        assert "has its answer already" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("document", "arguments", "code", "said"),
+    [
+        ("<nonsense/>", [], 7, "mmf tasks-worker: the tasks cannot be read: line 1, column 1: expected <tasks"),
+        (None, ["--select", "x"], 6, "no task is meant by 'x': there are 't'"),
+        (None, ["--set", "1=x"], 2, "the task 't' cannot be configured so: expected a parameter's name"),
+    ],
+)
+def test_a_worker_says_what_is_wrong(document: str | None, arguments: list[str], code: int, said: str) -> None:
+    with SegmentFile.create_new(100_000) as segments:
+        segments.append(document or source_format.write_tasks([Task("t")]))
+        with started(*MMF, "tasks-worker", segments.file_id, *arguments) as process:
+            worker(process, code, said)
+        assert len(segments) == 1
+
+
+def test_a_signal_cancels_the_task_of_a_worker_which_is_answered(mark: str) -> None:
+    with SegmentFile.create_new(100_000) as segments:
+        command = f"sh -c 'echo begun; sleep 1000; :' {mark}"
+        segments.append(source_format.write_tasks([Task("t", parameters={"command": command})]))
+        with started(*MMF, "tasks-worker", segments.file_id) as process:
+            until(lambda: carrying(f"1000; :\0{mark}"), "the command is at work")
+            process.send_signal(signal.SIGINT)
+            line_with(process, "cancelled after")
+            worker(process, 4, "")
+        assert source_format.read_answer(segments[1]).result.outcome == "cancelled"
