@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import click
 
@@ -72,48 +71,45 @@ def _run(words: Sequence[str], abandoned: bool) -> int:
     if not words:
         raise click.UsageError("COMMAND is missing")
     environment = {**os.environ, "MMF_ABANDONED": "1"} if abandoned else None
-    with _passing_on() as to:
-        return _end_of(words, environment, to)
-
-
-def _end_of(words: Sequence[str], environment: dict[str, str] | None, to: list[subprocess.Popen[bytes]]) -> int:
-    try:
-        process = subprocess.Popen(words, env=environment)
-    except FileNotFoundError:
-        print(f"mmf lock: {shown(words[0])}: there is no such command", file=sys.stderr)
-        return NOT_FOUND
-    except OSError as error:
-        print(f"mmf lock: {shown(words[0])}: {error.strerror}", file=sys.stderr)
-        return NOT_EXECUTABLE
-    to.append(process)
-    code = process.wait()
+    with _Signals() as signals:
+        try:
+            process = subprocess.Popen(words, env=environment)
+        except FileNotFoundError:
+            print(f"mmf lock: {shown(words[0])}: there is no such command", file=sys.stderr)
+            return NOT_FOUND
+        except OSError as error:
+            print(f"mmf lock: {shown(words[0])}: {error.strerror}", file=sys.stderr)
+            return NOT_EXECUTABLE
+        signals.pass_on_to(process)
+        code = process.wait()
     return code if code >= 0 else 128 - code
 
 
-@contextlib.contextmanager
-def _passing_on() -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Inside, signals that would end us go to the process in the list (Ctrl-C goes there by itself), also those that
-    come before it is there: the mutex is ours until that has ended as it likes."""
-    to: list[subprocess.Popen[bytes]] = []
-    missed: list[int] = []
+class _Signals:
+    """Inside, signals that would end us go to the command (Ctrl-C goes there by itself), also those that come before it
+    was started: the mutex is ours until it has ended as it likes."""
 
-    class List(list[subprocess.Popen[bytes]]):
-        def append(self, process: subprocess.Popen[bytes]) -> None:
-            to.append(process)
-            for signum in missed:
-                process.send_signal(signum)
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.missed: list[int] = []
 
-    def handler(signum: int, frame: object) -> None:
-        if to:
-            to[0].send_signal(signum)
+    def __enter__(self) -> _Signals:
+        # Functions, also where nothing is to be done: what is ignored would be ignored by the command, too.
+        actions = {signal.SIGTERM: self._pass_on, signal.SIGHUP: self._pass_on, signal.SIGINT: lambda *_: None}
+        self.before = {each: signal.signal(each, action) for each, action in actions.items()}
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for each, action in self.before.items():
+            signal.signal(each, action)
+
+    def _pass_on(self, signum: int, frame: object) -> None:
+        if self.process is None:
+            self.missed.append(signum)
         else:
-            missed.append(signum)
+            self.process.send_signal(signum)
 
-    # Functions, also where nothing is to be done: what is ignored would be ignored by the command, too.
-    actions = {signal.SIGTERM: handler, signal.SIGHUP: handler, signal.SIGINT: lambda signum, frame: None}
-    before = {each: signal.signal(each, action) for each, action in actions.items()}
-    try:
-        yield List()
-    finally:
-        for each, old in before.items():
-            signal.signal(each, old)
+    def pass_on_to(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        for signum in self.missed:
+            process.send_signal(signum)

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from typing import TextIO
 
 import click
 
@@ -60,7 +61,7 @@ def command(
         print(f"{shown(target)} -> {shown(file)}: {size_in_words(end - offset)}")
 
 
-def _other(file: str):  # type: ignore[no-untyped-def]
+def _other(file: str) -> TextIO:
     return sys.stderr if file == "-" else sys.stdout
 
 

@@ -9,14 +9,14 @@ import time
 
 import click
 
-from .. import EventWaitHandle, Semaphore
+from .. import EventResetMode, EventWaitHandle, Semaphore
 from ..errors import WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from .ending import Failure
 from .objects import named
 from .targets import explained
 from .words import shown
 
-__all__ = ["command"]
+__all__ = ["command", "opened"]
 
 EPILOG = """\b
 Examples:
@@ -46,18 +46,12 @@ def command(name: str, timeout: float | None, create: bool, as_json: bool) -> in
     if as_json:
         print(json.dumps({"name": name, "signalled": done, "seconds": round(time.monotonic() - begin, 6)}))
     elif not done:
-        raise_late(name, timeout)
+        click.echo(f"mmf wait: {shown(name)}: not signalled within {timeout:g} s", err=True)
     return 0 if done else NOT_IN_TIME
-
-
-def raise_late(name: str, timeout: float | None) -> None:
-    click.echo(f"mmf wait: {shown(name)}: not signalled within {timeout:g} s", err=True)
 
 
 def opened(name: str, *, create: bool = False) -> EventWaitHandle | Semaphore:
     """The event or semaphore of a name."""
-    from .. import EventResetMode
-
     with explained(name):
         try:
             return EventWaitHandle.open_existing(name)
