@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from programs import LIMIT, MMF, PYTHON, Process, Terminal, finished, plain, started, until
 
-from memorymapped.cli import copying
+from memorymapped.cli import new_files
 from memorymapped.cli.copying import PIECE, WINDOW, copy_file
 
 HUGE = 64 << 30  # of holes: takes no space, and longer to copy than any test waits
 LARGE = 40 * WINDOW  # for a mapped copy, which reserves its space at the beginning
-CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group; "
-WITHOUT_UNNAMED_FILES = "copying._names_by_descriptor = lambda: False; "
+CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group, new_files; "
+WITHOUT_UNNAMED_FILES = "new_files._names_by_descriptor = lambda: False; "
 WITHOUT_HOLES = "copying._data = lambda source, at, size: (at, size); "  # that the file system could tell
 BAR_AT_ONCE = "cp.BAR_AFTER = 0; "
 RUN = "sys.exit(main(['cp', *sys.argv[1:]]))"
@@ -49,7 +49,7 @@ def huge(tmp_path: Path) -> Path:
 def naming(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of file systems: with files that have no name, and without."""
     if request.param == "named":
-        monkeypatch.setattr(copying, "_names_by_descriptor", lambda: False)
+        monkeypatch.setattr(new_files, "_names_by_descriptor", lambda: False)
     return str(request.param)
 
 
@@ -359,7 +359,7 @@ def test_a_name_that_somebody_takes_during_the_copy_is_theirs(replace: bool, fol
         copy_file(str(folder / "source"), str(copy), replace=True, progress=take)
         assert copy.read_bytes() == (folder / "source").read_bytes()
     else:
-        with pytest.raises(FileExistsError, match="during the copy"):
+        with pytest.raises(FileExistsError, match="meanwhile"):
             copy_file(str(folder / "source"), str(copy), progress=take)
         assert copy.read_bytes() == b"theirs"
     assert names(folder) == ["copy", "source"]
@@ -396,7 +396,7 @@ def test_where_files_cannot_be_linked_the_name_is_still_not_taken_from_others(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(copying, "_names_by_descriptor", lambda: False)
+    monkeypatch.setattr(new_files, "_names_by_descriptor", lambda: False)
     monkeypatch.setattr(os, "link", refuse)
     copy = folder / "copy"
     copy_file(str(folder / "source"), str(copy))
@@ -480,7 +480,7 @@ def test_without_unnamed_files_only_sigkill_leaves_something_and_never_half_a_co
         stopped_in_the_middle(process, huge)
         hidden, source = names(huge.parent)
         assert source == "source"
-        assert hidden.startswith(".mmf-cp-")
+        assert hidden.startswith(".mmf-")
         assert stat.S_IMODE((huge.parent / hidden).stat().st_mode) == 0o600
         process.send_signal(signum)
         process.send_signal(signal.SIGCONT)

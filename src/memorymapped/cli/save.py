@@ -13,6 +13,7 @@ import click
 
 from .ending import Failure
 from .locking import locked
+from .new_files import NewFile
 from .numbers import number_of_bytes
 from .targets import Target, explained, find
 from .words import shown, size_in_words
@@ -68,24 +69,10 @@ def _other(file: str) -> TextIO:
 def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
     if not force and os.path.lexists(file):
         raise Failure(f"{shown(file)}: it exists; --force replaces it")
-    beside = f"{file}.{os.getpid()}.part"
-    with explained(file):
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        try:
-            _write(found, begin, end, fd)
-        finally:
-            os.close(fd)
-        with explained(file):
-            if force:
-                os.replace(beside, file)
-            else:
-                os.link(beside, file)  # never over one that came meanwhile
-                os.unlink(beside)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(beside)
-        raise
+    folder, name = os.path.split(file)
+    with explained(file), NewFile(folder, name, 0o666) as new:
+        _write(found, begin, end, new.fd)
+        new.publish(force)
 
 
 def _write(found: Target, begin: int, end: int, fd: int) -> None:
