@@ -30,6 +30,7 @@ class NewFile:
     def __init__(self, folder: str, name: str, mode: int) -> None:
         self.path = os.path.join(folder, name)
         self.name = name
+        self.mode = mode
         self.hidden = ""  # the other name, while the file may have it
         self.fd = -1
         # All names are relative to this descriptor: the folder may be renamed meanwhile.
@@ -39,7 +40,7 @@ class NewFile:
             if not self.unnamed:
                 self.hidden = _hidden_name()
                 flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                self.fd = os.open(self.hidden, flags, mode, dir_fd=self.folder)
+                self.fd = os.open(self.hidden, flags, 0o600, dir_fd=self.folder)  # what a SIGKILL leaves is private
         except BaseException:
             self.close()
             raise
@@ -55,6 +56,8 @@ class NewFile:
 
     def publish(self, replace: bool) -> None:
         """Gives the file its name."""
+        if not self.unnamed:
+            _give_mode(self.fd, self.mode)
         os.close(os.dup(self.fd))  # network file systems report failed writes when a descriptor is closed
         if not self.unnamed and not replace:
             self._rename_to_new()
@@ -113,6 +116,15 @@ class NewFile:
             self.close()
         finally:
             self.close()  # Ctrl-C may have cut the first short
+
+
+def _give_mode(fd: int, mode: int) -> None:
+    """The permissions that open(2) would have given it, unless it has others already."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    if os.fstat(fd).st_mode & 0o777 == 0o600:
+        with contextlib.suppress(PermissionError):  # a file system without permission bits
+            os.fchmod(fd, mode & ~mask)
 
 
 def _hidden_name() -> str:
