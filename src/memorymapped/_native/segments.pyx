@@ -41,7 +41,7 @@ cimport cython
 from cpython.bytes cimport (
     PyBytes_AS_STRING, PyBytes_CheckExact, PyBytes_FromStringAndSize, PyBytes_GET_SIZE)
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release
-from cpython.exc cimport PyErr_CheckSignals
+from cpython.exc cimport PyErr_CheckSignals, PyErr_Clear, PyErr_ExceptionMatches
 from cpython.mem cimport PyMem_RawFree, PyMem_RawRealloc
 from cpython.ref cimport PyObject, Py_DECREF
 from cpython.slice cimport PySlice_AdjustIndices
@@ -121,6 +121,8 @@ cdef enum:
 cdef double PAUSE = LOOK
 cdef enum:
     BYTES, UTF16, UTF8, OTHER  # what segments are
+
+ctypedef int (*hold_function)(MutexHandle, double) noexcept  # -1: an exception is set, and left to the caller
 
 mmf_crc_start()
 
@@ -422,7 +424,8 @@ cdef class Segments:
         cdef int status
         cdef int died = 0
         if core is not None:
-            mmf_note_ours(core.lock, this_process())  # also within a lock of the caller's own
+            if core.count > 1:  # within a lock of the caller's own
+                mmf_note_ours(core.lock, this_process())
             died = core.lock.died
         if self.data == NULL:
             return MMF_CLOSED
@@ -440,12 +443,34 @@ cdef class Segments:
 
     cdef int put(self, const char *source, Py_ssize_t size, Py_ssize_t expected, bint durable) noexcept:
         """Appends, under the lock and after `begin`. Its number is `count` - 1 then."""
-        cdef Mapping mapping = self.mapping  # whoever closes it while the GIL is let go
+        cdef Mapping mapping, control_mapping, sums_mapping
+        cdef Py_ssize_t number = self.count
+        cdef int64_t at = self.ends[number]
+        cdef int rc
+        if expected >= 0 and expected != number:
+            return MMF_ORDER
+        if size + 4 > self.size - at:
+            return MMF_FULL
+        if number == self.room and self.reserve(number + 1) != MMF_DONE:
+            return MMF_NO_MEMORY
+        if self.sums_view is not None and number >= (self.sums_view.size - HEAD) // ENTRY:
+            return MMF_SUMS
+        if not self.tail_is_clean:
+            rc = self.clean_tail(at, self.size)
+            if rc != MMF_DONE:
+                return rc
+        if size <= WITH_GIL and not durable:
+            return self.store(source, size, False)
+        # Other threads run meanwhile, and one of them may close it, or map it anew.
+        mapping = self.mapping
+        control_mapping = self.control_view.mapping if self.control_view is not None else None
+        sums_mapping = self.sums_view.mapping if self.sums_view is not None else None
+        return self.store(source, size, durable)
+
+    cdef int store(self, const char *source, Py_ssize_t size, bint durable) noexcept:
+        """Steps 3 to 8, when there is room."""
         cdef mmf_region *region = self.region
         cdef mmf_control *control = self.control
-        cdef View sums = self.sums_view
-        cdef Mapping control_mapping = self.control_view.mapping if control != NULL else None
-        cdef Mapping sums_mapping = sums.mapping if sums is not None else None
         cdef char *data = self.data
         cdef Py_ssize_t number = self.count
         cdef int64_t at = self.ends[number], end = at + 4 + size
@@ -454,20 +479,8 @@ cdef class Segments:
         cdef uint32_t *entry = NULL
         cdef int64_t synced
         cdef int rc
-        if expected >= 0 and expected != number:
-            return MMF_ORDER
-        if left < 0:
-            return MMF_FULL
-        if self.reserve(number + 1) != MMF_DONE:
-            return MMF_NO_MEMORY
-        if sums is not None:
-            if number >= (sums.size - HEAD) // ENTRY:
-                return MMF_SUMS
-            entry = <uint32_t *>(sums.data + HEAD + number * ENTRY)
-        if not self.tail_is_clean:
-            rc = self.clean_tail(at, self.size)
-            if rc != MMF_DONE:
-                return rc
+        if self.sums_view is not None:
+            entry = <uint32_t *>(self.sums_view.data + HEAD + number * ENTRY)
         if end > self.populated:
             self.populate(end)
         if control != NULL:
@@ -499,7 +512,7 @@ cdef class Segments:
             mmf_end_store(control, end)
             mmf_writing_end(control)
             self.tell(control)
-        if self.count == number and self.ends[number] == at and self.reserve(number + 1) == MMF_DONE:
+        if self.count == number and self.ends[number] == at and number < self.room:
             self.ends[number + 1] = end
             self.count = number + 1
         if mmf_marked(region) and mmf_replaced(region, data + at, 4):
@@ -692,12 +705,12 @@ cdef class Segments:
 
     cdef int take_lock(self, double limit) except -1:
         """As `hold`. ClosedError if this is closed meanwhile."""
-        try:
-            return hold(self.lock, limit)
-        except ClosedError:
-            if self.data == NULL:
-                self.raise_closed()
-            raise
+        # Without `try`, which takes longer than all that is done here.
+        cdef int got = (<hold_function>hold)(self.lock, limit)
+        if got < 0 and self.data == NULL and PyErr_ExceptionMatches(ClosedError):
+            PyErr_Clear()
+            self.raise_closed()
+        return got
 
     cdef int refuse_negative(self, Py_ssize_t number) except -1:
         raise OutOfRangeError(f"a segment's number must not be negative, got {spelled(number)}")
