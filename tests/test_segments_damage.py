@@ -23,7 +23,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from peers import needs_root, peers
-from root import SHM
+from root import ROOT, SHM
 from support.actors import Actor
 from support.mounts import mounted
 
@@ -660,6 +660,23 @@ def test_without_the_control_object(path: Path) -> None:
             assert one.wait_for(29, 0)
             assert one[:] == two[:]
             assert two.check().whole
+
+
+def test_a_control_object_that_was_removed(path: Path) -> None:
+    """Who opens the file then has another one: checksums are kept also by him, and nothing is lost."""
+    with SegmentFile.create_new(CAPACITY, encoding=None, checksums=True) as named:
+        named.append(b"a")
+        for control in ROOT.rglob("segments-1-*"):
+            control.unlink()
+        with SegmentFile.open_existing(named.file_id, encoding=None) as another:
+            assert another.append(b"b") == 1
+            assert named.append(b"c") == 2
+            assert list(another) == list(named) == [b"a", b"b", b"c"]
+        assert named.check().without_checksum == 0
+        with SegmentFile.create_from_file(named.path, encoding=None) as by_path:
+            assert by_path.append(b"d") == 3
+        assert named.check().without_checksum == 0
+        assert not Path(named.path + ".sums").exists()
 
 
 def test_something_else_in_the_place_of_the_control_object(path: Path) -> None:

@@ -34,7 +34,7 @@ from ..record import Record
 from ..security import MemoryMappedFileSecurity
 from ..sync.awaiting import AsyncWait
 from ..sync.mutex import Mutex
-from ..system import NamedMemory, locate
+from ..system import locate
 from ..system.names import Scope, parse
 from ..timeouts import seconds
 from .backing_files import refuse_another_user, remove_own
@@ -160,6 +160,8 @@ class _Names:
     def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
         given = None if map_.path is None else locate(os.path.realpath(map_.path))
         scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
+        self.is_named = given is not None  # memory that has a name, however it was opened
+        self.is_for_all = scope is Scope.GLOBAL
         device, inode, _ = map_.generation
         place = f"{device:x}-{inode:x}"
         self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
@@ -377,20 +379,18 @@ class SegmentFile(Segments):
         map_, options = self._map, self._options
         self._names = _Names(map_, options.lock_name)
         try:
-            if options.lock_name is None and options.synchronized and map_.name is None and not map_._backing.is_memory:
+            if options.lock_name is None and options.synchronized and not self._names.is_for_all:
                 refuse_another_user(map_.path, os.fstat(map_.fileno()))
             first = self._open_controls()
         except BaseException:
             self._remove_own()
             raise
-        with contextlib.ExitStack() as alone:
-            for each in self._controls:
-                alone.enter_context(each._backing.alone())
+        with self._alone():
             if map_.name is None and not _leads_to(map_):
                 return False
             is_unused = self._check_lock()
             try:
-                self._prepare(access)
+                self._prepare(access, first)
             except BaseException:
                 if is_unused:
                     self._remove_own()
@@ -402,10 +402,18 @@ class SegmentFile(Segments):
     def _remove_own(self) -> None:
         """A call that is refused leaves no file that it has made."""
         for each in (self._sums, self._map):
-            if each is not None and each._backing.created and each.path is not None:
+            if each is not None and each._backing.created and each.path is not None and not each._backing.is_memory:
                 remove_own(each.path, os.fstat(each.fileno()))
 
-    def _prepare(self, access: Access) -> None:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """While what all have in common is looked at, and changed."""
+        with contextlib.ExitStack() as alone:
+            for each in self._controls:
+                alone.enter_context(each._backing.alone())
+            yield
+
+    def _prepare(self, access: Access, first: bool) -> None:
         options, map_ = self._options, self._map
         if options.synchronized:
             self._mutex = Mutex(name=self._names.lock)
@@ -414,8 +422,18 @@ class SegmentFile(Segments):
             _sync_folder(map_.path)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
         self._attach(map_.create_view_accessor(0, 0, access), map_.fileno())
-        if options.checksums or self._sums_place() or (map_.name is None and os.path.exists(self._beside())):
+        if options.checksums or self._sums_place() or self._has_sums(first and not map_._backing.created):
             self._open_sums(access)
+
+    def _has_sums(self, was_removed: bool) -> bool:
+        """Whether somebody has kept checksums, of whom the control object does not tell, as it `was_removed`."""
+        if not self._names.is_named:
+            return os.path.exists(self._beside())
+        if was_removed:
+            with contextlib.suppress(FileNotFoundError):
+                MemoryMappedFile.open_existing(self._names.sums, Rights.READ).close()
+                return True
+        return False
 
     def _open_controls(self) -> bool:
         """Whether this call has made the one at which all meet: nobody else has the file open."""
@@ -426,7 +444,7 @@ class SegmentFile(Segments):
         backing = self._controls[-1]._backing
         if self._controls[-1].capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
             self._control_view = self._controls[-1].create_view_accessor(0, CONTROL_SIZE)
-        return isinstance(backing, NamedMemory) and backing.held.created
+        return backing.created
 
     def _lock_name(self) -> bytes:
         """As the control object has it: empty for none."""
@@ -459,7 +477,7 @@ class SegmentFile(Segments):
     def _open_sums(self, access: Access) -> None:
         is_wanted = self._options.checksums or self._sums_place() != 0
         size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
-        place = self._sums_place() or (NAMED if self._map.name is not None else BESIDE)
+        place = NAMED if self._names.is_named else BESIDE
         if place == NAMED:
             self._sums = MemoryMappedFile.create_or_open(self._names.sums, size, security=self._options.security)
         else:
@@ -481,7 +499,8 @@ class SegmentFile(Segments):
                 return
             mode = FileMode.OPEN if access is Access.READ else FileMode.OPEN_OR_CREATE
             capacity = 0 if access is Access.READ or there >= size else size
-            self._sums = MemoryMappedFile.create_from_file(path, mode, None, capacity, access)
+            security = self._options.security
+            self._sums = MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security)
         view = self._kept = self._sums.create_view_accessor(0, 0, access)
         magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
         if not any(magic) and access is not Access.READ:
@@ -557,7 +576,8 @@ class SegmentFile(Segments):
         if self.closed:
             raise ClosedError(f"{self!r}: the segment file is closed")
         if self._sums is None:
-            self._open_sums(Access.READ_WRITE if self._file.can_write else Access.READ)
+            with self._alone():
+                self._open_sums(Access.READ_WRITE if self._file.can_write else Access.READ)
         sums, view = self._sums, self._kept
         assert sums is not None, "whoever may write makes them"
         assert view is not None

@@ -88,6 +88,10 @@ class NamedMemory(Backing):
         return self.held.mark
 
     @property
+    def created(self) -> bool:  # type: ignore[override]
+        return self.held.created
+
+    @property
     def is_entry(self) -> bool:
         """Whether this is the name of somebody's file."""
         return bool(self.held.mode & ENTRY)
