@@ -738,6 +738,18 @@ def test_a_file_is_closed_opened_and_goes_on(tmp_path: Path, peer: Peer) -> None
         assert segments.capacity == 1000
 
 
+def test_a_file_in_use_is_not_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for turn in range(2):
+        with SegmentFile.create_from_file(path, FileMode.CREATE, capacity=100) as segments:
+            assert len(segments) == 0
+            segments.append(f"{turn}")
+            for other in ({}, {"lock_name": "Global\\another"}):
+                with pytest.raises(FileExistsError, match="would empty a segment file that somebody has open"):
+                    SegmentFile.create_from_file(path, FileMode.CREATE, capacity=100, **other)
+            assert segments[:] == [f"{turn}"]
+
+
 def test_a_file_that_is_opened_with_more_capacity(tmp_path: Path) -> None:
     path = tmp_path / "file"
     with SegmentFile.create_from_file(path, capacity=10) as segments:

@@ -157,12 +157,11 @@ class _Names:
     them for all users. Where the mutex is for all users, so is the control object at which they meet; then the own one
     is there for those of this user who have another mutex."""
 
-    def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
-        given = None if map_.path is None else locate(os.path.realpath(map_.path))
+    def __init__(self, path: str, device: int, inode: int, lock_name: str | None) -> None:
+        given = locate(os.path.realpath(path))
         scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
         self.is_named = given is not None  # memory that has a name, however it was opened
         self.is_for_all = scope is Scope.GLOBAL
-        device, inode, _ = map_.generation
         place = f"{device:x}-{inode:x}"
         self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
         meeting = Scope.GLOBAL if parse(self.lock).scope is Scope.GLOBAL else scope
@@ -341,12 +340,14 @@ class SegmentFile(Segments):
     ) -> Self:
         """A file, which stays. `capacity`: 0 takes the file's length, more makes it longer. `durable`: each append, and
         the making of the file, is on the disk when it returns. With `checksums` they lie in a file beside it, with
-        ".sums" behind its name.
+        ".sums" behind its name. FileMode.CREATE empties a file that nobody of this library has open: FileExistsError.
 
         Raises what MemoryMappedFile.create_from_file does (ValueError: an empty file, and no capacity). The default
         mutex is this user's: several users need a `lock_name` that begins with "Global\\\\"."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, durable, security)
         access = _access(access)
+        if mode == FileMode.CREATE:
+            _refuse_in_use(path, lock_name)
         return cls._made(
             lambda: MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security),
             options,
@@ -368,7 +369,9 @@ class SegmentFile(Segments):
                     return self
             except BaseException as error:
                 if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-                    error.add_note(f"this was while {self!r} was opened, which takes up to 10 descriptors")
+                    error.add_note(
+                        f"this was while the segment file {self.file_id} was opened, which takes up to 10 descriptors"
+                    )
                 self.close()
                 raise
             self.close()  # whoever had made the file was refused, and has removed it
@@ -377,7 +380,8 @@ class SegmentFile(Segments):
         """False: the path leads to another file by now, or to none. Of two who do this at once each sees all that the
         other has done, or nothing."""
         map_, options = self._map, self._options
-        self._names = _Names(map_, options.lock_name)
+        device, inode, _ = map_.generation
+        self._names = _Names(self.path, device, inode, options.lock_name)
         try:
             if options.lock_name is None and options.synchronized and not self._names.is_for_all:
                 refuse_another_user(map_.path, os.fstat(map_.fileno()))
@@ -429,11 +433,7 @@ class SegmentFile(Segments):
         """Whether somebody has kept checksums, of whom the control object does not tell, as it `was_removed`."""
         if not self._names.is_named:
             return os.path.exists(self._beside())
-        if was_removed:
-            with contextlib.suppress(FileNotFoundError):
-                MemoryMappedFile.open_existing(self._names.sums, Rights.READ).close()
-                return True
-        return False
+        return was_removed and _is_held(self._names.sums)
 
     def _open_controls(self) -> bool:
         """Whether this call has made the one at which all meet: nobody else has the file open."""
@@ -469,8 +469,8 @@ class SegmentFile(Segments):
                 f"the mutex {lock.decode(errors='replace')!r}" if lock else "synchronized=False" for lock in (text, own)
             )
             raise ValueError(
-                f"{self!r} is in use with {theirs}, and is to be opened with {ours}: all who use it need the same "
-                "lock_name"
+                f"the segment file {self.file_id} is in use with {theirs}, and is to be opened with {ours}: all who "
+                "use it need the same lock_name"
             )
         return is_unused
 
@@ -916,6 +916,28 @@ def _canonical(name: str) -> str:
 
 def _digest(name: bytes) -> bytes:
     return blake2b(name, digest_size=8).digest()
+
+
+def _is_held(name: str) -> bool:
+    """Has somebody a map of this name open?"""
+    try:
+        MemoryMappedFile.open_existing(name, Rights.READ).close()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _refuse_in_use(path: StrPath, lock_name: str | None) -> None:
+    """Before a file is emptied. FileExistsError."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return
+    names = _Names(os.fsdecode(path), status.st_dev, status.st_ino, lock_name)
+    if any(map(_is_held, names.controls)):
+        raise FileExistsError(
+            errno.EEXIST, "FileMode.CREATE would empty a segment file that somebody has open", os.fsdecode(path)
+        )
 
 
 def _leads_to(map_: MemoryMappedFile) -> bool:
