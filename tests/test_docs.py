@@ -115,6 +115,24 @@ def test_the_example_of_lists_prints_what_it_says(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out.splitlines() == promised
 
 
+def test_the_example_of_tasks_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = python_blocks(REPOSITORY / "docs" / "tasks.md")
+    promised = re.search(r"print\(.*\) +# (.*)$", block, re.MULTILINE)
+    assert promised
+    exec(compile(block, "tasks.md", "exec", dont_inherit=True), {})
+    assert capsys.readouterr().out.strip() == promised[1]
+
+
+def test_the_documents_of_the_page_on_tasks_are_read() -> None:
+    from memorymapped.tasks.source_format import read_answer, read_tasks
+
+    text = (REPOSITORY / "docs" / "tasks.md").read_text(encoding="utf-8")
+    (xml,), (answer,) = (
+        re.findall(rf"^```{form}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE) for form in ("xml", "json")
+    )
+    assert read_tasks(xml)[0].parameters == read_answer(answer).details.parameters
+
+
 def test_the_page_on_structures_is_true() -> None:
     import memorymapped
 
