@@ -161,7 +161,7 @@ cdef struct Part:
 
 
 @cython.final
-cdef class Block:
+cdef class OwnMemory:
     """Elements in memory of this process, one after the other."""
     cdef char *data
     cdef Py_ssize_t size
@@ -584,7 +584,7 @@ cdef class SharedElements:
         """Adds the elements of a bytes-like object, where they lie one after the other. The index of the first."""
         cdef Py_buffer buffer
         cdef size_t size = self.layout.size
-        cdef Block copied
+        cdef OwnMemory copied
         take_buffer(elements, &buffer, PyBUF_SIMPLE)
         try:
             if <size_t>buffer.len % size:
@@ -592,7 +592,7 @@ cdef class SharedElements:
             if self.at.base == NULL or not mmf_overlap(<const char *>buffer.buf, buffer.len, self.at.base, self.view.size):
                 return self.add(<const char *>buffer.buf, <size_t>buffer.len // size)
             # What was taken away, and is seen still: it would be written over while it is read.
-            copied = new_block(buffer.len)
+            copied = new_memory(buffer.len)
             copy_bytes(copied.data, <const char *>buffer.buf, buffer.len)
             self.check_marks()
         finally:
@@ -706,7 +706,7 @@ cdef class SharedElements:
             self.fail(status, &now, given)
         return 0
 
-    cdef Block block(self, object part):
+    cdef OwnMemory block(self, object part):
         """The elements of a slice as they are at one moment, one after the other."""
         cdef int turn = 0
         cdef Py_ssize_t size = self.layout.size
@@ -714,7 +714,7 @@ cdef class SharedElements:
         cdef Mapping mapping
         cdef mmf_moment now
         cdef Part wanted
-        cdef Block block = Block.__new__(Block)
+        cdef OwnMemory block = OwnMemory.__new__(OwnMemory)
         cdef bint whole
         PySlice_Unpack(part, &wanted.given_start, &wanted.given_stop, &wanted.step)
         while not self.foreign and turn < (MMF_ARRAY_TURNS if block.size <= LONG else LONG_TURNS):
@@ -738,7 +738,7 @@ cdef class SharedElements:
         self.fill_locked(block, &wanted)
         return block
 
-    cdef int fill_locked(self, Block block, Part *wanted) except -1:
+    cdef int fill_locked(self, OwnMemory block, Part *wanted) except -1:
         # How many they are is known when the lock is owned, and no object is made then.
         cdef RobustMutex core
         cdef Mapping mapping
@@ -786,7 +786,7 @@ cdef class SharedElements:
     def __getitem__(self, index):
         cdef Value value
         cdef Py_ssize_t at, i, size
-        cdef Block block
+        cdef OwnMemory block
         cdef list found
         if not isinstance(index, slice):
             at = mmf_position(index)
@@ -1006,8 +1006,8 @@ cdef void copy_bytes(char *to, const char *source, size_t size) noexcept:
             memcpy(to, source, size)
 
 
-cdef Block new_block(Py_ssize_t size):
-    cdef Block block = Block.__new__(Block)
+cdef OwnMemory new_memory(Py_ssize_t size):
+    cdef OwnMemory block = OwnMemory.__new__(OwnMemory)
     if not block.resize(size):
         raise_no_memory(1, size)
     return block
