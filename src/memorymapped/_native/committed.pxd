@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport uint32_t, uint64_t
-from memorymapped._native.memory cimport Mapping, View, mmf_region
-from memorymapped._native.robust cimport MutexHandle, RobustMutex
-from memorymapped._native.structs cimport StructLayout
+from memorymapped._native.control_blocks cimport ControlBlock
+from memorymapped._native.memory cimport Mapping
 
 
 cdef extern from "committed.h" nogil:
@@ -35,30 +34,18 @@ cdef class Hold:
     cdef object __weakref__
 
 
-cdef class Committed:
-    cdef mmf_shared value          # base NULL: closed
-    cdef View view                # None: closed
-    cdef Mapping mapping          # the view's, as long as this is open
-    cdef mmf_region *region
-    cdef readonly object lock     # a MutexHandle; what messages say of it
-    cdef readonly object type     # of the values; None: bytes
-    cdef StructLayout layout      # its layout
+cdef class Committed(ControlBlock):
+    cdef mmf_shared value         # base NULL: closed
     cdef bint plain               # there is no control block
     cdef Hold hold
     cdef size_t whole             # bytes of the view
     cdef bint alone               # who opened it found nobody who had the lock open
     cdef uint32_t counted_in      # the process in which this is one of the file's users; 0: none
-    cdef int asleep               # threads that may be sleeping on the word by this object
     cdef uint64_t seen            # the number that was read or written last
     cdef bytes seen_bytes         # the same without a control block
-    cdef uint64_t retries
     cdef uint64_t adoptions
     cdef uint64_t rollbacks
-    cdef uint64_t locked_reads
-    cdef object __weakref__
 
-    cdef int raise_closed(self) except -1
-    cdef int raise_fault(self) except -1
     cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1
     cdef Py_ssize_t find(self, bytes text, uint64_t layout, bint owning) except -3
     cdef int look_around(self, bytes text, uint64_t layout) except -1

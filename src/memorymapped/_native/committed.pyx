@@ -21,21 +21,22 @@ from operator import index
 from types import GenericAlias
 from weakref import WeakValueDictionary
 
-from memorymapped.errors import ClosedError, DamagedObjectError, LayoutMismatchError, OutOfRangeError, shown
+from memorymapped.errors import LayoutMismatchError, OutOfRangeError, shown
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EBADMSG, errno
-from libc.limits cimport INT_MAX
+from libc.errno cimport errno
 from libc.string cimport memcmp, memcpy
+from memorymapped._native.control_blocks cimport (
+    ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport (
-    Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add)
-from memorymapped._native.memory cimport mmf_marked, mmf_replaced, take_buffer
+    Waitable, limit_of, mmf_futex_wait, mmf_now, mmf_sleep, mmf_word_add)
+from memorymapped._native.memory cimport View, mmf_marked, take_buffer
 from memorymapped._native.robust cimport (
-    ABANDONED, NESTED, begin_step, end_step, hold, is_of_this_task, this_process, this_thread)
+    ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
 from memorymapped._native.structs cimport DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value
 
 cdef extern from "committed.h" nogil:
@@ -84,7 +85,6 @@ LARGEST_SIZE = LARGEST
 
 cdef enum:
     WITH_GIL = 256 * 1024
-    SHOWN_TEXT = 20_000  # bytes of another's layout that a message shows
     LOOKED_THROUGH = 1 << 20  # bytes in which a control block is looked for that is not where it should be
     NONE_MADE = -1        # of `find`
     HALF_MADE = -2
@@ -170,23 +170,16 @@ cdef class Committed:
 
     def _attach(self, View view not None, MutexHandle lock not None, object type, size_t size, str text,
                 uint64_t layout, bint foreign, bytes boot, object place, object answered):
-        if self.view is not None:
-            raise RuntimeError(f"{self!r} has been made already")
+        cdef StructLayout structure = layout_of(type)
+        self.check_view(view)
         if not 0 < size <= LARGEST:
             raise OutOfRangeError(f"a value has 1 to {LARGEST} bytes, not {size}")
-        if view.data == NULL or not view.reads or not view.writes or view.own_pages or view.offset != 0 or view.shift:
-            raise ValueError("a view of the whole map, for reading and writing, is needed")
-        self.type = type
-        self.layout = layout_of(type)
-        if type is not None and (self.layout is None or <size_t>self.layout.size != size):
+        if type is not None and (structure is None or <size_t>structure.size != size):
             raise TypeError(f"{shown(type)} is no class of structures of {size} bytes")
-        self.lock = lock
         self.alone = answered is None
         self.hold = hold_of(lock.opened(), place, 0 if answered is None else answered)
-        self.view = view
+        self.take_view(view, lock, type)
         self.whole = view.size
-        self.region = view.region
-        self.mapping = view.mapping
         mmf_shared_place(&self.value, view.data, size)
         try:
             self.attach_control(text, layout, foreign, boot)
@@ -303,10 +296,7 @@ cdef class Committed:
         if mmf_marked(self.region):
             self.raise_fault()
         if header.version != MMF_SHARED_VERSION:
-            if header.version < MMF_SHARED_VERSION:
-                self._refuse(f"there is no version {header.version} of the format")
-            raise NotImplementedError(f"{self._named()} was made in version {header.version} of its format, by a newer "
-                                      f"memorymapped: this one knows version {MMF_SHARED_VERSION}")
+            self.refuse_version(header.version, MMF_SHARED_VERSION)
         if header.slots != MMF_SLOTS:
             self._refuse(f"it says that it has {header.slots} slots, of {MMF_SLOTS}")
         if header.flags & ~<uint32_t>MMF_FOREIGN:
@@ -323,20 +313,9 @@ cdef class Committed:
                 self.raise_fault()
             self._refuse("the description of its layout is not what it was")
         if not same:
-            theirs = (<bytes>base[place:place + min(length, SHOWN_TEXT)]).decode("utf-8", "replace")
-            if mmf_marked(self.region):
-                self.raise_fault()
-            from memorymapped.shared.layouts import beside
-
-            raise LayoutMismatchError(
-                f"{self._named()} was made with another layout, of {header.size} bytes, than the {self.value.size} bytes "
-                f"that are asked for:\n{beside('the map', theirs, 'asked for', text.decode())}")
+            self.refuse_layout(header.size, base + place, length, self.value.size, text.decode())
         self.value.foreign = (header.flags & MMF_FOREIGN) != 0
         return 0
-
-    def _refuse(self, str why):
-        """Raises the DamagedObjectError of a control block."""
-        raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
 
     cdef int open_file(self, bytes boot) except -1:
         """What is on a disk may be of different moments, if the machine went down meanwhile. Owning the lock."""
@@ -400,40 +379,11 @@ cdef class Committed:
             raise
         core.give(False)
 
-    def _detach(self):
-        """Closed, from here on. Threads that wait by it get a ClosedError."""
-        cdef Mapping mapping = self.mapping
-        cdef mmf_shared value = self.value
-        cdef int turn
+    cdef uint32_t *word(self) noexcept:
+        return NULL if self.plain or self.value.base == NULL else mmf_shared_word(&self.value)
+
+    cdef void forget(self) noexcept:
         self.value.base = NULL
-        self.region = NULL
-        self.mapping = None
-        self.view = None
-        for turn in range(20):
-            if value.base == NULL or not self.asleep:
-                break
-            with nogil:
-                mmf_futex_wake(mmf_shared_word(&value), INT_MAX)
-                mmf_sleep(0.00005)
-
-    @property
-    def closed(self):
-        """True after close()."""
-        return self.value.base == NULL
-
-    cdef int raise_closed(self) except -1:
-        raise ClosedError(f"{self!r} is closed")
-
-    cdef int raise_fault(self) except -1:
-        """After the guard's mark was found. The value and what keeps it whole are one: any lost page is a fault."""
-        cdef View view = self.view
-        if view is None:
-            self.raise_closed()
-        view.raise_fault(0, view.size)
-        return 0
-
-    def _named(self):
-        return repr(self)
 
     # ---- the lock
 
@@ -822,13 +772,10 @@ cdef class Edit:
     """One update of a value, for `with`. See Committed.edit."""
     cdef Committed of
     cdef RobustMutex core   # None: not entered
-    cdef int got
+    cdef Turn turn
     cdef object draft    # a Value, or a bytearray
     cdef uint64_t began  # the number of what it was made from
     cdef bytes plain     # the same, where there are no numbers
-    cdef unsigned long long acquisition  # of the lock
-    cdef uint64_t thread
-    cdef uint32_t process
 
     def __enter__(self):
         cdef Committed of = self.of
@@ -862,22 +809,18 @@ cdef class Edit:
             raise
         if of.layout is not None:
             (<Value>draft).position = DRAFT
-        of.hold.edited_at = self.acquisition = core.acquisitions
+        begin_edit(&self.turn, core, got)
+        of.hold.edited_at = core.acquisitions
         self.began = of.seen
         self.plain = of.seen_bytes if of.plain else None
-        self.thread = this_thread()
-        self.process = this_process()
         self.core = core
-        self.got = got
         self.draft = draft
         return draft
 
     def __dealloc__(self):
-        # Dropped within it. (Another thread's: that one may be at work, or has ended, which the next is told of.)
-        if self.core is not None and self.got != NESTED and self.acquisition == self.core.acquisitions:
-            if self.core.is_ours():
-                self.of.hold.edited_at = 0
-                self.core.give(False)
+        if holds_edit(&self.turn, self.core):  # dropped within it
+            self.of.hold.edited_at = 0
+            self.core.give(False)
 
     def __exit__(self, kind, value, traceback):
         cdef Committed of = self.of
@@ -886,28 +829,18 @@ cdef class Edit:
         cdef mmf_shared v = of.value
         cdef object draft = self.draft
         cdef Py_buffer buffer
-        if core is None:
-            raise RuntimeError("this edit is not entered")
-        if not core.is_ours():
-            if v.base != NULL and self.thread == this_thread():
-                self.core = None
-                raise RuntimeError(f"{of!r}: the lock was released within an edit: the draft is discarded")
-            if v.base != NULL and (kind is None or self.process == this_process()):
-                raise RuntimeError(f"{of!r}: an edit is ended by the thread that has begun it")
-            if kind is None:  # closed within: that has given the lock back
-                of.raise_closed()
+        if not check_end(&self.turn, core, of, v.base == NULL, kind is not None):
             return
         self.core = None
         self.draft = None
-        if self.acquisition == core.acquisitions:
+        if self.turn.acquisition == core.acquisitions:
             of.hold.edited_at = 0
         try:
             if kind is None:
                 if v.base == NULL:
                     of.raise_closed()
-                if self.acquisition != core.acquisitions:
-                    raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it "
-                                       "would undo: the draft is discarded")
+                if self.turn.acquisition != core.acquisitions:
+                    refuse_released(of)
                 if v.foreign and memcmp(v.base, PyBytes_AS_STRING(self.plain) if of.plain else mmf_slot(&v, self.began), v.size) != 0:
                     raise RuntimeError(f"{of!r}: what stands in the map was changed within an edit, which would undo "
                                        "that: the draft is discarded")
@@ -924,7 +857,7 @@ cdef class Edit:
         finally:
             if of.layout is not None:
                 freeze(<Value>draft)
-            end_step(core, self.got, False)
+            end_step(core, self.turn.got, False)
 
 
 cdef class Change(Waitable):

@@ -22,8 +22,7 @@ import os
 from operator import index as index_of
 from types import GenericAlias
 
-from memorymapped.errors import (
-    ClosedError, DamagedObjectError, LayoutMismatchError, OutOfRangeError, shown)
+from memorymapped.errors import DamagedObjectError, OutOfRangeError, shown
 
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release
@@ -32,18 +31,17 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_RawFree, PyMem_RawMalloc
 from cpython.slice cimport PySlice_AdjustIndices, PySlice_Unpack
 from libc.errno cimport EBADMSG, EINVAL, ENOSPC, ENXIO, errno
-from libc.limits cimport INT_MAX
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
+from memorymapped._native.control_blocks cimport (
+    ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport (
-    Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
-from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, mmf_region, take_buffer
+    Waitable, limit_of, mmf_futex_wait, mmf_now, mmf_word_add, mmf_word_load)
+from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, take_buffer
 from memorymapped._native.robust cimport (
-    ABANDONED, NESTED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died,
-    this_process, this_thread)
-from memorymapped._native.structs cimport (
-    DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value)
+    ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
+from memorymapped._native.structs cimport DRAFT, Value, copy_value, freeze, layout_of, new_value
 
 cdef extern from "struct_array.h" nogil:
     uint64_t MMF_ARRAY_MADE, MMF_ARRAY_MAKING
@@ -130,7 +128,6 @@ LARGEST = 1 << 46
 
 cdef enum:
     WITH_GIL = 256 * 1024
-    SHOWN_TEXT = 20_000  # bytes of another's layout that a message shows
     LONG = 64 * 1024     # bytes from which on a copy of several elements is not tried often without the lock
     LONG_TURNS = 3
     BLANK = 2 << 20      # bytes before a control block to be, of a page, in which there may be zeros instead of nothing
@@ -183,22 +180,13 @@ cdef class OwnMemory:
         return self.data != NULL
 
 
-cdef class SharedElements:
+cdef class SharedElements(ControlBlock):
     """The elements of a map. `view` reaches from the map's byte 0 to its end; `text` describes the layout of `type`, a
     Struct, and `layout` is a hash of it."""
     cdef mmf_array at              # base NULL: closed
-    cdef View view                 # None: closed
-    cdef Mapping mapping           # the view's, as long as this is open
-    cdef readonly object lock      # a MutexHandle; what messages say of it
-    cdef readonly object type
-    cdef StructLayout layout       # its own
     cdef readonly bint foreign
-    cdef int asleep                # threads that may be sleeping on the word by this object
     cdef uint64_t seen             # `changes`, as far as this object's user knows of them
-    cdef uint64_t retries
-    cdef uint64_t locked_reads
     cdef uint64_t repairs
-    cdef object __weakref__
 
     @classmethod
     def __class_getitem__(cls, item):
@@ -215,17 +203,10 @@ cdef class SharedElements:
         cdef RobustMutex core
         cdef bint made = False
         cdef int got
-        if self.view is not None:
-            raise RuntimeError(f"{self!r} has been made already")
-        if view.data == NULL or not view.reads or not view.writes or view.own_pages or view.offset != 0 or view.shift:
-            raise ValueError("a view of the whole map, for reading and writing, is needed")
-        self.layout = layout_of(type)
-        if self.layout is None:
+        self.check_view(view)
+        if layout_of(type) is None:
             raise TypeError(f"the elements of an array are of a class derived from Struct, not {shown(type)}")
-        self.type = type
-        self.lock = lock
-        self.view = view
-        self.mapping = view.mapping
+        self.take_view(view, lock, type)
         try:
             if not self.find(encoded, layout):
                 core = lock.opened()
@@ -264,10 +245,7 @@ cdef class SharedElements:
         memcpy(&header, base + at, sizeof(header))  # once: it is others who write it
         self.check_marks()
         if header.version != MMF_ARRAY_VERSION:
-            if header.version < MMF_ARRAY_VERSION:
-                self._refuse(f"there is no version {header.version} of the format")
-            raise NotImplementedError(f"{self._named()} was made in version {header.version} of its format, by a newer "
-                                      f"memorymapped: this one knows version {MMF_ARRAY_VERSION}")
+            self.refuse_version(header.version, MMF_ARRAY_VERSION)
         if header.flags & ~<uint32_t>MMF_ARRAY_FOREIGN:
             self._refuse(f"its flags are {header.flags:#x}")
         # In this order no product and no sum is larger than the map.
@@ -287,14 +265,7 @@ cdef class SharedElements:
             self.check_marks()
             self._refuse("the description of its layout is not what it was")
         if not same:
-            theirs = (<bytes>base[place:place + min(length, <size_t>SHOWN_TEXT)]).decode("utf-8", "replace")
-            self.check_marks()
-            from memorymapped.shared.layouts import beside
-
-            raise LayoutMismatchError(
-                f"{self._named()} was made with elements of another layout, of {header.size} bytes, than the "
-                f"{self.layout.size} bytes that are asked for:\n"
-                + beside("the array", theirs, "asked for", text.decode()))
+            self.refuse_layout(header.size, base + place, length, self.layout.size, text.decode())
         self.foreign = (header.flags & MMF_ARRAY_FOREIGN) != 0
         mmf_array_place(&self.at, base, header.size, stride, header.most)
         return True
@@ -344,10 +315,6 @@ cdef class SharedElements:
         self.check_marks()
         return blank
 
-    def _refuse(self, str why):
-        """Raises the DamagedObjectError of a control block."""
-        raise DamagedObjectError(EBADMSG, f"the control block of {self._named()} is damaged: {why}")
-
     cdef int refuse_map(self) except -1:
         raise DamagedObjectError(EBADMSG, f"{self._named()} holds no StructArray: it was made by something else, or "
                                  "lengthened, or its maker died before it was one; make an array of another name, and "
@@ -369,40 +336,11 @@ cdef class SharedElements:
 
     # ---- the end
 
-    def _detach(self):
-        """Closed, from here on. Threads that wait by it get a ClosedError."""
-        cdef Mapping mapping = self.mapping
-        cdef mmf_array at = self.at
-        cdef int turn
+    cdef uint32_t *word(self) noexcept:
+        return NULL if self.at.base == NULL else mmf_array_word(&self.at)
+
+    cdef void forget(self) noexcept:
         self.at.base = NULL
-        self.mapping = None
-        self.view = None
-        for turn in range(20):
-            if at.base == NULL or not self.asleep:
-                break
-            with nogil:
-                mmf_futex_wake(mmf_array_word(&at), INT_MAX)
-                mmf_sleep(0.00005)
-
-    @property
-    def closed(self):
-        """True after close()."""
-        return self.at.base == NULL
-
-    cdef int raise_closed(self) except -1:
-        raise ClosedError(f"{self!r} is closed")
-
-    cdef int check_marks(self) except -1:
-        """After memory was read. The elements and what keeps them whole are one: any lost page is a fault."""
-        cdef View view = self.view
-        if view is None:
-            self.raise_closed()
-        if mmf_marked(view.region):
-            view.raise_fault(0, view.size)
-        return 0
-
-    def _named(self):
-        return repr(self)
 
     # ---- the lock
 
@@ -1024,12 +962,9 @@ cdef class Edit:
     cdef SharedElements of
     cdef int64_t index
     cdef RobustMutex core  # None: not entered
-    cdef int got
+    cdef Turn turn
     cdef Value draft
     cdef bytes before      # what it was made from
-    cdef unsigned long long acquisition  # of the lock
-    cdef uint64_t thread
-    cdef uint32_t process
 
     def __enter__(self):
         cdef SharedElements of = self.of
@@ -1070,19 +1005,14 @@ cdef class Edit:
         memcpy(PyBytes_AS_STRING(before), draft.data, a.size)
         self.index = step.index
         self.before = before
-        self.acquisition = core.acquisitions
-        self.thread = this_thread()
-        self.process = this_process()
+        begin_edit(&self.turn, core, got)
         self.core = core
-        self.got = got
         self.draft = draft
         return draft
 
     def __dealloc__(self):
-        # Dropped within it. (Another thread's: that one may be at work, or has ended, which the next is told of.)
-        if self.core is not None and self.got != NESTED and self.acquisition == self.core.acquisitions:
-            if self.core.is_ours():
-                self.core.give(False)
+        if holds_edit(&self.turn, self.core):  # dropped within it
+            self.core.give(False)
 
     def __exit__(self, kind, value, traceback):
         cdef SharedElements of = self.of
@@ -1094,20 +1024,11 @@ cdef class Edit:
         cdef mmf_array_step step
         cdef int status = MMF_DONE
         cdef bint released
-        if core is None:
-            raise RuntimeError("this edit is not entered")
-        if not core.is_ours():
-            if a.base != NULL and self.thread == this_thread():
-                self.core = None
-                raise RuntimeError(f"{of!r}: the lock was released within an edit: the draft is discarded")
-            if a.base != NULL and (kind is None or self.process == this_process()):
-                raise RuntimeError(f"{of!r}: an edit is ended by the thread that has begun it")
-            if kind is None:  # closed within: that has given the lock back
-                of.raise_closed()
+        if not check_end(&self.turn, core, of, a.base == NULL, kind is not None):
             return
         self.core = None
         self.draft = None
-        released = self.acquisition != core.acquisitions
+        released = self.turn.acquisition != core.acquisitions
         if kind is None and not released:
             if a.base == NULL:
                 status = MMF_CLOSED
@@ -1130,10 +1051,9 @@ cdef class Edit:
                 elif step.changes and of.seen + 1 == step.changes:
                     of.seen = step.changes
         freeze(draft)  # whoever keeps it has a snapshot
-        end_step(core, self.got, False)
+        end_step(core, self.turn.got, False)
         if kind is None and released:
-            raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it would "
-                               "undo: the draft is discarded")
+            refuse_released(of)
         if status != MMF_DONE:
             of.fail(status, &now, self.index)
 
