@@ -384,7 +384,7 @@ def test_a_lock_whose_owner_died(run: Callable[..., Any], tag: str) -> None:
 
 
 def test_signals_reach_the_command_before_the_lock_is_given_back(tag: str) -> None:
-    script = "trap 'echo ended; exit 3' TERM; echo ready; while :; do sleep 0.01; done"
+    script = "trap 'echo ended; exit 3' TERM; echo ready; while kill -0 $PPID; do sleep 0.01; done"
     with started(*MMF, "lock", tag, "--", "sh", "-c", script) as process:
         line_with(process, "ready")
         process.terminate()
