@@ -124,6 +124,8 @@ cdef enum:
 
 ctypedef int (*hold_function)(MutexHandle, double) noexcept  # -1: an exception is set, and left to the caller
 
+cdef object closed_error = ClosedError  # to look at without looking for its name
+
 mmf_crc_start()
 
 
@@ -424,8 +426,8 @@ cdef class Segments:
         cdef int status
         cdef int died = 0
         if core is not None:
-            if core.count > 1:  # within a lock of the caller's own
-                mmf_note_ours(core.lock, this_process())
+            # Also within a lock of the caller's own, and where a signal handler took it while `hold` waited.
+            mmf_note_ours(core.lock, this_process())
             died = core.lock.died
         if self.data == NULL:
             return MMF_CLOSED
@@ -707,7 +709,7 @@ cdef class Segments:
         """As `hold`. ClosedError if this is closed meanwhile."""
         # Without `try`, which takes longer than all that is done here.
         cdef int got = (<hold_function>hold)(self.lock, limit)
-        if got < 0 and self.data == NULL and PyErr_ExceptionMatches(ClosedError):
+        if got < 0 and self.data == NULL and PyErr_ExceptionMatches(closed_error):
             PyErr_Clear()
             self.raise_closed()
         return got
