@@ -327,6 +327,15 @@ def test_more_checksums_than_there_was_room_for(tmp_path: Path) -> None:
             assert other[2999] == struct.pack("<i", 2999)
 
 
+def test_checksums_that_another_thread_has_opened_meanwhile_stay(summed: Path) -> None:
+    with opened(summed) as segments:
+        there, descriptors = segments._sums, len(os.listdir("/proc/self/fd"))
+        segments._open_sums(Access.READ_WRITE)
+        assert segments._sums is there
+        assert len(os.listdir("/proc/self/fd")) == descriptors
+        assert segments.check().without_checksum == 0
+
+
 def test_checksums_of_an_older_file_are_forgotten(summed: Path) -> None:
     summed.unlink()
     with opened(summed, capacity=CAPACITY, checksums=True) as segments:

@@ -405,9 +405,7 @@ class SegmentFile(Segments):
 
     def _remove_own(self) -> None:
         """A call that is refused leaves no file that it has made."""
-        for each in (self._sums, self._map):
-            if each is not None and each._backing.created and each.path is not None and not each._backing.is_memory:
-                remove_own(each.path, os.fstat(each.fileno()))
+        _remove_made(self._map)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -475,44 +473,51 @@ class SegmentFile(Segments):
         return is_unused
 
     def _open_sums(self, access: Access) -> None:
+        with contextlib.ExitStack() as undo:
+            sums = self._sums_map(access)
+            if sums is None:
+                return
+            undo.enter_context(sums)
+            undo.callback(_remove_made, sums)
+            view = undo.enter_context(sums.create_view_accessor(0, 0, access))
+            magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
+            if any(magic) and magic != SUMS_MAGIC:
+                raise self._none_there(repr(sums))
+            if access is not Access.READ:
+                view.write_bytes(0, SUMS_MAGIC + self._generation())
+            if self._sums is None:  # otherwise another thread has opened them meanwhile
+                self._sums, self._kept = sums, view
+                self._attach_sums(view, NAMED if self._names.is_named else BESIDE)
+                undo.pop_all()
+
+    def _sums_map(self, access: Access) -> MemoryMappedFile | None:
+        """Of the checksums, which are made where there are none and this may write. None: there are none for it."""
         is_wanted = self._options.checksums or self._sums_place() != 0
         size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
-        place = NAMED if self._names.is_named else BESIDE
-        if place == NAMED:
-            self._sums = MemoryMappedFile.create_or_open(self._names.sums, size, security=self._options.security)
-        else:
-            path = self._beside()
-            there, is_ours = _look_at_sums(path)
-            if not is_ours:
-                if not is_wanted:
-                    return  # somebody else's, who calls his files so
-                raise DamagedObjectError(
-                    errno.EBADMSG, f"{path} is to have the checksums of {self!r}, and has none: remove it"
-                )
-            self._refuse_distant_names(path)
-            if there and not self._are_of_this_file(path):
-                there = 0
-                if access is not Access.READ:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(path)  # who has them open keeps them
-            if access is Access.READ and not there:
-                return
-            mode = FileMode.OPEN if access is Access.READ else FileMode.OPEN_OR_CREATE
-            capacity = 0 if access is Access.READ or there >= size else size
-            security = self._options.security
-            self._sums = MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security)
-        view = self._kept = self._sums.create_view_accessor(0, 0, access)
-        magic = view.read_bytes(0, len(SUMS_MAGIC)) if view.capacity >= SUMS_HEAD else b"too short"
-        if not any(magic) and access is not Access.READ:
-            view.write_bytes(0, SUMS_MAGIC)
-            magic = SUMS_MAGIC
-        elif any(magic) and magic != SUMS_MAGIC:
-            raise DamagedObjectError(
-                errno.EBADMSG, f"{self._sums!r} is to have the checksums of {self!r}, and has none: remove it"
-            )
-        if magic == SUMS_MAGIC and access is not Access.READ:
-            view.write_bytes(len(SUMS_MAGIC), self._generation())
-        self._attach_sums(view, place)
+        security = self._options.security
+        if self._names.is_named:
+            return MemoryMappedFile.create_or_open(self._names.sums, size, security=security)
+        path = self._beside()
+        there, is_ours = _look_at_sums(path)
+        if not is_ours:
+            if not is_wanted:
+                return None  # somebody else's, who calls his files so
+            raise self._none_there(path)
+        self._refuse_distant_names(path)
+        if there and not self._are_of_this_file(path):
+            there = 0
+            if access is not Access.READ:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)  # who has them open keeps them
+        if access is not Access.READ:
+            capacity = 0 if there >= size else size
+            return MemoryMappedFile.create_from_file(path, FileMode.OPEN_OR_CREATE, None, capacity, security=security)
+        return MemoryMappedFile.create_from_file(path, FileMode.OPEN, None, 0, access) if there else None
+
+    def _none_there(self, what: str) -> DamagedObjectError:
+        return DamagedObjectError(
+            errno.EBADMSG, f"{what} is to have the checksums of {self!r}, and has none: remove it"
+        )
 
     def _beside(self) -> str:
         """The path of the checksums of a file: beside the first of its names in the folder, or beside the one that has
@@ -916,6 +921,13 @@ def _canonical(name: str) -> str:
 
 def _digest(name: bytes) -> bytes:
     return blake2b(name, digest_size=8).digest()
+
+
+def _remove_made(map_: MemoryMappedFile) -> None:
+    """Removes the file of a map, if the call that made the map has made it too."""
+    backing = map_._backing
+    if backing.created and not backing.is_memory and map_.path is not None:
+        remove_own(map_.path, os.fstat(map_.fileno()))
 
 
 def _is_held(name: str) -> bool:
