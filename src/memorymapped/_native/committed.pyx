@@ -33,7 +33,7 @@ from libc.string cimport memcmp, memcpy
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport (
-    Waitable, limit_of, mmf_futex_wait, mmf_now, mmf_sleep, mmf_word_add)
+    limit_of, mmf_futex_wait, mmf_now, mmf_sleep, mmf_word_add, word_of)
 from memorymapped._native.memory cimport View, mmf_marked, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
@@ -706,8 +706,17 @@ cdef class Committed:
     def _since(self, version):
         return self.since(version)
 
+    # For tasks: see aio.arrival.
+
+    def _arrived(self, since):
+        return self.changed(since) != 0
+
+    def _word(self):
+        if self.value.base == NULL:
+            self.raise_closed()
+        return None if self.plain else word_of(self.mapping, mmf_shared_word(&self.value), self.value.waiters)
+
     def _pause(self):
-        """Seconds between two looks."""
         return LOOK_FOR_OTHERS if self.value.foreign else LOOK_AGAIN
 
     def wait_for_change(self, timeout=None, *, since=None):
@@ -858,34 +867,3 @@ cdef class Edit:
             if of.layout is not None:
                 freeze(<Value>draft)
             end_step(core, self.turn.got, False)
-
-
-cdef class Change(Waitable):
-    """The wait of a task for a change: aio tries, and sleeps on the word."""
-    cdef Committed of
-    cdef object since
-
-    def __cinit__(self, Committed of not None, since):
-        if of.value.base == NULL:
-            of.raise_closed()
-        self.of = of
-        self.since = since
-        if of.plain:
-            raise ValueError("there is no word to sleep on")
-        self.place(of.mapping, <char *>mmf_shared_word(&of.value), <char *>of.value.waiters)
-
-    def _order(self):
-        return "change", id(self), 0
-
-    cdef uint32_t idle(self):
-        cdef mmf_shared v = self.of.value
-        cdef uint64_t since = self.since
-        return <uint32_t>(since if v.base == NULL else min(since, mmf_load(v.seq)))
-
-    cdef int take(self) except -1:
-        return self.of.changed(self.since)
-
-
-def has_changed(Committed of not None, since):
-    """Whether there is another value than that of `Committed._since`."""
-    return of.changed(since) != 0

@@ -52,6 +52,14 @@ cdef class Semaphore(Waitable):
     cdef int raise_full(self, object count) except -1
 
 
+# A word that others change.
+cdef class Word(Waitable):
+    pass
+
+
+cdef Word word_of(Mapping mapping, uint32_t *word, uint32_t *waiters)
+
+
 cdef double limit_of(object timeout) except? -2.0
 
 

@@ -415,6 +415,20 @@ cdef class Semaphore(Waitable):
             self.raise_full(1)
 
 
+@cython.final
+cdef class Word(Waitable):
+    """A word that changes when there is something new: for `sleep_on`. Nothing is taken by it."""
+
+    cdef uint32_t idle(self):
+        return mmf_word_load(self.word)
+
+
+cdef Word word_of(Mapping mapping, uint32_t *word, uint32_t *waiters):
+    cdef Word self = Word.__new__(Word)
+    self.place(mapping, <char *>word, <char *>waiters)
+    return self
+
+
 # ------------------------------------------------------------------------------------------------------- sleeping
 
 

@@ -51,7 +51,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset, strerror
 from memorymapped._native.futex cimport (
-    Waitable, limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load)
+    limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport (
     Mapping, View, mmf_copy, mmf_marked, mmf_position, mmf_region, mmf_replaced, mmf_slice, take_buffer)
 from memorymapped._native.robust cimport (
@@ -1031,18 +1031,20 @@ cdef class Segments:
             self.raise_damage(number)
         return False
 
-    def _has(self, segment):
-        return self.has(mmf_position(segment), 0)
+    # For tasks: see aio.arrival.
 
-    def _watch(self, Change change not None):
-        """Has `change` sleep on the control object, from its state now. False: there is none."""
+    def _arrived(self, Py_ssize_t number):
+        return self.has(number, 0)
+
+    def _word(self):
         if self.data == NULL:
             self.raise_closed()
         if self.control == NULL:
-            return False
-        change.place(self.control_view.mapping, <char *>&self.control.change, <char *>&self.control.waiters)
-        change.seen = mmf_word_load(change.word)
-        return True
+            return None
+        return word_of(self.control_view.mapping, &self.control.change, &self.control.waiters)
+
+    def _pause(self):
+        return PAUSE
 
     # ---- what it holds
 
@@ -1166,22 +1168,3 @@ cdef int sync_bytes(mmf_region *region, char *data, int64_t start, int64_t stop)
     cdef uintptr_t page = region.page
     cdef uintptr_t first = (<uintptr_t>data + start) & ~(page - 1)
     return errno if msync(<void *>first, <uintptr_t>data + stop - first, MS_SYNC) else 0
-
-
-cdef class Change(Waitable):
-    """A change of the control object since it was looked at: for waits that another thread sleeps for."""
-    cdef uint32_t seen
-
-    cdef uint32_t idle(self):
-        return self.seen
-
-    cdef int take(self) except -1:
-        return self.take_since(self.seen)
-
-    cdef int take_since(self, uint32_t value) except -1:
-        if self.word == NULL:
-            self.raise_closed()
-        cdef bint changed = mmf_word_load(self.word) != self.seen
-        if mmf_marked(self.region):
-            self.check_fault()
-        return changed

@@ -3,12 +3,12 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from types import GenericAlias
-from typing import Any, Generic, Never, Self, SupportsIndex, TypeVar, final, overload
+from typing import Any, Generic, Never, SupportsIndex, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
 from .control_blocks import ControlBlock
-from .futex import Waitable
+from .futex import Word
 from .memory import View
 from .robust import MutexHandle
 
@@ -16,7 +16,6 @@ _T = TypeVar("_T")
 
 VERSION: int
 LARGEST: int
-LOOK_AGAIN: float
 
 def total_size(size: int, most: int, text: int) -> int: ...
 
@@ -75,6 +74,8 @@ class SharedElements(ControlBlock, Generic[_T]):
     def _wanted(self, length: int) -> int: ...
     def _know(self, since: int | None) -> None: ...
     def _arrived(self, length: int, since: int) -> bool: ...
+    def _word(self) -> Word: ...
+    def _pause(self) -> float: ...
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias: ...
 
@@ -82,8 +83,3 @@ class SharedElements(ControlBlock, Generic[_T]):
 class Edit(Generic[_T]):
     def __enter__(self) -> _T: ...
     def __exit__(self, kind: object, value: object, traceback: object) -> None: ...
-
-@disjoint_base
-class Change(Waitable):
-    def __new__(cls, of: SharedElements[Any], since: int) -> Self: ...
-    def _order(self) -> tuple[str, int, int]: ...

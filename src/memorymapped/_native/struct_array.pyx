@@ -37,7 +37,7 @@ from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport (
-    Waitable, limit_of, mmf_futex_wait, mmf_now, mmf_word_add, mmf_word_load)
+    limit_of, mmf_futex_wait, mmf_now, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
@@ -133,10 +133,7 @@ cdef enum:
     BLANK = 2 << 20      # bytes before a control block to be, of a page, in which there may be zeros instead of nothing
     OFTEN = 4096         # after so many elements signals are looked at
 
-LOOK_AGAIN = 0.5
-"""Seconds after which who waits looks by himself: a writer may die between its commit and its call."""
-
-cdef double PAUSE = LOOK_AGAIN
+cdef double PAUSE = 0.5  # seconds after which who waits looks by himself: a writer may die between its commit and its call
 
 
 def total_size(size_t size, uint64_t most, size_t text):
@@ -918,8 +915,18 @@ cdef class SharedElements(ControlBlock):
         if since is None and self.at.base != NULL:
             self.seen = mmf_load(&self.at.control.changes)
 
+    # For tasks: see aio.arrival.
+
     def _arrived(self, int64_t length, uint64_t since):
         return self.arrived(length, since) != 0
+
+    def _word(self):
+        if self.at.base == NULL:
+            self.raise_closed()
+        return word_of(self.mapping, mmf_array_word(&self.at), &self.at.control.waiters)
+
+    def _pause(self):
+        return PAUSE
 
 
 cdef void adjust(Part *part, uint64_t length) noexcept:
@@ -1056,25 +1063,3 @@ cdef class Edit:
             refuse_released(of)
         if status != MMF_DONE:
             of.fail(status, &now, self.index)
-
-
-cdef class Change(Waitable):
-    """The wait of a task for a change: aio tries, and sleeps on the word."""
-    cdef SharedElements of
-    cdef uint64_t since
-
-    def __cinit__(self, SharedElements of not None, uint64_t since):
-        if of.at.base == NULL:
-            of.raise_closed()
-        self.of = of
-        self.since = since
-        self.place(of.mapping, <char *>mmf_array_word(&of.at), <char *>&of.at.control.waiters)
-
-    def _order(self):
-        return "array", id(self), 0  # each of them has a line of its own
-
-    cdef uint32_t idle(self):
-        return <uint32_t>self.since
-
-    cdef int take(self) except -1:
-        return self.of.arrived(-1, self.since)

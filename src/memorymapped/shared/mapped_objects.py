@@ -17,7 +17,6 @@ from ..enums import FileMode
 from ..enums import MemoryMappedFileOptions as Options
 from ..errors import ClosedError, InvalidNameError, shown
 from ..file import MemoryMappedFile
-from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
 from ..system.names import parse
 from .backing_files import lock_name_of, lock_of, make_file, remove_own
@@ -42,8 +41,7 @@ def check_choices(lock_name: str | None, foreign: bool) -> None:
 
 
 class MappedObject:
-    """Mixin of SharedMemory and StructArray: a map (`_file`) in which they lie, its lock, and waits of tasks
-    (`_waits`).
+    """Mixin of SharedMemory and StructArray: a map (`_file`) in which they lie, and its lock.
 
     They are opened as this says, and give it a `begin(map, answered)`, which finds the control block, or makes it where
     there is none. `answered` are the lock's abandonments so far; None: nobody had it open."""
@@ -54,7 +52,6 @@ class MappedObject:
         _file: MemoryMappedFile
         _lock: Mutex
         _type: Any
-        _waits: set[Any]
 
         @property
         def closed(self) -> bool: ...
@@ -226,11 +223,6 @@ class MappedObject:
         """For messages, behind a word; also of what is not quite made."""
         file = self._file if hasattr(self, "_file") else None
         return "" if file is None else f" {file.name!r}" if file.name is not None else f" {file.path}"
-
-    def _end_waits(self) -> None:
-        for change in list(self._waits):
-            change._unmap()
-            was_closed(change)
 
     def dispose(self) -> None:
         """The same as close, by its .NET name."""

@@ -16,13 +16,13 @@ import contextlib
 import errno
 import os
 import sys
-import time
 import warnings
 from hashlib import blake2b
 from operator import index
+from time import monotonic
 
 from .._native.memory import adopt_methods
-from .._native.segments import CONTROL_SIZE, LOOK, SUMS_HEAD, Change, Segments, crc32c
+from .._native.segments import CONTROL_SIZE, LOOK, SUMS_HEAD, Segments, crc32c
 from .._typing import TYPE_CHECKING
 from ..enums import FileMode
 from ..enums import MemoryMappedFileAccess as Access
@@ -32,7 +32,7 @@ from ..file import MemoryMappedFile
 from ..handover import is_same
 from ..record import Record
 from ..security import MemoryMappedFileSecurity
-from ..sync.awaiting import AsyncWait
+from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
 from ..system import locate
 from ..system.names import Scope, parse
@@ -54,7 +54,7 @@ SUM = 8  # bytes of one checksum: length, CRC-32C
 SUFFIX = ".sums"
 LOCK, LOCK_NAME = 40, 1024  # in the control object: what tells the name of the lock, bytes of the name
 AHEAD, BLOCK = 16, 1 << 20  # where recover() looks: how many segments ahead, bytes at a time
-TURN = 0.005  # seconds after which other tasks have theirs
+TURN = 0.002  # seconds after which other tasks have theirs
 NAMED, BESIDE = 1, 2  # where checksums are: in a map with a name, in a file beside
 
 _CODECS = {"utf-16": "utf-16-le", "utf-32": "utf-32-le"}  # without a byte order mark, as C# writes it
@@ -127,18 +127,6 @@ class RecoveredSegment(Record):
         self.offset = offset
         self.data = data
         self.checked = checked
-
-
-class _Change(AsyncWait, Change):
-    """A change of a segment file, for a task."""
-
-    __slots__ = ()
-
-    def _order(self) -> tuple[str, int, int]:
-        return "segments", 0, id(self)  # each of them has a line of its own
-
-    def close(self) -> None:
-        self._unmap()
 
 
 # --------------------------------------------------------------------------------------------------------- names
@@ -663,43 +651,25 @@ class SegmentFile(Segments):
             number += 1
 
     async def wait_for_async(self, segment: int, timeout: Timeout = None) -> bool:
-        """As `wait_for`, for a task of asyncio: other tasks go on."""
-        import asyncio
+        """As `wait_for`, for a task of asyncio: other tasks go on. However many tasks wait, they cost what one does."""
+        from ..sync.aio import arrival
 
-        number, limit = _number(segment), seconds(timeout)
-        if self._has(number):
-            return True
-        loop = asyncio.get_running_loop()
-        until = loop.time() + limit
-        while True:
-            change = _Change()
-            is_watched = self._watch(change)  # before the look: what comes after it changes it
-            try:
-                if self._has(number):
-                    return True
-                left = until - loop.time() if limit >= 0 else LOOK
-                if left <= 0:
-                    return False
-                pause = min(left, LOOK)
-                if is_watched:
-                    await change.wait_one_async(pause)
-                else:
-                    await asyncio.sleep(pause)
-            finally:
-                change.close()
+        return await arrival(self, (_number(segment),), seconds(timeout))
 
     async def follow_async(self, start: int = 0, timeout: Timeout = None) -> AsyncIterator[Any]:
-        """As `follow`, for a task of asyncio."""
-        number, limit = _number(start), seconds(timeout)
+        """As `follow`, for a task of asyncio. Other tasks have their turn also while it finds what is there already."""
         import asyncio
 
-        turn = time.monotonic()
-        while await self.wait_for_async(number, limit):
+        from ..sync.aio import arrival
+
+        number, limit = _number(start), seconds(timeout)
+        turn = monotonic()
+        while self._arrived(number) or await arrival(self, (number,), limit):
             yield self.read(number)
             number += 1
-            if time.monotonic() - turn > TURN:  # those that are there already are not waited for
+            if monotonic() - turn > TURN:
                 await asyncio.sleep(0)
-                turn = time.monotonic()
+                turn = monotonic()
 
     # -------------------------------------------------------------------------------------------------- growing
 
@@ -839,6 +809,7 @@ class SegmentFile(Segments):
         """Ends it here; a second call does nothing. Memory with a name lives as long as others have it open. Who waits
         by it gets a ClosedError, memoryviews stay."""
         self._detach()
+        was_closed(self)
         try:
             self._let_go()
         except BaseException:

@@ -10,11 +10,12 @@ from functools import partial
 from typing import TypeVar
 from weakref import WeakSet
 
-from .._native.committed import Change, Committed, has_changed, total_size
+from .._native.committed import Committed, total_size
 from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING, overload
 from ..enums import FileMode
 from ..record import Record
+from ..sync.awaiting import was_closed
 from ..system.boots import boot_mark
 from ..timeouts import seconds
 from .layouts import Described, described
@@ -100,14 +101,12 @@ class SharedMemory(Committed[T], MappedObject):
         "_lock": "",
         "_type": "What it was made with.",
         "_view": "",
-        "_waits": "Waits of tasks.",
     }
 
     _file: MemoryMappedFile
     _lock: Mutex
     _type: Any
     _view: MemoryMappedViewAccessor
-    _waits: set[Change]
 
     @overload
     def __init__(
@@ -223,7 +222,6 @@ class SharedMemory(Committed[T], MappedObject):
         boot = None if backing.is_memory else boot_mark(backing.device, backing.inode)
         self._type = type
         self._file = file
-        self._waits = set()
         view = self._view = file.create_view_accessor()
         place = backing.device, backing.inode
         try:
@@ -268,44 +266,11 @@ class SharedMemory(Committed[T], MappedObject):
     # ---- waiting
 
     async def wait_for_change_async(self, timeout: Timeout = None, *, since: int | None = None) -> bool:
-        """As `wait_for_change`, for a task of asyncio: other tasks go on."""
-        from time import monotonic
+        """As `wait_for_change`, for a task of asyncio: other tasks go on. However many tasks wait, they cost what one
+        does."""
+        from ..sync.aio import arrival
 
-        from ..sync.aio import wait_one
-
-        limit = seconds(timeout)
-        deadline = monotonic() + limit
-        old = self._since(since)
-        if not self.has_control:
-            return await self._poll(old, limit, deadline)
-        change = Change(self, old)
-        self._waits.add(change)
-        try:
-            while not has_changed(self, old):
-                pause = self._pause()
-                if limit >= 0:
-                    pause = min(pause, deadline - monotonic())
-                    if pause <= 0:
-                        return False
-                if await wait_one(change, pause):
-                    return True
-            return True
-        finally:
-            self._waits.discard(change)
-            change._unmap()
-
-    async def _poll(self, old: object, limit: float, deadline: float) -> bool:
-        from asyncio import sleep
-        from time import monotonic
-
-        while not has_changed(self, old):
-            pause = self._pause()
-            if limit >= 0:
-                pause = min(pause, deadline - monotonic())
-                if pause <= 0:
-                    return False
-            await sleep(pause)
-        return True
+        return await arrival(self, (self._since(since),), seconds(timeout))
 
     # ---- the end
 
@@ -324,7 +289,7 @@ class SharedMemory(Committed[T], MappedObject):
             stack.callback(self._lock.close)
             stack.callback(self._file.close)
             stack.callback(self._view.close)
-            stack.callback(self._end_waits)
+            stack.callback(was_closed, self)
             stack.callback(self._detach)
             self._end_use()
             self._lock.on_abandoned = None

@@ -12,13 +12,14 @@ from operator import index
 from typing import TypeVar
 
 from .._native.memory import adopt_methods
-from .._native.struct_array import LOOK_AGAIN, Change, SharedElements, total_size
+from .._native.struct_array import SharedElements, total_size
 from .._native.structs import Array
 from .._typing import TYPE_CHECKING
 from ..enums import FileMode
 from ..enums import MemoryMappedFileOptions as Options
 from ..errors import OutOfRangeError, shown
 from ..record import Record
+from ..sync.awaiting import was_closed
 from ..timeouts import seconds
 from .layouts import Described, described
 from .mapped_objects import MappedObject, check_choices
@@ -95,13 +96,11 @@ class StructArray(SharedElements[T], MappedObject):
         "_file": "The map.",
         "_lock": "",
         "_view": "",
-        "_waits": "Waits of tasks.",
     }
 
     _file: MemoryMappedFile
     _lock: Mutex
     _view: MemoryMappedViewAccessor
-    _waits: set[Change]
 
     def __init__(
         self: StructArray[S],
@@ -229,7 +228,6 @@ class StructArray(SharedElements[T], MappedObject):
         answered: int | None,
     ) -> None:
         self._file = file
-        self._waits = set()
         view = self._view = file.create_view_accessor()
         lock = self._lock
         first, most = (0, -1) if sizes is None else sizes
@@ -376,38 +374,20 @@ class StructArray(SharedElements[T], MappedObject):
     # ---- waiting
 
     async def wait_for_change_async(self, timeout: Timeout = None, *, since: int | None = None) -> bool:
-        """As `wait_for_change`, for a task of asyncio: other tasks go on."""
-        if not await self._arrival(-1, self._since(since), seconds(timeout)):
+        """As `wait_for_change`, for a task of asyncio: other tasks go on. However many tasks wait, they cost what one
+        does."""
+        from ..sync.aio import arrival
+
+        if not await arrival(self, (-1, self._since(since)), seconds(timeout)):
             return False
         self._know(since)
         return True
 
     async def wait_for_length_async(self, length: int, timeout: Timeout = None) -> bool:
         """As `wait_for_length`, for a task of asyncio: other tasks go on."""
-        return await self._arrival(self._wanted(length), 0, seconds(timeout))
+        from ..sync.aio import arrival
 
-    async def _arrival(self, length: int, since: int, limit: float) -> bool:
-        from time import monotonic
-
-        from ..sync.aio import wait_one
-
-        deadline = monotonic() + limit
-        while True:
-            version = since if length < 0 else self.version
-            if self._arrived(length, since):
-                return True
-            pause = LOOK_AGAIN
-            if limit >= 0:
-                pause = min(pause, deadline - monotonic())
-                if pause <= 0:
-                    return False
-            change = Change(self, version)
-            self._waits.add(change)
-            try:
-                await wait_one(change, pause)
-            finally:
-                self._waits.discard(change)
-                change._unmap()
+        return await arrival(self, (self._wanted(length), 0), seconds(timeout))
 
     # ---- the end
 
@@ -425,7 +405,7 @@ class StructArray(SharedElements[T], MappedObject):
             stack.callback(self._lock.close)
             stack.callback(self._file.close)
             stack.callback(self._view.close)
-            stack.callback(self._end_waits)
+            stack.callback(was_closed, self)
             stack.callback(self._detach)
             self._lock.on_abandoned = None
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""Waits of asyncio's tasks for mutexes, events and semaphores.
+"""Waits of asyncio's tasks: for mutexes, events and semaphores (`wait_one`), and for what others do to a typed object
+in a map (`arrival`).
 
 Everything is taken by the event loop's own thread: tasks that wait for one object stand in line, the first of the line
 tries. When to try is told
@@ -17,6 +18,9 @@ while tasks wait: one, for all of them, and for as long as one waits. Others wai
 A mutex that was got here is owned by the loop's thread *and* the task. Other tasks wait; a blocking wait of the thread
 would never end, and is refused; only the task releases it. A task that ends without that has abandoned it. Several
 tasks, of one loop and of others, may read at the same time.
+
+Nobody takes what others have done: tasks that wait for that by one object share one watch of its word, and one timer,
+and look together.
 
 A wait that ends in another way than by its result (it is cancelled, its coroutine is closed) may have been given what
 it waited for in the same turn of the loop: that is given back.
@@ -41,7 +45,7 @@ from .._native.futex import MOST_HANDLES, Waitable
 from .._native.robust import thread_number
 from .._native.several import sleep_on
 from .._typing import TYPE_CHECKING
-from ..errors import AbandonedMutexError, ClosedError
+from ..errors import AbandonedMutexError, ClosedError, MemoryFaultError
 from ..timeouts import seconds
 from . import awaiting
 from .events import AutoResetEvent
@@ -49,8 +53,9 @@ from .owning import OwnedLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Protocol
 
+    from .._native.futex import Word
     from .._native.robust import RobustMutex
     from ..timeouts import Timeout
 
@@ -59,7 +64,20 @@ if TYPE_CHECKING:
     Loop = asyncio.AbstractEventLoop
     Key = tuple[object, ...]  # of one object, whatever handles there are for it
 
-__all__ = ["about_to_release", "is_of_this_task", "wait_one", "was_forsaken"]
+    class Arriving(Protocol):
+        """A typed object in a map."""
+
+        def _arrived(self, *what: Any) -> bool:
+            """Whether that is so now. ClosedError, and what else there is to tell who waits."""
+
+        def _word(self) -> Word | None:
+            """What changes when there is something new; None where nobody does that."""
+
+        def _pause(self) -> float:
+            """Seconds between looks in any case."""
+
+
+__all__ = ["about_to_release", "arrival", "is_of_this_task", "wait_one", "was_forsaken"]
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.001, 0.01  # seconds between looks at mutexes
 LONGEST_IN_LINE = 0.002  # and where others wait behind
@@ -105,6 +123,42 @@ async def wait_one(handle: Handle, timeout: Timeout = None) -> bool:
 
 # A task whose coroutine is one of these ends with the wait.
 _WAITS = {each.__code__ for each in (wait_one, OwnedLock.wait_one_async, OwnedLock.__aenter__)}
+
+
+async def arrival(of: Arriving, what: tuple[object, ...], limit: float) -> bool:
+    """Waits until `of._arrived(*what)`, `limit` seconds at most (negative: for ever), and says whether it is so. Raises
+    what that raises."""
+    if of._arrived(*what):
+        return True
+    loop = asyncio.get_running_loop()
+    line = _line_of(loop)
+    until = loop.time() + limit
+    while limit < 0 or loop.time() < until:
+        watch = line.watch_of(of)
+        turn: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_at(until, _tell, turn) if limit > 0 else None
+        watch.add(what, turn)
+        try:
+            await turn
+        except GeneratorExit:  # from whatever thread
+            line.soon(watch.remove, what, turn)
+            raise
+        except BaseException:
+            watch.remove(what, turn)
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+        watch.remove(what, turn)
+        if of._arrived(*what):
+            return True
+    return False
+
+
+def _tell(turn: asyncio.Future[None]) -> None:
+    """Its task is to look."""
+    if not turn.done():
+        turn.set_result(None)
 
 
 class _Wait:
@@ -263,16 +317,88 @@ def was_forsaken(core: RobustMutex | None) -> bool:
     return core is None or _owning_of_this_task(core) is None
 
 
-class _Queue:
-    """Those who wait for one object, in the order in which they came."""
+class _Watched:
+    """What waits for a word."""
 
-    __slots__ = ("core", "waits", "watched", "watcher")
+    __slots__ = ("watched", "watcher")
 
     def __init__(self) -> None:
+        self.watcher: _Watcher | None = None
+        self.watched: tuple[Waitable, int] | None = None  # what that sleeps on, and the value
+
+
+class _Queue(_Watched):
+    """Those who wait for one object, in the order in which they came. (One of mutexes is not watched.)"""
+
+    __slots__ = ("core", "waits")
+
+    def __init__(self) -> None:
+        super().__init__()
         self.waits: OrderedDict[_Wait, None] = OrderedDict()
         self.core: RobustMutex | None = None  # of a mutex that gives places to those who wait
-        self.watcher: _Watcher | None = None  # of an event or semaphore
-        self.watched: tuple[Waitable, int] | None = None  # what that sleeps on, and the value
+
+
+class _Watch(_Watched):
+    """Those who wait for what others do to one object: they look together."""
+
+    __slots__ = ("key", "line", "of", "timer", "turns", "word")
+
+    def __init__(self, line: _Line, key: Key, of: Arriving) -> None:
+        super().__init__()
+        self.line = line
+        self.key = key
+        self.of = of
+        self.word = of._word()
+        self.timer: asyncio.TimerHandle | None = None
+        self.turns: dict[tuple[object, ...], set[asyncio.Future[None]]] = {}  # by what they wait for
+
+    def add(self, what: tuple[object, ...], turn: asyncio.Future[None]) -> None:
+        """Tells `turn` when that is so. The caller has looked."""
+        self.turns.setdefault(what, set()).add(turn)
+        if self.timer is None:
+            self.look_again()
+
+    def remove(self, what: tuple[object, ...], turn: asyncio.Future[None]) -> None:
+        """If it was not told."""
+        turns = self.turns.get(what, set())
+        turns.discard(turn)
+        if not turns:
+            self.turns.pop(what, None)
+        if not self.turns:
+            self._end()
+
+    def look(self) -> None:
+        """Tells those for whom it is so, or who have something else to hear."""
+        value = 0
+        if self.word is not None:
+            try:
+                value, _ = self.word._look()  # first: what comes after the looks changes it
+            except MemoryFaultError:
+                self.word = None
+        for what, turns in list(self.turns.items()):
+            try:
+                is_so = self.of._arrived(*what)
+            except Exception:  # noqa: BLE001 - they look for themselves
+                is_so = True
+            if is_so:
+                del self.turns[what]
+                for turn in turns:
+                    _tell(turn)
+        if not self.turns:
+            self._end()
+        elif self.word is not None:
+            self.line.watch(self.key, self, self.word, value)
+
+    def look_again(self) -> None:
+        """After pauses, whatever the word says."""
+        self.timer = self.line.loop.call_later(self.of._pause(), self.look_again)
+        self.look()
+
+    def _end(self) -> None:
+        """Nobody waits."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.line.end_watch(self)
 
 
 class _Line:
@@ -282,6 +408,7 @@ class _Line:
         self.loop = loop
         self.owned: set[_Owning] = set()
         self._queues: dict[Key, _Queue] = {}
+        self._watches: dict[Key, _Watch] = {}
         self._by_handle: dict[int, set[_Wait]] = {}  # by the handle's id
         self._given: set[_Wait] = set()  # whose tasks have yet to hear of it
         self._thread = 0  # that looked last: the places in line are its
@@ -365,7 +492,7 @@ class _Line:
                 queue.watcher.remove(key)
             return
         if isinstance(wait.handle, Waitable):
-            self._watch(key, queue, wait.handle, wait.value)
+            self.watch(key, queue, wait.handle, wait.value)
         elif self._timer is None:
             self._timer = self.loop.call_later(self._pause, self._look_at_mutexes)
 
@@ -386,7 +513,22 @@ class _Line:
         for queue in self._queues.values():
             self._leave(queue)
 
-    def _watch(self, key: Key, queue: _Queue, handle: Waitable, value: int) -> None:
+    def watch_of(self, of: Arriving) -> _Watch:
+        """Of all tasks that wait by this object."""
+        key = "arrival", id(of)
+        watch = self._watches.get(key)
+        if watch is None:
+            watch = self._watches[key] = _Watch(self, key, of)
+        return watch
+
+    def end_watch(self, watch: _Watch) -> None:
+        if self._watches.get(watch.key) is watch:
+            del self._watches[watch.key]
+            if watch.watcher is not None:
+                watch.watcher.remove(watch.key)
+
+    def watch(self, key: Key, queue: _Watched, handle: Waitable, value: int) -> None:
+        """Reports when the word is another."""
         if queue.watched is not None and queue.watched[0] is handle and queue.watched[1] == value:
             return
         if queue.watcher is None:
@@ -403,6 +545,10 @@ class _Line:
             if key in self._queues:
                 self._queues[key].watched = None
                 self._look(key)
+            elif key in self._watches:
+                watch = self._watches[key]
+                watch.watched = None
+                watch.look()
 
     # -- from other threads
 
@@ -423,6 +569,9 @@ class _Line:
     def handle_closed(self, handle: object) -> None:
         if id(handle) in self._by_handle:
             self.soon(self._end_waits, handle)
+        watch = self._watches.get(("arrival", id(handle)))
+        if watch is not None:
+            self.soon(watch.look)
 
     def _end_waits(self, handle: object) -> None:
         for wait in list(self._by_handle.get(id(handle), ())):
@@ -440,6 +589,7 @@ class _Line:
             watcher.end()
         self._leave_all()
         self._queues.clear()
+        self._watches.clear()
         self._by_handle.clear()
         ends = [wait.undo for wait in self._given] + [partial(owning.give_back, True) for owning in self.owned]
         for end in ends:
@@ -463,7 +613,7 @@ class _Keeper:
 
 
 class _Watcher:
-    """A thread that sleeps on the words of events and semaphores, and reports to the loop."""
+    """A thread that sleeps on words, and reports to the loop."""
 
     def __init__(self, line: _Line) -> None:
         self._line = ref(line)

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
 
 __all__ = ["AsyncAcquire", "AsyncWait", "WaitHandle", "was_closed"]
 
-told: list[Callable[[WaitHandle], object]] = []
-"""What is told of each handle that was closed: those who wait for asyncio's tasks, when there are such."""
+told: list[Callable[[object], object]] = []
+"""What is told of each handle, and each typed object in a map, that was closed: those who wait for asyncio's tasks,
+when there are such."""
 
 
-def was_closed(handle: WaitHandle) -> None:
-    """Called by each `close`: ends the asynchronous waits by this handle."""
+def was_closed(what: object) -> None:
+    """Called by each `close`: ends the asynchronous waits by this."""
     for tell in told:
-        tell(handle)
+        tell(what)
 
 
 class WaitHandle:
