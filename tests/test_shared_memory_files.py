@@ -7,6 +7,7 @@ import os
 import random
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from support.actors import PRELUDE, Actor
 from support.values import MyData, Point, Wider
 
 from memorymapped import (
+    ClosedError,
     DamagedObjectError,
     FileMode,
     LayoutMismatchError,
@@ -44,7 +46,7 @@ MAGIC, VERSION, SLOTS, SIZE, LAYOUT, FLAGS, TEXT, BOOT, USERS = (
     C + 40,
     C + 56,
 )
-SEQ, MIRROR, WAITERS = C + 64, C + 72, C + 128
+SEQ, MIRROR, KEPT, KEEPING, WAITERS = C + 64, C + 72, C + 80, C + 88, C + 128
 SLOT, STEP, NUMBER = C + 192, 64, 16
 END = SLOT + 4 * STEP
 
@@ -421,10 +423,12 @@ def crashed(path: Path, change: Callable[[bytearray], None]) -> None:
 
 @pytest.fixture
 def written(path: Path) -> Path:
-    """A file with the values 1 to 6, of the versions 2 to 7."""
+    """A file with the values 1 to 6, of the versions 2 to 7, none of which the disk is known to have."""
     with opened(path) as shared:
+        shared._view.write_uint64(KEPT, 0)
         for number in range(1, 7):
             shared.data = MyData(number, Point(number, number))
+    put(path, KEPT, bytes(8))
     return path
 
 
@@ -513,6 +517,127 @@ def test_no_slot_is_whole(written: Path) -> None:
         opened(written)
 
 
+# ------------------------------------------------------------------------------------------------------------- flush
+
+PAGE = 4096
+SPREAD = 5000  # bytes of a value of which no two slots are within a page
+
+
+def spread(number: int) -> bytes:
+    return bytes([number]) * SPREAD
+
+
+def pages_of(images: list[bytes], dice: random.Random) -> bytes:
+    """What a crash may leave on the disk: each page as it was at some moment."""
+    return b"".join(dice.choice(images)[at : at + PAGE] for at in range(0, len(images[0]), PAGE))
+
+
+@pytest.mark.parametrize("flushes", [0, 1, 2])
+def test_what_was_flushed_survives_whatever_is_written_later(path: Path, flushes: int) -> None:
+    dice = random.Random(flushes)
+    head = -(-SPREAD // 64) * 64
+    last = 0
+    with SharedMemory.create_from_file(SPREAD, path) as shared:
+        for _ in range(flushes):
+            for _ in range(5):
+                last += 1
+                shared.data = spread(last)
+            shared.flush()
+        images = [path.read_bytes()]
+        for number in range(last + 1, last + 10):
+            if number == last + 4:  # somebody begins to flush
+                shared._view.write_uint64(head + KEEPING - C, shared.version or 0)
+            shared.data = spread(number)
+            images.append(path.read_bytes())
+    for _ in range(15):
+        data = bytearray(pages_of(images, dice))
+        data[head + BOOT - C : head + BOOT - C + 16] = b"an earlier boot."
+        path.write_bytes(data)
+        with SharedMemory.create_from_file(SPREAD, path) as shared:
+            value = shared.data
+        assert value == spread(value[0])
+        assert value[0] >= last
+
+
+def test_a_crash_after_a_crash_leaves_what_was_flushed(path: Path) -> None:
+    """What is found after a crash is on the disk, and is kept there as well."""
+    with SharedMemory.create_from_file(SPREAD, path) as shared:
+        shared.data = spread(1)
+    head = -(-SPREAD // 64) * 64
+    data = bytearray(path.read_bytes())
+    data[head + BOOT - C : head + BOOT - C + 16] = b"an earlier boot."
+    data[head + KEPT - C : head + KEPT - C + 8] = bytes(8)
+    path.write_bytes(data)
+    with SharedMemory.create_from_file(SPREAD, path) as shared:
+        assert shared._view.read_uint64(head + KEPT - C) == shared.version
+        assert shared.data == spread(1)
+
+
+def test_flushes_at_once(path: Path) -> None:
+    """Who comes while another is at it, or has died, keeps the newest himself."""
+    with opened(path) as shared, opened(path) as other:
+
+        def kept() -> tuple[int, int]:
+            return shared._view.read_uint64(KEPT), shared._view.read_uint64(KEEPING)
+
+        shared.data = MyData(1)
+        shared.flush()
+        assert kept() == (shared.version, 0)
+        other.data = MyData(2)
+        shared._view.write_uint64(KEEPING, shared.version or 0)
+        held = [data_of(shared, number) for number in kept()]
+        for number in range(3, 20):
+            other.data = MyData(number)
+            assert [data_of(shared, number) for number in kept()] == held
+            assert shared.data.my_int == number
+        other.flush()
+        assert kept() == (other.version, 0)
+        with shared.lock:
+            shared.live.my_int = 50
+            shared.flush()
+            assert data_of(other, other.version or 0)[:4] == (19).to_bytes(4, "little")
+        shared.flush()
+        assert other.data.my_int == 50
+        assert kept() == (other.version, 0)
+        with shared.edit() as draft:
+            draft.my_int = 51
+            shared.flush()
+        assert other.data.my_int == 51
+    with pytest.raises(ClosedError):
+        shared.flush()
+
+
+def data_of(shared: SharedMemory[MyData], number: int) -> bytes:
+    return shared._view.read_bytes(slot(number), STEP)
+
+
+@pytest.mark.parametrize(("kept", "keeping", "read", "now"), [(0, 0, 5, 8), (1, 0, 6, 8), (1, 2, 7, 8)])
+def test_a_reader_notices_that_its_slot_is_written_again(
+    tag: str, kept: int, keeping: int, read: int, now: int
+) -> None:
+    """The fewer slots are written the sooner that is."""
+    size = 4 << 20
+    at, step = size + 192, size + 64
+    values = [bytes([number]) * size for number in range(4)]
+    with SharedMemory(size, tag, foreign=False) as shared:
+        view = shared._view
+        for _ in range(5):
+            view.write_bytes(at + read % 4 * step, values[1])
+            view.write_bytes(at + now % 4 * step, values[2])
+            for word, number in ((SEQ, read), (MIRROR, read), (KEPT, kept), (KEEPING, keeping)):
+                view.write_uint64(size + word - C, number)
+            found: list[bytes] = []
+            reader = threading.Thread(target=lambda found=found: found.append(shared.data))
+            reader.start()
+            time.sleep(0)  # without the GIL, which it gives back when it copies
+            for word in (SEQ, MIRROR):
+                view.write_uint64(size + word - C, now)
+            for i in range(15, 7, -1):  # the next commit begins
+                view.write_bytes(at + read % 4 * step + size // 16 * i, values[3][: size // 16])
+            reader.join()
+            assert found[0] in values[1:3]
+
+
 def test_what_another_program_wrote_in_a_later_boot_counts(written: Path) -> None:
     """If the file was closed as it should be."""
     crashed(written, lambda data: data.__setitem__(slice(USERS, USERS + 4), bytes(4)))
@@ -568,8 +693,8 @@ def test_the_layout_is_what_the_page_says(path: Path) -> None:
     assert struct.unpack_from("<IIQ", data, VERSION) == (1, 4, 12)
     assert data[LAYOUT : LAYOUT + 8] == MyData.layout.hash
     assert struct.unpack_from("<II", data, FLAGS) == (1, len(text))
-    assert struct.unpack_from("<QQ", data, SEQ) == (2, 2)
-    assert data[MIRROR + 8 : SLOT] == bytes(SLOT - MIRROR - 8)
+    assert struct.unpack_from("<QQQQ", data, SEQ) == (2, 2, 1, 0)
+    assert data[KEEPING + 8 : SLOT] == bytes(SLOT - KEEPING - 8)
     for number, value in ((1, MyData()), (2, MyData(1, Point(2, 3)))):
         at = SLOT + number * STEP
         assert data[at : at + 12] == bytes(value)

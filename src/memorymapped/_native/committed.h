@@ -17,6 +17,8 @@
  *     C+56    of a file: u32 how many have it open
  *     C+64    u64 seq: the number of the last commit; its value is in slot seq % 4
  *     C+72    u64 mirror: the number of the commit that stands at 0; not seq: that is being copied; 0: it is rolled back
+ *     C+80    of a file: u64 kept: the number of a commit that is on the disk: its slot is not written
+ *     C+88    of a file: u64 keeping: the number of one that is being written to the disk: nor is its; 0: none is
  *     C+128   u32 waiters: how many sleep until seq changes (its low 32 bits are the futex's word)
  *     C+192   slots 0 to 3, K bytes each:
  *             0       the value
@@ -29,7 +31,7 @@
  *             to a multiple of 8
  *     E+16    the end
  *
- * Numbers of commits begin with 1 and never repeat. Only the owner of the lock writes, but for `waiters`. Killed after
+ * Numbers of commits begin with 1 and never repeat; the next one is the first whose slot may be written (mmf_next). Only the owner of the lock writes, but for `waiters`. Killed after
  * any instruction it leaves one of these states, and the next owner, whoever that is, makes them whole (mmf_settle):
  *
  *     slot[seq % 4]   the value, always: what is written goes to another slot first
@@ -58,6 +60,8 @@ enum {
     MMF_FOREIGN = 1, /* the flag */
     MMF_AT_SEQ = 64,
     MMF_AT_MIRROR = 72,
+    MMF_AT_KEPT = 80,
+    MMF_AT_KEEPING = 88,
     MMF_AT_WAITERS = 128,
     MMF_AT_SLOTS = 192,
     MMF_TURNS = 64, /* of a reader, before it takes the lock */
@@ -82,6 +86,8 @@ typedef struct {
     mmf_control *control;
     uint64_t *seq;
     uint64_t *mirror;
+    uint64_t *kept;
+    uint64_t *keeping;
     uint32_t *waiters;
     char *slots;
     size_t size;  /* S */
@@ -110,6 +116,8 @@ static inline void mmf_shared_place(mmf_shared *v, char *base, size_t size)
     v->control = (mmf_control *)control;
     v->seq = (uint64_t *)(control + MMF_AT_SEQ);
     v->mirror = (uint64_t *)(control + MMF_AT_MIRROR);
+    v->kept = (uint64_t *)(control + MMF_AT_KEPT);
+    v->keeping = (uint64_t *)(control + MMF_AT_KEEPING);
     v->waiters = (uint32_t *)(control + MMF_AT_WAITERS);
     v->slots = control + MMF_AT_SLOTS;
     v->size = size;
@@ -159,10 +167,26 @@ static inline void mmf_shared_wake(const mmf_shared *v)
 
 /* ---- writing: by the owner of the lock, after mmf_settle */
 
+/* The number of the next commit: its slot is neither that of the value nor one that the disk is to keep. */
+static inline uint64_t mmf_next(const mmf_shared *v, uint64_t seq)
+{
+    uint64_t kept = mmf_load(v->kept), keeping = mmf_load(v->keeping), number = seq + 1;
+    while ((kept != 0 && (number - kept) % MMF_SLOTS == 0) || (keeping != 0 && (number - keeping) % MMF_SLOTS == 0))
+        number++; /* twice at most */
+    return number;
+}
+
+/* That of commit `number` is on the disk now, whatever is written later. */
+static inline void mmf_keep(mmf_shared *v, uint64_t number)
+{
+    mmf_store(v->kept, number);
+    mmf_store(v->keeping, 0);
+}
+
 /* Makes `value` the value; NULL: what stands at 0. Returns the number of the commit. */
 static inline uint64_t mmf_commit(mmf_shared *v, const char *value)
 {
-    uint64_t number = mmf_load(v->seq) + 1;
+    uint64_t number = mmf_next(v, mmf_load(v->seq));
     char *slot = mmf_slot(v, number);
     memcpy(slot, value ? value : v->base, v->size); /* never the slot of seq. Killed: the old value stands */
     mmf_sign(v, slot, number);
@@ -175,10 +199,11 @@ static inline uint64_t mmf_commit(mmf_shared *v, const char *value)
     return number;
 }
 
-/* Every byte at 0 is that of the value or that of the one before: a copy of ours has not come to its end. */
-static inline int mmf_is_half_copied(const mmf_shared *v, uint64_t number)
+/* Every byte at 0 is that of the value or that of the one before, which stood there (`mirror`): a copy of ours has not
+ * come to its end. */
+static inline int mmf_is_half_copied(const mmf_shared *v, uint64_t number, uint64_t mirror)
 {
-    const char *now = mmf_slot(v, number), *before = mmf_slot(v, number - 1);
+    const char *now = mmf_slot(v, number), *before = mmf_slot(v, mirror);
     for (size_t i = 0; i < v->size; i++)
         if (v->base[i] != now[i] && v->base[i] != before[i])
             return 0;
@@ -195,7 +220,7 @@ static inline int mmf_settle(mmf_shared *v, int abandoned)
     int differs = (v->foreign || abandoned || mirror != number) && memcmp(v->base, slot, v->size) != 0;
     if (!differs && mirror == number)
         return MMF_WAS_WHOLE;
-    if (differs && v->foreign && !abandoned && mirror != 0 && (mirror == number || !mmf_is_half_copied(v, number))) {
+    if (differs && v->foreign && !abandoned && mirror != 0 && (mirror == number || !mmf_is_half_copied(v, number, mirror))) {
         /* Another program was here under the lock, and has released it: its value counts. (mirror != seq: one of ours had
          * died before, and that program was told of it. If it did not write, the half copy is ours to end; also if ours
          * had died below, mirror == 0, where what stands at 0 was nobody's value.) */
@@ -220,6 +245,15 @@ enum {
     MMF_READ_IN_COPY, /* one of ours is copying to 0; or has died, and who was told of it has perhaps written since */
 };
 
+/* Has the slot of commit `seq` perhaps been written again? It may be when three others have been since, or two, or one, by
+ * how many slots are not. In this order: who has seen bytes of such a commit sees here by what numbers it went, or that it
+ * has come to its end. */
+static inline int mmf_was_overtaken(const mmf_shared *v, uint64_t seq)
+{
+    uint64_t fewer = (mmf_load(v->keeping) != 0) + (mmf_load(v->kept) != 0);
+    return mmf_load(v->seq) - seq > MMF_SLOTS - 2 - fewer;
+}
+
 /* Copies the value, and says its number. */
 static inline int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
 {
@@ -228,7 +262,7 @@ static inline int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint
         uint64_t mirror = mmf_load(v->mirror), seq = mmf_load(v->seq);
         memcpy(to, mmf_slot(v, seq), v->size);
         __atomic_thread_fence(__ATOMIC_ACQUIRE);
-        if (mmf_load(v->seq) - seq > MMF_SLOTS - 2) { /* the next commit may have begun to write this slot */
+        if (mmf_was_overtaken(v, seq)) {
             ++*retries;
             continue;
         }
@@ -327,7 +361,7 @@ static inline int mmf_shared_recover(mmf_shared *v, int anyway)
     }
     for (int i = 0; i < MMF_SLOTS; i++) {
         number = mmf_signed_number(v, i);
-        if (number > newest && !(newest == seq && number == seq + 1)) /* seq + 1 was not committed */
+        if (number > newest && !(newest == seq && number == mmf_next(v, seq))) /* that was not committed */
             newest = number;
     }
     if (newest == 0)

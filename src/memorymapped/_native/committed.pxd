@@ -21,6 +21,8 @@ cdef extern from "committed.h" nogil:
         mmf_control *control
         uint64_t *seq
         uint64_t *mirror
+        uint64_t *kept
+        uint64_t *keeping
         uint32_t *waiters
         size_t size
         int foreign
@@ -53,6 +55,7 @@ cdef class Committed(ControlBlock):
     cdef int refuse_other_control(self) except -1
     cdef int read_header(self, size_t at, bytes text, uint64_t layout) except -1
     cdef int open_file(self, bytes boot) except -1
+    cdef int end_keeping(self, uint64_t number, bint kept) except -1
     cdef int begin(self) except -1
     cdef int settle(self, mmf_shared *v, Mapping mapping, bint abandoned) except -1
     cdef int put(self, mmf_shared *v, Mapping mapping, const char *bytes) except -1

@@ -64,6 +64,7 @@ cdef extern from "committed.h" nogil:
     char *mmf_slot(const mmf_shared *v, uint64_t number)
     uint32_t *mmf_shared_word(const mmf_shared *v)
     uint64_t mmf_commit(mmf_shared *v, const char *value)
+    void mmf_keep(mmf_shared *v, uint64_t number)
     int mmf_settle(mmf_shared *v, int abandoned)
     int mmf_read(const mmf_shared *v, char *to, uint64_t *number, uint64_t *retries)
     int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
@@ -136,6 +137,14 @@ cdef int sync(mmf_shared *v, Mapping mapping, size_t size) except -1:
             failed = errno
     if failed:
         raise OSError(failed, os.strerror(failed))
+    return 0
+
+
+cdef int sync_and_keep(mmf_shared *v, Mapping mapping, size_t size) except -1:
+    """Writes all to the disk, where the value stays then. Owning the lock."""
+    cdef uint64_t number = mmf_load(v.seq)
+    sync(v, mapping, size)
+    mmf_keep(v, number)
     return 0
 
 
@@ -214,7 +223,7 @@ cdef class Committed:
                 found = 0
                 self.hold.answered = core.abandonments  # what stands at 0 is the first value, and none is before it
                 if boot is not None:
-                    sync(&self.value, self.mapping, total)
+                    sync_and_keep(&self.value, self.mapping, total)
             if found >= 0:
                 self.open_file(boot)
                 v = self.value
@@ -336,6 +345,7 @@ cdef class Committed:
         if not found:
             self._refuse("none of its slots holds a whole value")
         if other_boot:
+            sync_and_keep(&v, self.mapping, self.whole)
             self.value.waiters[0] = 0
             if not clean:
                 self.settle(&v, self.mapping, True)
@@ -370,7 +380,7 @@ cdef class Committed:
         try:
             self.settle(&v, mapping, got == ABANDONED)
             if v.control.users == 1:
-                sync(&v, mapping, size)
+                sync_and_keep(&v, mapping, size)
             if v.control.users > 0:
                 v.control.users -= 1
             sync_control(&v, mapping)
@@ -495,6 +505,61 @@ cdef class Committed:
             end_step(core, got, got == ABANDONED)
             raise
         end_step(core, got, False)
+        return 0
+
+    def flush(self):
+        """Writes a file to the disk, and waits: after a crash of the machine this value is there, or a newer one. The lock
+        is taken before and after that; others write meanwhile. OSError; ClosedError; DamagedObjectError (the lock).
+        Nothing to do for a named map."""
+        cdef RobustMutex core
+        cdef Mapping mapping
+        cdef mmf_shared v
+        cdef uint64_t number = 0
+        cdef size_t size
+        cdef bint live, at_once
+        cdef int got
+        if self.value.base == NULL:
+            self.raise_closed()
+        if not self.counted_in:  # no file, or one without a control block
+            self.view.flush()
+            return
+        core = (<MutexHandle>self.lock).opened()
+        live = core.is_ours() and self.hold.settled_at == core.acquisitions
+        got = self.begin()
+        v = self.value
+        mapping = self.mapping
+        size = self.whole
+        try:
+            if not live:  # what that is becomes the value later
+                self.settle(&v, mapping, got == ABANDONED)
+            at_once = mmf_load(v.keeping) != 0  # somebody else is at it, or was, and has died
+            if at_once:
+                sync_and_keep(&v, mapping, size)
+            else:
+                number = mmf_load(v.seq)
+                mmf_store(v.keeping, number)
+                mmf_then()
+        except BaseException:
+            end_step(core, got, got == ABANDONED)
+            raise
+        end_step(core, got, False)
+        if at_once:
+            return
+        try:
+            sync(&v, mapping, size)
+        except BaseException:
+            self.end_keeping(number, False)
+            raise
+        self.end_keeping(number, True)
+
+    cdef int end_keeping(self, uint64_t number, bint kept) except -1:
+        """If nobody has come between, who has kept a newer one then."""
+        cdef RobustMutex core = (<MutexHandle>self.lock).opened()
+        cdef int got = self.begin()
+        cdef mmf_shared v = self.value
+        if mmf_load(v.keeping) == number:
+            mmf_keep(&v, number if kept else mmf_load(v.kept))
+        end_step(core, got, got == ABANDONED)
         return 0
 
     # ---- reading

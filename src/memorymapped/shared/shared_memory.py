@@ -274,11 +274,6 @@ class SharedMemory(Committed[T], MappedObject):
 
     # ---- the end
 
-    def flush(self) -> None:
-        """Writes a file's value to the disk, and waits: it is there after a crash of the machine. OSError; ClosedError.
-        Nothing to do for a named map."""
-        self._view.flush()
-
     def close(self) -> None:
         """Closes the map and the lock; a second call does nothing. The named value ends with its last holder in any
         process; a file stays, and is written to the disk (the lock is waited for, two seconds at most, to note that it
