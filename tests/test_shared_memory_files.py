@@ -671,6 +671,19 @@ def test_users_are_counted(path: Path) -> None:
     assert users() == 0
 
 
+def test_a_close_waits_for_no_owner_while_others_use_the_file(path: Path, actor: Actor) -> None:
+    def users() -> int:
+        return int.from_bytes(path.read_bytes()[USERS : USERS + 4], "little")
+
+    with opened(path):
+        actor.do("shared = SharedMemory.create_from_file(MyData, path); shared.lock.wait_one()", path=str(path))
+        assert users() == 2
+    assert users() == 1
+    assert actor.get("shared.lock.owned")
+    actor.do("shared.lock.release(); shared.close()")
+    assert users() == 0
+
+
 # -------------------------------------------------------------------------------------------------------- the format
 
 

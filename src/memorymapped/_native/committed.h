@@ -349,6 +349,16 @@ static inline void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *t
     mmf_store((uint64_t *)(v->base + end) + 1, MMF_SHARED_MADE); /* killed before it: the one at C counts */
 }
 
+/* One user of a file less, unless that is the last one. Needs no lock. */
+static inline int mmf_leave(mmf_shared *v)
+{
+    uint32_t users = __atomic_load_n(&v->control->users, __ATOMIC_RELAXED);
+    while (users > 1)
+        if (__atomic_compare_exchange_n(&v->control->users, &users, users - 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+            return 1;
+    return 0;
+}
+
 /* After the machine went down what is on the disk is of different moments. Makes the newest value that is whole the
  * value, by a commit of its own; `anyway`: also if that of seq is whole, and of the commit before. 0: none is whole. */
 static inline int mmf_shared_recover(mmf_shared *v, int anyway)

@@ -70,6 +70,7 @@ cdef extern from "committed.h" nogil:
     int mmf_seems_foreign(const mmf_shared *v, uint64_t number)
     bint mmf_is_fresh(const mmf_shared *v, size_t total)
     void mmf_shared_make(mmf_shared *v, uint64_t layout, const char *text, uint32_t length)
+    bint mmf_leave(mmf_shared *v)
     int mmf_shared_recover(mmf_shared *v, int anyway)
     uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
 
@@ -205,6 +206,7 @@ cdef class Committed:
         cdef RobustMutex core
         cdef mmf_shared v
         cdef bint fits = <size_t>self.view.size == total
+        cdef bint made
         cdef int got
         cdef Py_ssize_t found = self.find(encoded, layout, False)
         if <size_t>self.view.size < self.value.size:
@@ -217,9 +219,15 @@ cdef class Committed:
         got = self.begin()
         try:
             found = self.find(encoded, layout, True)
-            if found < 0 and fits and (found == HALF_MADE or mmf_is_fresh(&self.value, total)):
-                self.value.foreign = foreign
-                mmf_shared_make(&self.value, layout, letters, length)
+            v = self.value
+            made = fits and found == HALF_MADE
+            if fits and found == NONE_MADE:
+                with nogil:  # it may be long
+                    made = mmf_is_fresh(&v, total)
+            if made:
+                v.foreign = self.value.foreign = foreign
+                with nogil:
+                    mmf_shared_make(&v, layout, letters, length)
                 found = 0
                 self.hold.answered = core.abandonments  # what stands at 0 is the first value, and none is before it
                 if boot is not None:
@@ -237,8 +245,8 @@ cdef class Committed:
             if mmf_marked(self.region):
                 self.raise_fault()
         except BaseException:
-            if self.counted_in and self.value.control.users > 0:
-                self.value.control.users -= 1
+            if self.counted_in and not mmf_leave(&self.value):
+                self.value.control.users = 0
             self.counted_in = 0
             end_step(core, got, got == ABANDONED)
             raise
@@ -352,7 +360,7 @@ cdef class Committed:
             memcpy(control.boot, PyBytes_AS_STRING(boot), 16)
         if other_boot or self.alone:
             control.users = 0  # who is counted has died
-        control.users += 1
+        mmf_word_add(&control.users, 1)
         self.counted_in = this_process()
         sync_control(&v, self.mapping)
         return 0
@@ -371,6 +379,9 @@ cdef class Committed:
             return
         self.counted_in = 0
         size = self.view.size
+        if mmf_leave(&v):  # whoever owns the lock
+            sync_control(&v, mapping)
+            return
         core = (<MutexHandle>self.lock).core
         if core is None or core.is_ours():
             return  # an exception, or an edit: it is not closed as it should be, and that is what the file says then
@@ -379,10 +390,9 @@ cdef class Committed:
             return
         try:
             self.settle(&v, mapping, got == ABANDONED)
-            if v.control.users == 1:
+            if not mmf_leave(&v):
                 sync_and_keep(&v, mapping, size)
-            if v.control.users > 0:
-                v.control.users -= 1
+                v.control.users = 0
             sync_control(&v, mapping)
         except BaseException:
             core.give(got == ABANDONED)

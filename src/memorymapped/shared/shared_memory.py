@@ -276,8 +276,8 @@ class SharedMemory(Committed[T], MappedObject):
 
     def close(self) -> None:
         """Closes the map and the lock; a second call does nothing. The named value ends with its last holder in any
-        process; a file stays, and is written to the disk (the lock is waited for, two seconds at most, to note that it
-        was closed as it should be). Waits by this object end with a ClosedError."""
+        process; a file stays, and is written to the disk (its last user waits for the lock, two seconds at most, to
+        note that it was closed as it should be). Waits by this object end with a ClosedError."""
         if not hasattr(self, "_file"):
             return
         with ExitStack() as stack:
