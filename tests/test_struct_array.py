@@ -406,8 +406,9 @@ def test_capacities_that_cannot_be(tag: str) -> None:
         StructArray(Point, tag, 1, max_capacity=2**60)
     with pytest.raises(OutOfRangeError, match="room for"):
         StructArray(Point, tag, 1, max_capacity=2**70)
-    with pytest.raises(OSError, match="bytes were asked for"):
+    with pytest.raises(OSError, match="bytes were asked for") as full:
         StructArray(Point, tag, 2**40)
+    assert full.value.__notes__ == [f"They are for {2**40} elements of 8 bytes; 0 have memory."]
     with pytest.raises(TypeError, match="derived from Struct, not <class 'int'>"):
         StructArray(int, tag, 4)  # type: ignore[type-var]
     with pytest.raises(TypeError, match="Struct"):

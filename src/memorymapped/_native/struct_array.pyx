@@ -305,7 +305,7 @@ cdef class SharedElements(ControlBlock):
             if errno != EINVAL:
                 raise OSError(errno, os.strerror(errno))
             first = 0  # this file system does not know
-        if <size_t>first + BLANK < control:
+        if <size_t>first + BLANK < control or <size_t>first >= whole:
             return False
         base = self.view.data + first
         blank = base[0] == 0 and memcmp(base, base + 1, whole - <size_t>first - 1) == 0

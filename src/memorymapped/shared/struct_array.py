@@ -261,7 +261,11 @@ class StructArray(SharedElements[T], MappedObject):
         now = self.capacity
         if capacity > now:
             # Without the lock: two may take the same memory, and have it once then.
-            self._file._backing.reserve(now * self.stride, capacity * self.stride)
+            try:
+                self._file._backing.reserve(now * self.stride, capacity * self.stride)
+            except OSError as error:
+                error.add_note(f"They are for {capacity} elements of {self.stride} bytes; {now} have memory.")
+                raise
             self._raise_capacity(capacity)
 
     def _make_room(self, capacity: int) -> None:
