@@ -64,5 +64,4 @@ cdef class Committed(ControlBlock):
     cdef int read_locked(self, char *to) except -1
     cdef int settle_if_free(self, char *to) except -1
     cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1
-    cdef int changed(self, object since) except -1
     cdef object since(self, object version)

@@ -27,13 +27,11 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release
 from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_FromStringAndSize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport errno
 from libc.string cimport memcmp, memcpy
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
-from memorymapped._native.futex cimport (
-    limit_of, mmf_futex_wait, mmf_now, mmf_sleep, mmf_word_add, word_of)
+from memorymapped._native.futex cimport limit_of
 from memorymapped._native.memory cimport View, mmf_marked, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
@@ -91,8 +89,7 @@ cdef enum:
     NONE_MADE = -1        # of `find`
     HALF_MADE = -2
 
-cdef double LOOK_AGAIN = 0.5          # seconds: a writer may die between its commit and its call
-cdef double LOOK_FOR_OTHERS = 0.05    # and other programs do not call
+cdef double LOOK_FOR_OTHERS = 0.05  # seconds: other programs do not call
 
 
 def total_size(size_t size, size_t text):
@@ -749,8 +746,15 @@ cdef class Committed:
 
     # ---- waiting
 
-    cdef int changed(self, object since) except -1:
-        """Whether there is another value than `since`: a number, or bytes without a control block."""
+    cdef uint32_t *waiters(self) noexcept:
+        return self.value.waiters
+
+    cdef double pause(self) noexcept:
+        return LOOK_FOR_OTHERS if self.value.foreign else ControlBlock.pause(self)
+
+    cdef bint arrived(self, tuple what) except -1:
+        """Whether there is another value than that: of a number, or bytes without a control block."""
+        cdef object since = what[0]
         cdef uint64_t number = 0 if self.plain else since
         cdef mmf_shared v = self.value
         cdef Mapping mapping = self.mapping
@@ -781,64 +785,13 @@ cdef class Committed:
     def _since(self, version):
         return self.since(version)
 
-    # For tasks: see aio.arrival.
-
-    def _arrived(self, since):
-        return self.changed(since) != 0
-
-    def _word(self):
-        if self.value.base == NULL:
-            self.raise_closed()
-        return None if self.plain else word_of(self.mapping, mmf_shared_word(&self.value), self.value.waiters)
-
-    def _pause(self):
-        return LOOK_FOR_OTHERS if self.value.foreign else LOOK_AGAIN
-
     def wait_for_change(self, timeout=None, *, since=None):
         """Waits until there is a newer value than the one that this object has read or written last, or than version
         `since`: True; False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Where programs that know
         nothing of the control block write too (`foreign`), their changes are noticed within 50 ms of their release of the
         lock. If threads share this object give `since`. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
         cdef double limit = limit_of(timeout)
-        cdef object old = self.since(since)
-        cdef double deadline = mmf_now() + limit
-        cdef double time
-        cdef uint32_t expected = 0
-        cdef mmf_shared v
-        cdef Mapping mapping
-        if self.changed(old):
-            return True
-        if limit == 0:
-            return False
-        v = self.value
-        mapping = self.mapping
-        if v.base == NULL:
-            self.raise_closed()
-        if not self.plain:
-            mmf_word_add(v.waiters, 1)
-        self.asleep += 1
-        try:
-            while True:
-                if not self.plain:
-                    expected = <uint32_t>mmf_load(v.seq)
-                if self.changed(old):
-                    return True
-                time = LOOK_FOR_OTHERS if v.foreign else LOOK_AGAIN
-                if limit >= 0:
-                    time = min(time, deadline - mmf_now())
-                    if time <= 0:
-                        return False
-                # Safe: `mapping` keeps the word, whoever closes this.
-                with nogil:
-                    if self.plain:
-                        mmf_sleep(time)
-                    else:
-                        mmf_futex_wait(mmf_shared_word(&v), expected, time)
-                PyErr_CheckSignals()
-        finally:
-            self.asleep -= 1
-            if not self.plain:
-                mmf_word_add(v.waiters, <uint32_t>-1)
+        return self.wait((self.since(since),), limit)
 
 
 cdef int settle_value(mmf_shared *v, bint abandoned) noexcept:

@@ -18,6 +18,10 @@ cdef class ControlBlock:
     cdef object __weakref__
 
     cdef uint32_t *word(self) noexcept
+    cdef uint32_t *waiters(self) noexcept
+    cdef double pause(self) noexcept
+    cdef bint arrived(self, tuple what) except -1
+    cdef bint wait(self, tuple what, double limit) except -1
     cdef void forget(self) noexcept
     cdef int check_view(self, View view) except -1
     cdef void take_view(self, View view, MutexHandle lock, object type)

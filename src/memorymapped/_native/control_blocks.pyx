@@ -6,9 +6,11 @@
 who share it know what is whole; a lock, which who writes owns; and edits, which own it for the time of a `with`."""
 from memorymapped.errors import ClosedError, DamagedObjectError, LayoutMismatchError
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EBADMSG
 from libc.limits cimport INT_MAX
-from memorymapped._native.futex cimport mmf_futex_wake, mmf_sleep
+from memorymapped._native.futex cimport (
+    mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport mmf_marked
 from memorymapped._native.robust cimport NESTED, this_process, this_thread
 from memorymapped._native.structs cimport layout_of
@@ -23,6 +25,18 @@ cdef class ControlBlock:
     cdef uint32_t *word(self) noexcept:
         """On which threads sleep until there is a change; NULL: there is none."""
         return NULL
+
+    cdef uint32_t *waiters(self) noexcept:
+        """Their number, beside the word."""
+        return NULL
+
+    cdef double pause(self) noexcept:
+        """Seconds after which who waits looks by himself."""
+        return 0.5  # a writer may die between his commit and his call
+
+    cdef bint arrived(self, tuple what) except -1:
+        """Whether there is what is waited for."""
+        raise NotImplementedError
 
     cdef void forget(self) noexcept:
         """Closed: where everything was is known no more."""
@@ -93,6 +107,65 @@ cdef class ControlBlock:
 
     cdef int raise_closed(self) except -1:
         raise ClosedError(f"{self!r} is closed")
+
+    # ---- waiting
+
+    cdef bint wait(self, tuple what, double limit) except -1:
+        """Until it has arrived, `limit` seconds at most (negative: for ever)."""
+        cdef double deadline = mmf_now() + limit
+        cdef double time
+        cdef uint32_t *word
+        cdef uint32_t *waiters
+        cdef uint32_t value = 0
+        cdef Mapping mapping
+        if self.arrived(what):
+            return True
+        if limit == 0:
+            return False
+        mapping = self.mapping
+        word = self.word()
+        waiters = self.waiters()
+        if mapping is None:
+            self.raise_closed()
+        if word != NULL:
+            mmf_word_add(waiters, 1)
+        self.asleep += 1
+        try:
+            while True:
+                if word != NULL:
+                    value = mmf_word_load(word)
+                if self.arrived(what):
+                    return True
+                time = self.pause()
+                if limit >= 0:
+                    time = min(time, deadline - mmf_now())
+                    if time <= 0:
+                        return False
+                # Safe: `mapping` keeps the word, whoever closes this.
+                with nogil:
+                    if word != NULL:
+                        mmf_futex_wait(word, value, time)
+                    else:
+                        mmf_sleep(time)
+                PyErr_CheckSignals()
+        finally:
+            self.asleep -= 1
+            if word != NULL:
+                mmf_word_add(waiters, <uint32_t>-1)
+
+    # For tasks: see aio.arrival.
+
+    def _arrived(self, *what):
+        return self.arrived(what)
+
+    def _word(self):
+        cdef uint32_t *word = self.word()
+        if self.view is None:
+            self.raise_closed()
+        return None if word == NULL else word_of(self.mapping, word, self.waiters())
+
+    def _pause(self):
+        return self.pause()
 
     # ---- faults
 

@@ -36,8 +36,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
-from memorymapped._native.futex cimport (
-    limit_of, mmf_futex_wait, mmf_now, mmf_word_add, mmf_word_load, word_of)
+from memorymapped._native.futex cimport limit_of
 from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
@@ -132,9 +131,6 @@ cdef enum:
     LONG_TURNS = 3
     BLANK = 2 << 20      # bytes before a control block to be, of a page, in which there may be zeros instead of nothing
     OFTEN = 4096         # after so many elements signals are looked at
-
-cdef double PAUSE = 0.5  # seconds after which who waits looks by himself: a writer may die between its commit and its call
-
 
 def total_size(size_t size, uint64_t most, size_t text):
     """The bytes of a map for `most` elements of `size` bytes, whose layout's text has `text` bytes. OutOfRangeError if
@@ -819,8 +815,14 @@ cdef class SharedElements(ControlBlock):
 
     # ---- waiting
 
-    cdef bint arrived(self, int64_t length, uint64_t since) except -1:
-        """Whether there are `length` elements, or if that is negative, whether there was a change since."""
+    cdef uint32_t *waiters(self) noexcept:
+        return &self.at.control.waiters
+
+    cdef bint arrived(self, tuple what) except -1:
+        """A length and a version: whether there are so many elements, or if that is negative, whether there was a change
+        since."""
+        cdef int64_t length = what[0]
+        cdef uint64_t since = what[1]
         cdef mmf_moment now
         cdef bint there
         if self.at.base == NULL:
@@ -842,48 +844,13 @@ cdef class SharedElements(ControlBlock):
             self.refuse_state(now)
         return changes != since if length < 0 else now.length >= <uint64_t>length
 
-    cdef bint wait(self, int64_t length, uint64_t since, double limit) except -1:
-        cdef double deadline = mmf_now() + limit
-        cdef double time
-        cdef uint32_t value
-        cdef mmf_array a
-        cdef Mapping mapping
-        if self.arrived(length, since):
-            return True
-        if limit == 0:
-            return False
-        a = self.at
-        mapping = self.mapping
-        if a.base == NULL:
-            self.raise_closed()
-        mmf_word_add(&a.control.waiters, 1)
-        self.asleep += 1
-        try:
-            while True:
-                value = mmf_word_load(mmf_array_word(&a))
-                if self.arrived(length, since):
-                    return True
-                time = PAUSE
-                if limit >= 0:
-                    time = min(time, deadline - mmf_now())
-                    if time <= 0:
-                        return False
-                # Safe: `mapping` keeps the word, whoever closes this.
-                with nogil:
-                    mmf_futex_wait(mmf_array_word(&a), value, time)
-                PyErr_CheckSignals()
-        finally:
-            self.asleep -= 1
-            mmf_word_add(&a.control.waiters, <uint32_t>-1)
-
     def wait_for_change(self, timeout=None, *, since=None):
         """Waits until there is a change that this object's user does not know of, or one since version `since`: True;
         False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Known are this object's own
         changes, and those that a call of this has told. If threads share this object give `since`. What other programs
         write in the elements' places is no change. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
         cdef double limit = limit_of(timeout)
-        cdef uint64_t known = self._since(since)
-        if not self.wait(-1, known, limit):
+        if not self.wait((-1, self._since(since)), limit):
             return False
         self._know(since)
         return True
@@ -891,8 +858,7 @@ cdef class SharedElements(ControlBlock):
     def wait_for_length(self, length, timeout=None):
         """Waits until there are `length` elements or more: True; False after `timeout`. OutOfRangeError: there can
         never be so many. Otherwise as `wait_for_change`."""
-        cdef int64_t wanted = self._wanted(length)
-        return self.wait(wanted, 0, limit_of(timeout))
+        return self.wait((self._wanted(length), 0), limit_of(timeout))
 
     def _since(self, version):
         if version is None:
@@ -914,19 +880,6 @@ cdef class SharedElements(ControlBlock):
         """Of the changes until now."""
         if since is None and self.at.base != NULL:
             self.seen = mmf_load(&self.at.control.changes)
-
-    # For tasks: see aio.arrival.
-
-    def _arrived(self, int64_t length, uint64_t since):
-        return self.arrived(length, since) != 0
-
-    def _word(self):
-        if self.at.base == NULL:
-            self.raise_closed()
-        return word_of(self.mapping, mmf_array_word(&self.at), &self.at.control.waiters)
-
-    def _pause(self):
-        return PAUSE
 
 
 cdef void adjust(Part *part, uint64_t length) noexcept:
