@@ -69,8 +69,8 @@ cdef class ControlBlock:
     cdef int refuse_version(self, uint32_t found, uint32_t known) except -1:
         if found < known:
             self._refuse(f"there is no version {found} of the format")
-        raise NotImplementedError(f"{self._named()} was made in version {found} of its format, by a newer memorymapped: "
-                                  f"this one knows version {known}")
+        raise NotImplementedError(f"{self._named()} was made in version {found} of its format, by a newer "
+                                  f"memorymapped: this one knows version {known}")
 
     cdef int refuse_layout(self, uint64_t size, const char *theirs, size_t length, uint64_t asked, str text) except -1:
         """Of values of `size` bytes, whose layout is described there, beside those that are asked for."""
@@ -78,8 +78,8 @@ cdef class ControlBlock:
         self.check_marks()
         from memorymapped.shared.layouts import beside
 
-        raise LayoutMismatchError(f"{self._named()} was made with another layout, of {size} bytes, than the {asked} bytes "
-                                  f"that are asked for:\n{beside('the map', other, 'asked for', text)}")
+        raise LayoutMismatchError(f"{self._named()} was made with another layout, of {size} bytes, than the {asked} "
+                                  f"bytes that are asked for:\n{beside('the map', other, 'asked for', text)}")
 
     # ---- the end
 
@@ -220,5 +220,5 @@ cdef int check_end(const Turn *turn, RobustMutex core, object of, bint closed, b
 
 
 cdef int refuse_released(object of) except -1:
-    raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it would undo: the "
-                       "draft is discarded")
+    raise RuntimeError(f"{of!r}: the lock was released within an edit, so that others could write what it would undo: "
+                       "the draft is discarded")

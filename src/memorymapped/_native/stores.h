@@ -17,7 +17,7 @@ static inline void mmf_store(uint64_t *at, uint64_t number) { __atomic_store_n(a
 /* Nothing that is written below is seen, by another processor or after a kill, before what is written above. */
 static inline void mmf_then(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 
-/* The same, where nothing is read below that others write: for nothing, on processors whose stores are seen in order. */
+/* The same, where nothing is read below that others write. Where stores are seen in their order it costs nothing. */
 static inline void mmf_then_write(void) { __atomic_thread_fence(__ATOMIC_RELEASE); }
 
 #endif

@@ -43,8 +43,8 @@
  *          and the next owner copies it (Settle).*
  * Remove   `step` to 2; a fence; `length`: the commit; a fence; `step` on to 0. *Killed in the midst: `step` is 2 until
  *          the next owner goes on to 0. Whether the elements are there is what `length` says.*
- * Each     sets `begun` to `changes` + 1 before its commit, and `changes` to that at its end; then a fence, and it wakes
- *          who sleeps. *Killed before: Settle does both; and everybody looks again after half a second.*
+ * Each     sets `begun` to `changes` + 1 before its commit, and `changes` to that at its end; then a fence, and it
+ *          wakes who sleeps. *Killed before: Settle does both; and everybody looks again after half a second.*
  * Settle   the first step of an owner, if the one before died, or `step` is not at 0, or `begun` is above `changes`
  *          (somebody else may have been told of the death): at 1, copy the element again, fence; `step` on to 0;
  *          `changes`. *Killed in it: the next one does it again.*

@@ -109,7 +109,8 @@ cdef extern from "struct_array.h" nogil:
     int mmf_array_settle(mmf_array *a, int abandoned, mmf_moment *now)
     int mmf_array_do(mmf_array *a, const mmf_moment *now, mmf_array_step *step)
     bint mmf_array_still(const mmf_array *a, const mmf_moment *then)
-    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, Py_ssize_t by, char *to)
+    void mmf_array_copy(const mmf_array *a, const mmf_moment *now, uint64_t first, uint64_t count, Py_ssize_t by,
+                        char *to)
     int mmf_array_read(const mmf_array *a, int64_t index, char *to, mmf_moment *now, uint64_t *retries)
     void mmf_array_make(mmf_array *a, int foreign, uint64_t layout, const char *text, uint32_t length)
 
@@ -288,7 +289,7 @@ cdef class SharedElements(ControlBlock):
         return 0
 
     cdef bint is_blank(self, size_t control, int descriptor) except -1:
-        """Whether the map has no bytes but zeros, of which only the last are looked at: before them there is nothing."""
+        """Whether the map has no bytes but zeros, of which the last only are looked at: before them is nothing."""
         cdef size_t whole = self.view.size
         cdef const char *base
         cdef int64_t first
@@ -324,8 +325,8 @@ cdef class SharedElements(ControlBlock):
             self.check_marks()
             self._refuse("somebody has written over it, or made another array in its place")
         self.check_marks()
-        self._refuse(f"its length is {now.length}, its capacity {now.capacity}, and step {now.step} is at {index}, of at "
-                     f"most {self.at.most}")
+        self._refuse(f"its length is {now.length}, its capacity {now.capacity}, and step {now.step} is at {index}, of "
+                     f"at most {self.at.most}")
 
     # ---- the end
 
@@ -390,8 +391,8 @@ cdef class SharedElements(ControlBlock):
             self.raise_closed()
         self.check_marks()
         if status == MMF_CHANGED:
-            raise RuntimeError(f"{self!r}: element {index} was replaced within its edit, which would undo that: the draft "
-                               "is discarded")
+            raise RuntimeError(f"{self!r}: element {index} was replaced within its edit, which would undo that: the "
+                               "draft is discarded")
         if status == MMF_ABSENT:
             if index is None:
                 raise OutOfRangeError(f"{self!r} has no elements")
@@ -515,16 +516,18 @@ cdef class SharedElements(ControlBlock):
         """Adds the elements of a bytes-like object, where they lie one after the other. The index of the first."""
         cdef Py_buffer buffer
         cdef size_t size = self.layout.size
+        cdef const char *source
         cdef OwnMemory copied
         take_buffer(elements, &buffer, PyBUF_SIMPLE)
         try:
             if <size_t>buffer.len % size:
                 raise ValueError(f"{buffer.len} bytes are no elements of {size} bytes")
-            if self.at.base == NULL or not mmf_overlap(<const char *>buffer.buf, buffer.len, self.at.base, self.view.size):
-                return self.add(<const char *>buffer.buf, <size_t>buffer.len // size)
+            source = <const char *>buffer.buf
+            if self.at.base == NULL or not mmf_overlap(source, buffer.len, self.at.base, self.view.size):
+                return self.add(source, <size_t>buffer.len // size)
             # What was taken away, and is seen still: it would be written over while it is read.
             copied = new_memory(buffer.len)
-            copy_bytes(copied.data, <const char *>buffer.buf, buffer.len)
+            copy_bytes(copied.data, source, buffer.len)
             self.check_marks()
         finally:
             PyBuffer_Release(&buffer)
@@ -819,8 +822,8 @@ cdef class SharedElements(ControlBlock):
         return &self.at.control.waiters
 
     cdef bint arrived(self, tuple what) except -1:
-        """A length and a version: whether there are so many elements, or if that is negative, whether there was a change
-        since."""
+        """A length and a version: whether there are so many elements, or if that is negative, whether there was a
+        change since."""
         cdef int64_t length = what[0]
         cdef uint64_t since = what[1]
         cdef mmf_moment now
