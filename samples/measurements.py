@@ -3,7 +3,7 @@
 
     python samples/measurements.py    # starts three sensors, and says what they have measured
 
-Each sensor is a process of its own and appends to the list; the reader needs no lock, and no copy.
+Each sensor is a process of its own and appends to the list; the reader needs no lock, and no copy, but NumPy.
 """
 
 import argparse
