@@ -273,7 +273,7 @@ def _hearing_of_stops(run: Run) -> Iterator[None]:
     runs.append(run)
     if len(runs) == 1:
         loop.add_signal_handler(signal.SIGCHLD, _look_at_stops, runs)
-    run.look_at_stops()  # of what happened before that nobody tells
+    run.look_at_stops()  # it may have stopped before anybody listened
     try:
         yield
     finally:
