@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from programs import MMF, PYTHON, Process, finished, line_with, started, until
-from support.sessions import carrying
+from support.sessions import carrying, gone
 
 from memorymapped import SegmentFile
 from memorymapped.cli import main
@@ -35,10 +35,7 @@ def mark() -> Iterator[str]:
     """Stands in command lines. No process with it is left."""
     mark = f"tasks-{secrets.token_hex(8)}"
     yield mark
-    left = carrying(mark)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == [], "processes were left"
+    gone(mark)
 
 
 @pytest.fixture
@@ -220,7 +217,6 @@ def test_a_signal_ends_all_runs_first(signum: int, mmf: Any, mark: str) -> None:
         _, errors = process.communicate(timeout=30)
     assert process.returncode == -signum
     assert "Traceback" not in errors
-    assert carrying(mark) == []
 
 
 def test_a_stopped_destination_is_told(mmf: Any, tmp_path: Path) -> None:
@@ -274,6 +270,20 @@ def test_a_worker_says_what_is_wrong(document: str | None, arguments: list[str],
         segments.append(document or source_format.write_tasks([Task("t")]))
         with started(*MMF, "tasks-worker", segments.file_id, *arguments) as process:
             worker(process, code, said)
+        assert len(segments) == 1
+
+
+def test_a_killed_worker_takes_its_command_along(mark: str, tmp_path: Path) -> None:
+    """Whoever has started it."""
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with SegmentFile.create_new(100_000) as segments:
+        command = f"sh -c 'echo > {gate}; read line < {gate}' {mark}"
+        segments.append(source_format.write_tasks([Task("t", parameters={"command": command})]))
+        with started(*MMF, "tasks-worker", segments.file_id) as process:
+            gate.read_text()
+            process.kill()
+            process.wait()
         assert len(segments) == 1
 
 

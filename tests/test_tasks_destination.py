@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from programs import until
+from programs import started, until
 from root import descriptors
-from support.sessions import carrying, no_children
+from support.sessions import carrying, gone, no_children
 
-from memorymapped import OutOfRangeError
+from memorymapped import OutOfRangeError, SegmentFile
 from memorymapped.tasks import processes
 from memorymapped.tasks.commands import LONGEST_OUTPUT, Tail
-from memorymapped.tasks.destination import Execution, NothingToRunError, choose
+from memorymapped.tasks.destination import Destination, Execution, NothingToRunError, SourceGoneError, choose
 from memorymapped.tasks.destination_format import OfferedTask, Outcome
 
 
@@ -33,10 +33,7 @@ def mark() -> Iterator[str]:
     """Stands in command lines. No process with it is left."""
     mark = f"tasks-{secrets.token_hex(8)}"
     yield mark
-    left = carrying(mark)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == [], "processes were left"
+    gone(mark)
 
 
 def task(duration: float = 0.0, **parameters: str) -> OfferedTask:
@@ -147,6 +144,21 @@ def test_output_is_text_whatever_it_is() -> None:
     tail = Tail(4)
     tail.add("€€".encode())
     assert (tail.text, tail.truncated) == ("€", True)
+
+
+# ------------------------------------------------------------------------------------------------------- its source
+
+
+def test_a_process_that_has_the_number_of_the_source_now_is_not_the_source() -> None:
+    """It is known by having begun later than the destination."""
+    with SegmentFile.create_new(100_000) as segments:
+        segments.append('{"version": 1, "tasks": []}')
+        with started("sleep", "1000") as younger, pytest.raises(SourceGoneError, match=f"{younger.pid}, has ended"):
+            Destination(segments, younger.pid)
+        assert segments.closed
+    with SegmentFile.create_new(100_000) as segments:
+        segments.append('{"version": 1, "tasks": []}')
+        Destination(segments, os.getppid()).close()
 
 
 # ------------------------------------------------------------------------------------------------- choose and configure

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from programs import PYTHON, line_with, started, state, until
 from support.leftovers import files_of
-from support.sessions import carrying, ended, no_children
+from support.sessions import carrying, ended, gone, no_children
 
 from memorymapped import MemoryMappedFile, SegmentFile
 from memorymapped.tasks import source
@@ -40,10 +40,7 @@ def mark() -> Iterator[str]:
     """Stands in command lines. No process with it is left."""
     mark = f"tasks-{secrets.token_hex(8)}"
     yield mark
-    left = carrying(mark)
-    for pid in left:
-        os.kill(pid, signal.SIGKILL)
-    assert left == [], "processes were left"
+    gone(mark)
 
 
 def ran(*command: object, tasks: list[Task] | None = None, **options: Any) -> Report:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["LIMIT", "carrying", "ended", "no_children"]
+__all__ = ["LIMIT", "carrying", "ended", "gone", "no_children"]
 
 LIMIT = 20.0  # seconds
+SOON = 5.0
 
 
 def carrying(mark: str) -> list[int]:
@@ -22,6 +25,19 @@ def carrying(mark: str) -> list[int]:
             if mark.encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
                 found.append(int(path.parent.name))
     return found
+
+
+def gone(mark: str) -> None:
+    """Those that carry the mark have ended, or do so: who was killed is still there for a moment. Others are killed,
+    and fail the test."""
+    end = time.monotonic() + SOON
+    while left := carrying(mark):
+        if time.monotonic() > end:
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"processes were left: {left}")
+        time.sleep(0.001)
 
 
 def ended(pid: int) -> bool:
