@@ -84,7 +84,7 @@ def fits(text: str) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(given_tasks=st.lists(tasks, max_size=3, unique_by=lambda task: task.id))
 def test_tasks_cross_as_they_are(form: str, given_tasks: list[Task]) -> None:
     text = source_format.write_tasks(given_tasks, form)
@@ -98,7 +98,7 @@ def test_tasks_cross_as_they_are(form: str, given_tasks: list[Task]) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(task=tasks, outcome=outcomes)
 def test_an_answer_crosses_as_it_is(form: str, task: Task, outcome: destination_format.Outcome) -> None:
     offered = destination_format.OfferedTask(task.id, task.title, task.duration, parameters=task.parameters)
@@ -220,14 +220,14 @@ def refused(text: str, answer: bool = False) -> str:
     return said
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(task=one_task, version=st.sampled_from([1, 1, 1, 1.0, 2, True, "1"]))
 def test_json_is_refused_just_where_the_schema_refuses_it(task: dict[str, Any], version: object) -> None:
     text = json.dumps({"version": version, "tasks": [task]})
     assert bool(refused(text)) == bool(schema("json")(text)), (refused(text), schema("json")(text))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(answer=one_answer)
 def test_json_answers_are_refused_just_where_the_schema_refuses_them(answer: dict[str, Any]) -> None:
     text = json.dumps({"version": 1, "answer": answer})
@@ -248,7 +248,7 @@ def as_xml(task: dict[str, Any], shuffled: random.Random) -> str:
     return etree.tostring(root, encoding="unicode")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(task=one_task, shuffled=st.randoms(use_true_random=False))
 def test_xml_that_the_schema_refuses_is_refused(task: dict[str, Any], shuffled: random.Random) -> None:
     try:

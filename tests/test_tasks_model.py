@@ -100,6 +100,9 @@ def test_a_list_is_edited_and_put_in_order() -> None:
     with pytest.raises(InvalidTaskError, match="is there already"):
         tasks.edit("t", id="o")
     assert titles(tasks) == ["eerht", "one", "2"], "what was refused changed something"
+    tasks.edit("t", id="z")
+    assert ("t" in tasks, "z" in tasks, tasks["z"].title) == (False, True, "2")
+    tasks.add(Task("again", id="t"))
 
 
 def test_a_list_is_filtered() -> None:

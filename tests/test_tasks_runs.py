@@ -104,14 +104,12 @@ def test_one_that_cannot_be_started_is_told() -> None:
     ("code", "why"),
     [
         ("s.append('nonsense')", "neither XML nor JSON"),
-        ("s.append('<tasks xmlns=\"urn:memorymapped:tasks\" version=\"1\"/>')", "not <tasks>"),
-        ("s.append(b'\\0\\xd8')", "decode"),
         ("s.append(b'odd')", "decode"),
         ("s.append('x' * 4_100_000)", "too long"),
         ("m, n = end(); m[n:n+4] = b'\\xff' * 4", "is damaged"),
         ("os.truncate(s.path, 0)", ""),
     ],
-    ids=["nonsense", "tasks", "surrogate", "odd", "long", "length", "cut"],
+    ids=["nonsense", "odd", "long", "length", "cut"],
 )  # fmt: skip
 def test_an_answer_that_cannot_be_read_is_told(code: str, why: str) -> None:
     report = ran(*python("\n".join(["pass", "s = SegmentFile.open_existing(sys.argv[1], grow=True)", code])))
@@ -148,6 +146,17 @@ def test_one_that_is_killed_within_its_answer_has_not_answered() -> None:
     )
     report = ran(*python("pass\n" + code))
     assert (report.ending, report.signal) == ("killed", 9)
+
+
+@pytest.mark.parametrize(
+    ("code", "ending"), [("pass", "killed"), ("m, n = end(); m[n:n+100] = b'\\xff' * 100", "unreadable")]
+)
+def test_one_that_stops_with_the_mutex_keeps_nobody_waiting(code: str, ending: str) -> None:
+    own = f"mutex = Mutex(name=s.lock_name); mutex.wait_one()\n{code}\nos.kill(os.getpid(), signal.SIGSTOP)"
+    begin = time.monotonic()
+    report = ran(*python(f"pass\n{own}"), told=lambda run: run.cancel() if run.stopped else None)
+    assert (report.ending, report.signal, report.answer) == (ending, signal.SIGTERM, None)
+    assert time.monotonic() - begin < 15
 
 
 def test_what_a_killed_destination_has_started_is_gone(mark: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from ..tasks import store
-from ..tasks.documents import FORMATS, characters
+from ..tasks.documents import FORMATS, MOST_BYTES, characters
 from ..tasks.model import PRIORITIES, STATES, InvalidTaskError, NoSuchTaskError, Task, TaskList
 from ..tasks.shapes import DocumentError
 from ..tasks.source_format import read_tasks, write_tasks
@@ -135,8 +135,9 @@ def list_tasks(text: str, state: str | None, priority: str | None, file: Path | 
     if as_json:
         print(write_tasks(found, "json"), end="")
         return
+    numbers = {task.id: number for number, task in enumerate(tasks, 1)}
     for task in found:
-        number = tasks.position(task.id) + 1
+        number = numbers[task.id]
         line = task.parameters.get("command")
         what = safe(task.title) + (f"  $ {safe(line)}" if line is not None else "")
         print(f"{number:>4}  {task.state:<9}  {task.priority:<6}  {task.duration:>9g} s  {what}")
@@ -233,7 +234,7 @@ def import_tasks(origin: Path, replace: bool, file: Path | None, as_json: bool) 
     """Takes the tasks of FILE (or of the input for -), XML or JSON, into the list. One with an id that is in the list
     takes the place of that task."""
     with _told():
-        data = sys.stdin.buffer.read() if str(origin) == "-" else origin.read_bytes()
+        data = sys.stdin.buffer.read(MOST_BYTES + 1) if str(origin) == "-" else store.contents(origin)
         found = read_tasks(characters(data))
     with _changing(file) as tasks:
         for task in tasks if replace else ():

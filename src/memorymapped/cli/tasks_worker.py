@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from ..errors import DamagedObjectError, MemoryFaultError
 from ..tasks.destination import SOURCE, Destination, Execution, NothingToRunError, SourceGoneError, choose
 from ..tasks.destination_format import OfferedTask, Outcome
 from ..tasks.shapes import DocumentError
@@ -68,7 +69,7 @@ def command(
             outcome = asyncio.run(_run(offer, task, go_on))
     except NothingToRunError as error:
         raise Failure(str(error), NO_TASK) from None
-    except (DocumentError, UnicodeDecodeError) as error:
+    except (DocumentError, UnicodeDecodeError, DamagedObjectError, MemoryFaultError) as error:
         raise Failure(f"the tasks cannot be read: {error}", UNREADABLE) from None
     except SourceGoneError as error:
         raise Failure(str(error), GONE) from None

@@ -9,9 +9,12 @@ from typing import Any
 
 from .shapes import LONGEST, Document, DocumentError
 
-__all__ = ["FORMATS", "characters", "format_of", "read", "write"]
+__all__ = ["FORMATS", "MOST_BYTES", "characters", "format_of", "read", "write"]
 
 FORMATS = ("xml", "json")
+MOST_BYTES = 4 * LONGEST
+"""Of a file that can be a document."""
+
 _FIRST = {"<": "xml", "{": "json"}
 
 
@@ -50,8 +53,8 @@ def write(document: Document, value: Any, form: str) -> str:
 
 def characters(data: bytes) -> str:
     """The characters of a file: UTF-8, or UTF-16 with its mark. DocumentError."""
-    if len(data) > 4 * LONGEST:
-        raise DocumentError(f"a document of {len(data)} bytes is too long")
+    if len(data) > MOST_BYTES:
+        raise DocumentError(f"a document of more than {MOST_BYTES} bytes is too long")
     encoding = "utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
         return data.decode(encoding)

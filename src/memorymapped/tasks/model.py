@@ -142,6 +142,7 @@ class TaskList:
 
     def __init__(self, tasks: Iterable[Task] = ()) -> None:
         self._tasks: list[Task] = []
+        self._ids: set[str] = set()
         for task in tasks:
             self.add(task)
 
@@ -155,7 +156,7 @@ class TaskList:
         return self._tasks[self.position(id)]
 
     def __contains__(self, id: object) -> bool:
-        return any(task.id == id for task in self._tasks)
+        return id in self._ids
 
     def __eq__(self, other: object) -> bool:
         return self._tasks == other._tasks if isinstance(other, TaskList) else NotImplemented
@@ -167,10 +168,9 @@ class TaskList:
 
     def position(self, id: str) -> int:
         """Where the task of this id is, from 0. NoSuchTaskError."""
-        for i, task in enumerate(self._tasks):
-            if task.id == id:
-                return i
-        raise NoSuchTaskError(f"there is no task {id!r}")
+        if id not in self._ids:
+            raise NoSuchTaskError(f"there is no task {id!r}")
+        return next(i for i, task in enumerate(self._tasks) if task.id == id)
 
     def add(self, task: Task, position: int | None = None) -> Task:
         """Puts a task at a position (from 0), or at the end. InvalidTaskError if its id is there already, or there are
@@ -181,6 +181,7 @@ class TaskList:
             raise InvalidTaskError({"tasks": f"there are {len(self)} already, and {MOST_TASKS} is the most"})
         where = len(self) if position is None else self._checked(position, len(self))
         self._tasks.insert(where, task)
+        self._ids.add(task.id)
         return task
 
     def edit(self, id: str, /, **fields: Any) -> Task:
@@ -190,11 +191,14 @@ class TaskList:
         if task.id != id and task.id in self:
             raise InvalidTaskError({"id": f"{task.id!r} is there already"})
         self._tasks[where] = task
+        self._ids ^= {id} ^ {task.id}
         return task
 
     def remove(self, id: str) -> Task:
         """Takes a task out. NoSuchTaskError."""
-        return self._tasks.pop(self.position(id))
+        task = self._tasks.pop(self.position(id))
+        self._ids.remove(id)
+        return task
 
     def move(self, id: str, position: int) -> None:
         """Puts a task at another position (from 0). NoSuchTaskError, OutOfRangeError."""

@@ -138,7 +138,11 @@ class Run:
         """Runs it to its end. OSError if there is no room for the exchange."""
         begin = time.monotonic()
         with SegmentFile.create_new(
-            len(self._document) * 2 + ROOM, self.file_id, lock_name=self._lock_name(), grow=True, max_capacity=LARGEST
+            len(self._document.encode("utf-16-le")) + ROOM,
+            self.file_id,
+            lock_name=self._lock_name(),
+            grow=True,
+            max_capacity=LARGEST,
         ) as segments:
             segments.write(0, self._document)
             try:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
-from .documents import characters
+from .documents import MOST_BYTES, characters
 from .model import TaskList
 from .source_format import read_tasks, write_tasks
 
-__all__ = ["kept_file", "load", "opened", "save"]
+__all__ = ["contents", "kept_file", "load", "opened", "save"]
 
 PATIENCE = 10.0  # seconds to wait for another who changes the list, which takes milliseconds
 
@@ -32,7 +32,13 @@ def kept_file() -> Path:
 
 def load(path: Path) -> TaskList:
     """The list in a file, XML or JSON. FileNotFoundError and the like; DocumentError, if it is no list of tasks."""
-    return TaskList(read_tasks(characters(path.read_bytes())))
+    return TaskList(read_tasks(characters(contents(path))))
+
+
+def contents(path: Path) -> bytes:
+    """The bytes of a file, or one more than a document can have, whatever it is."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
 
 
 def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
