@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,6 +188,15 @@ def test_a_given_list_is_run_in_words_and_not_changed(tmp_path: Path, kept: Path
     assert second == "a\\x1b[2J"
     assert path.read_bytes() == before
     assert not kept.exists()
+
+
+def test_another_program_is_offered_what_was_selected(tmp_path: Path) -> None:
+    """Here it is ours, in the way that a program without named maps takes."""
+    path, line = tmp_path / "tasks.xml", shlex.join([*MMF, "tasks-worker", "-q", "{path}", "--lock", "{lock}"])
+    store.save(path, TaskList([Task("one"), Task("two", duration=0.0, state="failed")]))
+    done = finished(*RUN, "--file", path, "--select", "two", "--command", line)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("two: succeeded")
 
 
 @pytest.mark.parametrize(

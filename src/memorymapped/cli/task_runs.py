@@ -38,8 +38,8 @@ def run_all(
     async def one(task: Task | None, turn: asyncio.Semaphore) -> int:
         if command is None:
             offered, words = tasks, [*WORKER, *([] if task is None else [f"--select={task.id}"])]
-        else:  # a program of its own knows no --select: it is offered what it is to run
-            offered, words = (tasks if task is None else TaskList([task])), command
+        else:  # another program knows no --select: it is offered what it is to run, and that waits
+            offered, words = (tasks if task is None else TaskList([task.edited(state="waiting")])), command
         run = Run(offered, words, form=form, timeout=timeout, told=_tell_stops())
         async with turn:
             try:
