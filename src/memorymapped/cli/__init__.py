@@ -23,6 +23,8 @@ COMMANDS = {
     "save": "Writes a map into a file.",
     "load": "Writes a file into a map.",
     "segments": "Lists, shows, appends and follows the segments of a segment file.",
+    "watch": "Shows what changes in a map or a file, live.",
+    "top": "Shows everything that is shared, live.",
     "lock": "Runs a command while owning a named mutex.",
     "wait": "Waits for a named event or semaphore.",
     "signal": "Sets a named event, or gives back to a named semaphore.",

@@ -11,10 +11,11 @@ printed."""
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any
@@ -58,6 +59,25 @@ class Shape:
         """The bytes of a value as JSON has it, or, for what is no number, as text. Failure if it does not fit."""
         raise NotImplementedError
 
+    def parts(self) -> Iterator[tuple[int, str, Shape]]:
+        """The fields, or the elements, each with its offset and name; nothing of what has none."""
+        return iter(())
+
+    def leaves(self, most: int) -> list[tuple[int, str, Shape]]:
+        """What has no parts any more, with offsets and names as `corners[1].x`. A part that would make them more than
+        `most` stays whole."""
+        found: list[tuple[int, str, Shape]] = [(0, "", self)]
+        at = 0
+        while at < len(found):
+            offset, name, shape = found[at]
+            parts = list(itertools.islice(shape.parts(), most + 1))
+            if not parts or len(found) - 1 + len(parts) > most:
+                at += 1
+                continue
+            inner = [(offset + o, f"{name}.{n}" if name and n[0] != "[" else name + n, s) for o, n, s in parts]
+            found[at : at + 1] = inner
+        return found
+
 
 class _Scalar(Shape):
     def __init__(self, text: str, struct: type[Struct], parse: Callable[[Any], Any]) -> None:
@@ -95,6 +115,9 @@ class _Array(Shape):
             raise Failure(f"{self.text:.60} takes a JSON list of {self.count} values, not {value!r:.60}")
         return b"".join(self.element.write(each) for each in values)
 
+    def parts(self) -> Iterator[tuple[int, str, Shape]]:
+        return ((i * self.element.size, f"[{i}]", self.element) for i in range(self.count))
+
 
 class _Structure(Shape):
     def __init__(self, text: str, fields: list[tuple[int, str, Shape]], size: int) -> None:
@@ -116,6 +139,9 @@ class _Structure(Shape):
         for offset, name, shape in self.fields:
             data[offset : offset + shape.size] = shape.write(values[name])
         return bytes(data)
+
+    def parts(self) -> Iterator[tuple[int, str, Shape]]:
+        return ((offset, name or "?", shape) for offset, name, shape in self.fields)
 
 
 def _from_json(value: Any) -> Any:

@@ -11,7 +11,7 @@ from .shapes import Shape, shape_of
 from .targets import Bytes, Target
 from .words import shown
 
-__all__ = ["Typed", "own_shape", "typed"]
+__all__ = ["Typed", "described_shape", "own_shape", "typed"]
 
 _TAIL = struct.Struct("<Q8s")
 _VALUE = struct.Struct("<8sIIQQII")  # magic, version, slots, S, hash, flags, bytes of the text
@@ -31,6 +31,12 @@ class Typed:
         self.stride = stride
         self.values = values
         self.counters = counters
+
+    @property
+    def total(self) -> int:
+        """How often it was changed, since it was made: exact."""
+        total = self.counters.get("version", self.counters.get("changes"))
+        return total if isinstance(total, int) else 0
 
 
 def typed(data: Bytes, size: int) -> Typed | None:
@@ -96,14 +102,21 @@ def _array(data: Bytes, control: int, size: int) -> Typed | None:
     return Typed("StructArray", text, stride, count, counters)
 
 
+def described_shape(found: Typed | None, given: str) -> Shape:
+    """The type that a map says it holds. Failure if it says nothing."""
+    if found is None:
+        raise Failure(f"{shown(given)}: it does not say what it holds: give a TYPE")
+    text = found.text.removeprefix("bytes ")
+    return shape_of(found.text if text == found.text else f"bytes[{text}]")
+
+
 def own_shape(target: Target) -> tuple[Shape, int]:
-    """The type that a map says it holds, and how many bytes of it there are from 0 on. Failure if it says nothing."""
+    """The type that a map says it holds, and how many bytes of it there are from 0 on. Failure if it says nothing, or
+    if its values are not one behind the other."""
     with target.opened() as data:
         found = typed(data, target.size)
-    if found is None:
-        raise Failure(f"{shown(target.given)}: it does not say what it holds: give a TYPE")
-    text = found.text.removeprefix("bytes ")
-    shape = shape_of(found.text if text == found.text else f"bytes[{text}]")
+    shape = described_shape(found, target.given)
+    assert found is not None
     if shape.size != found.stride:
         raise Failure(
             f"{shown(target.given)}: its values are {shape.size} bytes each and {found.stride} apart: give a TYPE"
