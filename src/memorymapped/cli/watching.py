@@ -280,6 +280,11 @@ class Watch:
             for run in _RUN.finditer(different)
         ]
 
+    def bytes_at(self, offset: int, count: int) -> bytes:
+        """So many bytes of the window, as they were at the last look; fewer if they are not in it."""
+        within = offset - self._at
+        return self.data[within : within + count] if within >= 0 else b""
+
     def ages(self) -> dict[int, float]:
         """The bytes of the window that have changed lately, by their offsets, and how many seconds ago."""
         now, end = self.now(), self._at + len(self.data)

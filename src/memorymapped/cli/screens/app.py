@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""What all screens have in common: how they begin and end, light and dark, questions to the user, terminals that are
+too small."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from typing import ClassVar
+
+import click
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Resize
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Static
+
+from ..ending import SIGNALS, Failure, Interrupted
+
+__all__ = ["ENDING", "Ask", "ToolApp", "ToolScreen", "show"]
+
+
+class ToolApp(App[None]):
+    """Shows a screen until the user ends it, a signal does, or `duration` seconds are over. Colours are those of a
+    theme with its own background, so that they can be read on every terminal; with NO_COLOR there are none."""
+
+    TITLE = "mmf"
+    ENABLE_COMMAND_PALETTE = False
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "interrupt", show=False, priority=True),
+        Binding("ctrl+q", "quit", show=False),
+    ]
+
+    def __init__(self, first: Screen[None], duration: float | None = None) -> None:
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
+        self.animation_level = "none"
+        self.signum: int | None = None
+        self._first = first
+        self._duration = duration
+
+    async def on_mount(self) -> None:
+        # An exception that a signal's handler raises would end in asyncio: it is taken note of instead.
+        loop = asyncio.get_running_loop()
+        for each in SIGNALS:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                loop.add_signal_handler(each, self._end_by, each)
+        if self._duration is not None:
+            self.set_timer(self._duration, self.exit)
+        await self.push_screen(self._first)
+
+    def _end_by(self, signum: int) -> None:
+        self.signum = signum
+        self.exit()
+
+    def action_interrupt(self) -> None:
+        self._end_by(signal.SIGINT)
+
+
+def show(first: Screen[None], duration: float | None = None) -> None:
+    """Shows a screen, until it ends. Interrupted if a signal ended it, or Ctrl-C."""
+    app = ToolApp(first, duration)
+    app.run()
+    if app.signum is not None:
+        raise Interrupted(app.signum)
+    if app.return_code:
+        raise Failure("the screen ended by an error")
+
+
+ENDING: list[BindingType] = [
+    Binding("d", "light", "Light/dark"),
+    Binding("escape", "back", "Back"),
+    Binding("q", "end", "Quit"),
+]
+"""The last keys of every screen."""
+
+
+class ToolScreen(Screen[None]):
+    """A screen of a tool. `SMALLEST`: the columns and rows below which it says that it is too small, instead."""
+
+    SMALLEST: ClassVar[tuple[int, int]] = (40, 8)
+    DEFAULT_CSS = """
+    ToolScreen {
+        #too-small { display: none; width: 100%; height: 100%; content-align: center middle; }
+        &.too-small > * { display: none; }
+        &.too-small > #too-small { display: block; }
+    }
+    """
+
+    def too_small(self) -> Static:
+        """To be the first that is composed."""
+        columns, rows = self.SMALLEST
+        return Static(f"too small:\n{columns} x {rows} are needed", id="too-small", markup=False)
+
+    @property
+    def can_go_back(self) -> bool:
+        """Whether there is a screen behind this one."""
+        return len(self.app.screen_stack) > 2
+
+    def on_resize(self, event: Resize) -> None:
+        columns, rows = self.SMALLEST
+        self.set_class(event.size.width < columns or event.size.height < rows, "too-small")
+
+    def on_mount(self) -> None:
+        self.set_class(self.app.no_color, "no-color")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return action != "back" or self.can_go_back
+
+    def action_light(self) -> None:
+        self.app.theme = "textual-light" if self.app.current_theme.dark else "textual-dark"
+
+    def action_back(self) -> None:
+        self.dismiss()
+
+    def action_end(self) -> None:
+        self.app.exit()
+
+
+class Ask(ModalScreen[str | None]):
+    """Asks for a line of text. `refused` raises what is wrong with it, which is shown; the answer is None if the user
+    wants nothing after all."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "Back", show=False)]
+    DEFAULT_CSS = """
+    Ask {
+        align: center middle;
+        Vertical {
+            width: 64; max-width: 95%; height: auto; padding: 1 2; background: $surface; border: round $primary;
+        }
+        .wrong { color: $text-error; height: auto; }
+    }
+    """
+
+    def __init__(self, question: str, check: Callable[[str], object], value: str = "", hint: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._check = check
+        self._value = value
+        self._hint = hint
+
+    def compose(self) -> ComposeResult:
+        with Vertical():
+            yield Static(self._question, markup=False)
+            yield Input(self._value, placeholder=self._hint, compact=True)
+            yield Static("", classes="wrong", markup=False)
+
+    def on_input_changed(self) -> None:
+        self.query_one(".wrong", Static).update("")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        try:
+            self._check(event.value)
+        except (Failure, click.ClickException) as error:
+            text = error.format_message() if isinstance(error, click.ClickException) else str(error)
+            self.query_one(".wrong", Static).update(text)
+        else:
+            self.dismiss(event.value)
+
+    def action_leave(self) -> None:
+        self.dismiss(None)
