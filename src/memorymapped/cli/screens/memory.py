@@ -27,19 +27,18 @@ class BytesView(Rows):
     def __init__(self, watch: Watch, moved: Callable[[], None]) -> None:
         super().__init__(moved)
         self.watched = watch
+        self.columns = 16  # bytes in a row
+        self._digits = 8  # of an offset
         self._ages: dict[int, float] = {}
+        self._memo: dict[int, tuple[bytes, list[str], Line]] = {}  # rows that were drawn, and of what
 
-    @property
-    def columns(self) -> int:
-        """Bytes in a row."""
-        for columns in (32, 16):
-            if self.columns_wide >= self._digits + columns // 8 + 2 + columns * 4:
-                return columns
-        return 8
-
-    @property
-    def _digits(self) -> int:
-        return max(8, len(f"{self.watched.size:x}"))
+    def fit(self) -> None:
+        digits = max(8, len(f"{self.watched.size:x}"))
+        width = self.columns_wide - digits - 2
+        columns = next((each for each in (32, 16) if width >= each * 4 + each // 8), 8)
+        if (digits, columns) != (self._digits, self.columns):
+            self._digits, self.columns = digits, columns
+            self._memo.clear()
 
     def count(self) -> int:
         return -(-self.watched.size // self.columns)
@@ -50,7 +49,7 @@ class BytesView(Rows):
 
     def head(self) -> str:
         groups = [" ".join(f"{at:02x}" for at in range(begin, begin + 8)) for begin in range(0, self.columns, 8)]
-        return f"{'':{self._digits}}  {'  '.join(groups)}"
+        return f"{'OFFSET':{self._digits}}  {'  '.join(groups)}"
 
     def first(self) -> int:
         return self.scroll_offset.y * self.columns
@@ -61,13 +60,20 @@ class BytesView(Rows):
     def show(self) -> None:
         self._ages = self.watched.ages()
         super().show()
+        self._memo = {row: self._memo[row] for row in self.seen() if row in self._memo}
 
     def draw(self, row: int) -> Line:
-        columns, watched = self.columns, self.watched
-        begin = row * columns
-        data = watched.bytes_at(begin, columns)
-        kinds = [fade_of(self._ages.get(at)) if self._ages else "" for at in range(begin, begin + len(data))]
-        return line_of(self._parts(begin, data, kinds))
+        begin = row * self.columns
+        data = self.watched.bytes_at(begin, self.columns)
+        kinds = [""] * len(data)
+        if self._ages:
+            kinds = [fade_of(self._ages.get(at)) for at in range(begin, begin + len(data))]
+        known = self._memo.get(row)
+        if known is not None and known[0] == data and known[1] == kinds:
+            return known[2]
+        line = line_of(self._parts(begin, data, kinds))
+        self._memo[row] = data, kinds, line
+        return line
 
     def _parts(self, begin: int, data: bytes, kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield f"{begin:0{self._digits}x}", "dim"
@@ -88,17 +94,14 @@ class ValuesView(Rows):
         super().__init__(moved)
         self.watched = watch
         self.chosen = 0
+        self.is_table = False  # a row is a structure, with a column for each field
+        self._digits = 8  # of an offset
 
-    @property
-    def is_table(self) -> bool:
-        """Whether a row is a structure, with a column for each field."""
-        leaves = self.watched.leaves
-        most = self.columns_wide - self._digits - 2 - 10 - 2 - 8
-        return len(leaves) > 1 < self.watched.count and sum(w + 2 for w in self._widths()) <= most
-
-    @property
-    def _digits(self) -> int:
-        return max(8, len(f"{self.watched.size:x}"))
+    def fit(self) -> None:
+        self._digits = max(8, len(f"{self.watched.size:x}"))
+        room = self.columns_wide - self._digits - 2 - 10 - 2 - 8
+        is_structure = len(self.watched.leaves) > 1 < self.watched.count
+        self.is_table = is_structure and sum(width + 2 for width in self._widths()) <= room
 
     def _widths(self) -> list[int]:
         """Of the columns of a table."""
@@ -141,9 +144,9 @@ class ValuesView(Rows):
             parts = []
             for number, (width, (_, name, _)) in enumerate(zip(self._widths(), self.watched.leaves, strict=True)):
                 parts.append(fitted(name + ("▾" if number == self.chosen else ""), width, right=True))
-            return f"{'':{self._digits}}  {'  '.join(parts)}   CHANGES/S"
+            return f"{'OFFSET':{self._digits}}  {'  '.join(parts)}   CHANGES/S"
         named = f"  {'FIELD':<{self._names()}}" if self._names() else ""
-        return f"{'':{self._digits}}{named}  {'VALUE':>{self._room()}}   CHANGES/S"
+        return f"{'OFFSET':{self._digits}}{named}  {'VALUE':>{self._room()}}   CHANGES/S"
 
     def _names(self) -> int:
         """Columns for names of fields; 0 for values without."""

@@ -67,6 +67,9 @@ class Rows(ScrollView, can_focus=True):
         self._moved = moved
         self._drawn: dict[int, Line] = {}
 
+    def fit(self) -> None:
+        """Called before anything is shown: room for columns may have changed."""
+
     @abstractmethod
     def count(self) -> int:
         """How many rows there are."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
@@ -19,6 +20,7 @@ from ..objects import MAPS, holders_in_words
 from ..tables import width_of
 from ..targets import find
 from ..top_words import HEADS, RIGHT, cells_of, order
+from ..typed import described_shape
 from ..watching import Watch
 from .app import ENDING, ToolScreen, show
 from .rows import Line, Rows, fitted, line_of
@@ -274,6 +276,8 @@ class TopScreen(ToolScreen):
         except Failure as failure:
             self.notify(str(failure), severity="warning", timeout=4, markup=False)
             return
+        with contextlib.suppress(Failure):  # it says nothing of itself: then bytes
+            watch.show_as(described_shape(watch.typed, found.path), own=True)
         self.app.push_screen(WatchScreen(watch))
 
     def action_watch(self) -> None:

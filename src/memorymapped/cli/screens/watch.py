@@ -26,7 +26,7 @@ from .memory import LEGEND, BytesView, Overview, ValuesView
 
 __all__ = ["WatchScreen", "run"]
 
-HOLDERS = 2.0  # seconds, at least, between two searches for the holders
+HOLDERS = 4.0  # seconds, at least, between two searches for the holders
 TOLD = 10.0  # seconds, for which the user is told what has happened
 
 
@@ -108,6 +108,7 @@ class WatchScreen(ToolScreen):
             return
         if not self.view.display:
             self._show_view()
+        self.view.fit()
         self.watched.window(*self.view.window())
         self.watched.tick()
         self.view.show()
@@ -166,7 +167,7 @@ class WatchScreen(ToolScreen):
             if self.is_current and not self.paused:
                 objects = await asyncio.to_thread(named, given, kinds=MAPS, holders=True)
                 self.found = objects[0] if objects else self.found
-            await asyncio.sleep(max(HOLDERS, (time.process_time() - begin) / (SHARE / 2)))
+            await asyncio.sleep(max(HOLDERS, (time.process_time() - begin) / (SHARE / 4)))
 
     def go_to(self, offset: int) -> None:
         """Shows the memory from there on."""
