@@ -31,7 +31,7 @@ from libc.errno cimport errno
 from libc.string cimport memcmp, memcpy
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
-from memorymapped._native.futex cimport limit_of
+from memorymapped._native.futex cimport limit_of, mmf_word_add
 from memorymapped._native.memory cimport View, mmf_marked, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
