@@ -31,8 +31,9 @@
  *             to a multiple of 8
  *     E+16    the end
  *
- * Numbers of commits begin with 1 and never repeat; the next one is the first whose slot may be written (mmf_next). Only the owner of the lock writes, but for `waiters`. Killed after
- * any instruction it leaves one of these states, and the next owner, whoever that is, makes them whole (mmf_settle):
+ * Numbers of commits begin with 1 and never repeat; the next one is the first whose slot may be written (mmf_next).
+ * Only the owner of the lock writes, but for `waiters`. Killed after any instruction it leaves one of these states, and
+ * the next owner, whoever that is, makes them whole (mmf_settle):
  *
  *     slot[seq % 4]   the value, always: what is written goes to another slot first
  *     0 .. S          that value; or half of it and half of the one before, mirror != seq; or what another program has
