@@ -29,6 +29,13 @@ class ToolApp(App[None]):
 
     TITLE = "mmf"
     ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    .no-color .rows--fresh { text-style: reverse; }
+    .no-color .rows--recent { text-style: bold underline; }
+    .no-color .rows--faded { text-style: underline; }
+    .no-color .rows--dim { text-style: dim; }
+    .no-color .rows--here, .no-color .rows--cursor { text-style: reverse; }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "interrupt", show=False, priority=True),
         Binding("ctrl+q", "quit", show=False),

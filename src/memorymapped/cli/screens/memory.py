@@ -235,7 +235,6 @@ class Overview(Widget):
         & > .rows--faded { color: $warning 60%; }
         & > .rows--here { background: $primary 50%; }
     }
-    .no-color Overview { & > .rows--here { text-style: reverse; } }
     """
 
     def __init__(self, watch: Watch, go: Callable[[int], None]) -> None:

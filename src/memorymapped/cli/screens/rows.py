@@ -55,11 +55,6 @@ class Rows(ScrollView, can_focus=True):
         & > .rows--recent { background: $warning 45%; color: $foreground; }
         & > .rows--faded { background: $warning 20%; color: $foreground; }
     }
-    .no-color Rows {
-        & > .rows--fresh { text-style: reverse; }
-        & > .rows--recent { text-style: bold underline; }
-        & > .rows--faded { text-style: underline; }
-    }
     """
 
     def __init__(self, moved: Callable[[], None]) -> None:

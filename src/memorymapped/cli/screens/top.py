@@ -71,7 +71,6 @@ class Table(Rows):
         & > .rows--new { color: $text-success; }
         & > .rows--cursor { background: $primary; color: $text; text-style: bold; }
     }
-    .no-color Table { & > .rows--cursor { text-style: reverse; } }
     """
 
     def __init__(self, moved: Callable[[], None], opened: Callable[[Row], None]) -> None:
