@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import pytest
 from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, plain, started
 from root import descriptors
+from support.clock import Time
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -36,16 +37,6 @@ class Point(Struct):
     x: int32
     y: float64
     name: Annotated[str, Utf8(8)]
-
-
-class Time:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.at = 1000.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture
