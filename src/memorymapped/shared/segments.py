@@ -146,7 +146,8 @@ class _Names:
     is there for those of this user who have another mutex."""
 
     def __init__(self, path: str, device: int, inode: int, lock_name: str | None) -> None:
-        given = locate(os.path.realpath(path))
+        self.path = os.path.realpath(path)
+        given = locate(self.path)
         scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
         self.is_named = given is not None  # memory that has a name, however it was opened
         self.is_for_all = scope is Scope.GLOBAL
@@ -510,14 +511,10 @@ class SegmentFile(Segments):
     def _beside(self) -> str:
         """The path of the checksums of a file: beside the first of its names in the folder, or beside the one that has
         them."""
-        path = self._path()
+        path = self._names.path
         folder = os.path.dirname(path)
         names = [os.path.join(folder, each) for each in sorted(self._names_of_it(folder))] or [path]
         return next(filter(os.path.exists, (name + SUFFIX for name in names)), names[0] + SUFFIX)
-
-    def _path(self) -> str:
-        assert self._map.path is not None
-        return os.path.realpath(self._map.path)
 
     def _names_of_it(self, folder: str) -> Iterator[str]:
         """The names of the file in a folder, where it has several (hard links)."""
