@@ -213,8 +213,18 @@ def test_a_destination_that_does_not_answer_has_a_code(line: str, code: int, sai
     mmf("add", "t")
     got, out, errors = mmf("run", "--select", "t", "--command", line, "--timeout", "0.1" if code == 5 else "30")
     assert (got, out) == (code, "")
+    assert errors.startswith("mmf tasks: t: ")
     assert said in errors
     assert [task.state for task in store.load(kept)] == ["failed"]
+
+
+def test_with_json_the_task_is_told_without_an_answer_too(mmf: Any) -> None:
+    mmf("add", "t", "--set", "a=b")
+    code, out, errors = mmf("run", "--select", "t", "--command", "true", "--json")
+    assert (code, errors) == (8, "")
+    line = json.loads(out)
+    assert (line["ending"], line["result"]) == ("silent", None)
+    assert (line["task"]["title"], line["task"]["parameters"]) == ("t", {"a": "b"})
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

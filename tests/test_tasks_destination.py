@@ -93,11 +93,11 @@ def test_a_command_has_its_output_and_exit_code(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "said"),
     [
-        ({"command": "/no/such/program"}, "cannot be started"),
-        ({"command": "true", "directory": "/no/such/folder"}, "cannot be started"),
+        ({"command": "/no/such/program"}, "cannot be run: [Errno 2] No such file"),
+        ({"command": "true", "directory": "/no/such/folder"}, "cannot be run: [Errno 2] No such file"),
         ({"command": "'"}, "cannot be run so: No closing quotation"),
         ({"command": " "}, "it is empty"),
-        ({"command": "echo \0"}, "cannot be started: embedded null"),
+        ({"command": "echo \0"}, "cannot be run: embedded null"),
         ({"command": "true", "timeout": "soon"}, "cannot be run so: could not convert"),
     ],
 )

@@ -100,6 +100,13 @@ def test_one_that_cannot_be_started_is_told() -> None:
     assert "'/no/such/program' cannot be started: " in report.message
 
 
+def test_what_a_destination_prints_goes_where_it_is_wanted(tmp_path: Path) -> None:
+    with (tmp_path / "said").open("w+") as file:
+        ran("sh", "-c", "echo out; echo errors >&2", output=file.fileno())
+        file.seek(0)
+        assert file.read() == "out\nerrors\n"
+
+
 @pytest.mark.parametrize(
     ("code", "why"),
     [

@@ -40,13 +40,12 @@ def run_all(
             offered, words = tasks, [*WORKER, *([] if task is None else [f"--select={task.id}"])]
         else:  # another program knows no --select: it is offered what it is to run, and that waits
             offered, words = (tasks if task is None else TaskList([task.edited(state="waiting")])), command
-        run = Run(offered, words, form=form, timeout=timeout, told=_tell_stops())
         async with turn:
             try:
-                report = await run.run()
+                report = await Run(offered, words, form=form, timeout=timeout, told=_tell_stops()).run()
             except OSError as error:
                 raise Failure(f"the tasks cannot be handed over: {error}") from error
-        _print(report, as_json)
+        _print(report, task, as_json)
         if kept is not None:
             try:
                 _keep(kept, task, report)
@@ -102,28 +101,30 @@ def _keep(path: Path, task: Task | None, report: Report) -> None:
             tasks.edit(id, state=state_after(report))
 
 
-def _print(report: Report, as_json: bool) -> None:
+def _print(report: Report, task: Task | None, as_json: bool) -> None:
     answer = report.answer
     if as_json:
-        print(json.dumps(_plain(report)), flush=True)
+        print(json.dumps(_plain(report, task)), flush=True)
         return
     if report.ending != "answered":
-        print(f"mmf tasks: {safe(report.message)}", file=sys.stderr, flush=True)
+        what = "" if task is None else f"{safe(task.title)}: "
+        print(f"mmf tasks: {what}{safe(report.message)}", file=sys.stderr, flush=True)
     if answer is not None:
         result = answer.result
         said = (answer.details.title, result.outcome, result.seconds, result.message, result.output)
         print(outcome_in_words(*said), flush=True)
 
 
-def _plain(report: Report) -> dict[str, Any]:
+def _plain(report: Report, task: Task | None) -> dict[str, Any]:
     answer = report.answer
     result = None if answer is None else answer.result
+    details = task if answer is None else answer.details
     return {
         "ending": report.ending,
         "message": report.message,
         "task": None
-        if answer is None
-        else {name: getattr(answer.details, name) for name in ("id", "title", "duration", "parameters")},
+        if details is None
+        else {name: getattr(details, name) for name in ("id", "title", "duration", "parameters")},
         "result": None
         if result is None
         else {

@@ -270,7 +270,7 @@ Examples:
 With --json there is a line for each destination, when it has ended:
   ending     answered, silent, crashed, killed, unreadable, timeout, unstartable
   message    that in words
-  task       id, title, duration and parameters: as they were run; null without an answer
+  task       id, title, duration and parameters: as they were run; without an answer as selected; or null
   result     outcome, seconds, output, truncated, message, exitCode, signal; null without an answer
   process    pid, exitCode, signal, seconds
 

@@ -229,7 +229,7 @@ class Execution:
                 told=lambda: self._told(self),
             )
         except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-            return Outcome("failed", 0.0, message=f"the command cannot be started: {error}"[:1000])
+            return Outcome("failed", 0.0, message=f"the command cannot be run: {error}"[:1000])
         self._at(1.0)
         if code is None:
             return Outcome("timedOut", 0.0, message=f"ended after its time-out of {timeout:g} s")

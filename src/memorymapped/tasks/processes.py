@@ -58,13 +58,14 @@ def ask_to_end(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM, and SIGCONT, as who is stopped hears of nothing else. Not by the process's own methods, which would reap
     it: then what is left of its session could not be told any more."""
     if process.returncode is None:
-        os.kill(process.pid, signal.SIGTERM)
-        os.kill(process.pid, signal.SIGCONT)
+        with contextlib.suppress(PermissionError):  # it has become another user's: who waits for it is told
+            os.kill(process.pid, signal.SIGTERM)
+            os.kill(process.pid, signal.SIGCONT)
 
 
 def reap_session(process: subprocess.Popen[bytes]) -> None:
     """SIGKILL for all that are in the session that a process has begun, and the end of it, if it is not reaped yet. So
-    what a killed one has started is found, in whatever group it is."""
+    what a killed one has started is found, in whatever group it is. PermissionError if it has become another user's."""
     if process.returncode is not None:
         return
     os.kill(process.pid, signal.SIGKILL)  # the first: then nobody starts more for it

@@ -103,7 +103,8 @@ class Run:
     `command`: of the destination, in whose words {id}, {path} and {lock} stand for the id of the exchange, its file,
     which programs without named maps can map, and the name of its mutex; without any of them the id is put behind it.
     With {lock} the mutex is one that .NET can open on Linux. `form`: "xml" or "json". `timeout`: seconds until the
-    answer; None waits for ever. `linger`: seconds until the process has ended by itself after its answer."""
+    answer; None waits for ever. `linger`: seconds until the process has ended by itself after its answer. `output`: the
+    descriptor for what it prints; that of our errors, as our output may be for a program."""
 
     def __init__(
         self,
@@ -113,6 +114,7 @@ class Run:
         form: str = "xml",
         timeout: float | None = None,
         linger: float | None = LINGER,
+        output: int = 2,
         told: Callable[[Run], object] = lambda _: None,
     ) -> None:
         self.file_id = unique_id()
@@ -123,6 +125,7 @@ class Run:
         self._command = list(command)
         self._timeout = timeout
         self._linger = linger
+        self._output = output
         self._told = told
         self._process: subprocess.Popen[bytes] | None = None
         self._is_cancelled = False
@@ -173,7 +176,8 @@ class Run:
         process = self._process = subprocess.Popen(
             words,
             stdin=subprocess.DEVNULL,
-            stdout=2,  # what it prints is for the user; our own output may be for a program
+            stdout=self._output,
+            stderr=self._output,
             start_new_session=True,
             env={**os.environ, SOURCE: str(os.getpid())},
         )
