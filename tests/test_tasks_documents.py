@@ -337,6 +337,28 @@ def test_what_is_malformed_or_unknown_is_told_with_its_place(text: str) -> None:
     assert MALFORMED[text] in refused(text)
 
 
+WHOLE = Task("t <x>", id="a", description="\x01", parameters={"n": "&", "m": "\r"})
+PIECES = ["<", ">", "/", "&", "&#0;", "]]>", "<![CDATA[", "<!--", "<?", '"', "\\", "\\u", "{", "}", "[", "]", ",", ":",
+          "null", "1e", "-", "\0", "\ud800", "\ufeff", "xmlns=", "<!DOCTYPE", 'encoding="base64"', "<task>", "é"]  # fmt: skip
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    form=st.sampled_from(FORMS),
+    changes=st.lists(
+        st.tuples(st.floats(0, 1), st.integers(0, 20), st.sampled_from(PIECES) | st.text(max_size=3)),
+        min_size=1,
+        max_size=4,
+    ),
+)
+def test_whatever_a_document_has_become_it_is_read_or_refused(form: str, changes: list[tuple[float, int, str]]) -> None:
+    text = source_format.write_tasks([WHOLE], form)
+    for place, cut, piece in changes:
+        at = int(place * len(text))
+        text = text[:at] + piece + text[at + cut :]
+    refused(text)  # by both sides, with a DocumentError, or by none
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_no_document_costs_more_than_its_length(form: str) -> None:
     opening = f"<tasks {XMLNS}><task>" if form == "xml" else '{"version": 1, "tasks": [{"id":'
