@@ -66,6 +66,8 @@ def holders_in_words(found: Found) -> str:
 
 
 def _printable(command: str) -> str:
+    if command.isprintable():
+        return command
     return "".join(letter if letter.isprintable() else "·" for letter in command)
 
 

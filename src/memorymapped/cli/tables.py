@@ -89,9 +89,10 @@ def _line(cells: Sequence[str], widths: Sequence[int], right: set[int], styles: 
     for number, (cell, width, style) in enumerate(zip(cells, widths, styles, strict=True)):
         if not width:
             continue
-        cell = cut(cell, width)
-        space = " " * (width - width_of(cell))
-        if number == len(cells) - 1 and number not in right:
-            space = ""
+        wide = width_of(cell)
+        if wide > width:
+            cell = cut(cell, width)
+            wide = width_of(cell)
+        space = " " * (width - wide) if number < len(cells) - 1 or number in right else ""
         parts.append(space + coloured(cell, style) if number in right else coloured(cell, style) + space)
     return "  ".join(parts)
