@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from memorymapped._native.memory cimport Mapping, View, mmf_region
-from memorymapped._native.robust cimport MutexHandle, RobustMutex
+from memorymapped._native.robust cimport NESTED, MutexHandle, RobustMutex, this_process, this_thread
 from memorymapped._native.structs cimport StructLayout
 
 
@@ -39,7 +39,26 @@ cdef struct Turn:
     uint64_t thread
     uint32_t process
 
-cdef void begin_edit(Turn *turn, RobustMutex core, int got) noexcept
-cdef bint holds_edit(const Turn *turn, RobustMutex core) noexcept
-cdef int check_end(const Turn *turn, RobustMutex core, object of, bint closed, bint failed) except -1
+
+cdef inline void begin_edit(Turn *turn, RobustMutex core, int got) noexcept:
+    """After the lock was taken."""
+    turn.got = got
+    turn.acquisition = core.acquisitions
+    turn.thread = this_thread()
+    turn.process = this_process()
+
+
+cdef inline bint holds_edit(const Turn *turn, RobustMutex core) noexcept:
+    """Whether the lock is to be given back where an edit is dropped. (Another thread's: that one may be at work, or has
+    ended, which the next is told of.)"""
+    return core is not None and turn.got != NESTED and turn.acquisition == core.acquisitions and core.is_ours()
+
+
+cdef inline int check_end(const Turn *turn, RobustMutex core, object of, bint closed, bint failed) except -1:
+    """At the end of an edit of `of`. 1: this thread owns the lock; 0: it does not, as the edit was closed within, or is
+    left by an exception in a forked child. RuntimeError: nobody may end it, or it was not entered."""
+    return 1 if core is not None and core.is_ours() else check_other_end(turn, core, of, closed, failed)
+
+
+cdef int check_other_end(const Turn *turn, RobustMutex core, object of, bint closed, bint failed) except -1
 cdef int refuse_released(object of) except -1

@@ -12,7 +12,7 @@ from libc.limits cimport INT_MAX
 from memorymapped._native.futex cimport (
     mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport mmf_marked
-from memorymapped._native.robust cimport NESTED, this_process, this_thread
+from memorymapped._native.robust cimport this_process, this_thread
 from memorymapped._native.structs cimport layout_of
 
 cdef enum:
@@ -189,27 +189,10 @@ cdef class ControlBlock:
 # ---------------------------------------------------------------------------------------------------------- edits
 
 
-cdef void begin_edit(Turn *turn, RobustMutex core, int got) noexcept:
-    """After the lock was taken."""
-    turn.got = got
-    turn.acquisition = core.acquisitions
-    turn.thread = this_thread()
-    turn.process = this_process()
-
-
-cdef bint holds_edit(const Turn *turn, RobustMutex core) noexcept:
-    """Whether the lock is to be given back where an edit is dropped. (Another thread's: that one may be at work, or has
-    ended, which the next is told of.)"""
-    return core is not None and turn.got != NESTED and turn.acquisition == core.acquisitions and core.is_ours()
-
-
-cdef int check_end(const Turn *turn, RobustMutex core, object of, bint closed, bint failed) except -1:
-    """At the end of an edit of `of`. 1: this thread owns the lock; 0: it does not, as the edit was closed within, or is
-    left by an exception in a forked child. RuntimeError: nobody may end it, or it was not entered."""
+cdef int check_other_end(const Turn *turn, RobustMutex core, object of, bint closed, bint failed) except -1:
+    # `check_end`, where this thread does not own the lock.
     if core is None:
         raise RuntimeError("this edit is not entered")
-    if core.is_ours():
-        return 1
     if not closed and turn.thread == this_thread():
         refuse_released(of)
     if not closed and (not failed or turn.process == this_process()):
