@@ -427,7 +427,7 @@ def run_pairs(scene: Scene, step: int, pairs: list[tuple[str, str, str]], kind: 
 
 @pytest.mark.parametrize("kind", ["user", "global"])
 def test_two_at_once(scene: Scene, kind: str) -> None:
-    print(f"{run_pairs(scene, 9, PAIRS, kind)} rounds")
+    print(f"{run_pairs(scene, 17, PAIRS, kind)} rounds")
 
 
 @pytest.mark.campaign

@@ -52,6 +52,7 @@ from memorymapped import (
 PAGE = 4096
 BOTH = MemoryMappedFileAccess.READ_WRITE
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
+SECONDS = min(float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "1.5")), 40)  # of each search
 
 Run = Callable[..., "subprocess.Popen[str]"]
 
@@ -615,7 +616,7 @@ def child_every_method(given_seed: str, seconds: str) -> None:
 
 @pytest.mark.parametrize("part", [0, 1])
 def test_every_method_with_every_argument(run: Run, tmp_path: Path, part: int) -> None:
-    in_child(run, tmp_path, child_every_method, SEED + part, 3)
+    in_child(run, tmp_path, child_every_method, SEED + part, SECONDS)
 
 
 # ---------------------------------------------------------------------------------- closed by signals and other threads
@@ -669,7 +670,7 @@ def child_closed_by_a_signal(given_seed: str) -> None:
     map_ = MemoryMappedFile.create_new(None, BIG)  # without a line feed: readline looks at all of it
     count = len(long_uses(map_.create_view_accessor(), map_.create_view_stream()))
     closed = finished = 0
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + SECONDS
     for number in itertools.chain.from_iterable(itertools.repeat(range(count), 40)):
         if time.monotonic() > deadline:
             break
@@ -725,7 +726,7 @@ def child_interrupted_by_a_signal(given_seed: str) -> None:
         map_.create_view_stream() as stream,
     ):
         uses = long_uses(view, stream)
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             number = chance.randrange(len(uses))
             note(f"{number}")
@@ -753,7 +754,7 @@ def child_closed_by_threads(given_seed: str) -> None:
     sys.setswitchinterval(1e-5)
     map_ = MemoryMappedFile.create_new(None, BIG)
     current = [(map_.create_view_accessor(), map_.create_view_stream())]
-    finish = time.monotonic() + 3
+    finish = time.monotonic() + SECONDS
     failures: list[BaseException] = []
     done = [0, 0]
 

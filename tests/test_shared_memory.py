@@ -1131,6 +1131,6 @@ def left():
     return len(os.listdir("/proc/self/fd")), sys.getrefcount(MyData), sys.getrefcount(MyData(2).pt)
 """)
     other.do("for _ in range(20): use()\nbefore = left()", tag=tag)
-    other.do("peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nfor _ in range(300): use()", tag=tag)
+    other.do("peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\nfor _ in range(100): use()", tag=tag)
     assert other.get("left() == before")
-    assert other.get("resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak") < 3000, "kilobytes"
+    assert other.get("resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak") < 1500, "kilobytes"
