@@ -338,8 +338,9 @@ def test_what_is_malformed_or_unknown_is_told_with_its_place(text: str) -> None:
 
 
 WHOLE = Task("t <x>", id="a", description="\x01", parameters={"n": "&", "m": "\r"})
-PIECES = ["<", ">", "/", "&", "&#0;", "]]>", "<![CDATA[", "<!--", "<?", '"', "\\", "\\u", "{", "}", "[", "]", ",", ":",
-          "null", "1e", "-", "\0", "\ud800", "\ufeff", "xmlns=", "<!DOCTYPE", 'encoding="base64"', "<task>", "é"]  # fmt: skip
+OF_XML = ["<", ">", "/", "&", "&#0;", "]]>", "<![CDATA[", "<!--", "<?", "<!DOCTYPE", "<task>", "xmlns="]
+OF_JSON = ['"', "\\", "\\u", "{", "}", "[", "]", ",", ":", "null", "1e", "-"]
+PIECES = [*OF_XML, *OF_JSON, ' encoding="base64"', "\0", "\ud800", "\ufeff"]
 
 
 @settings(max_examples=100, deadline=None)
