@@ -79,6 +79,7 @@ def _watched(given: str, **options: Any) -> Any:
 async def watch_bytes() -> str:
     """Bytes, some of which have just changed, some a moment ago."""
     from memorymapped import MemoryMappedFile
+    from memorymapped.cli.screens.memory import Overview
 
     now = Time()
     with MemoryMappedFile.create_new("frames", 1 << 20) as map_, map_.create_view_accessor() as view:
@@ -90,6 +91,7 @@ async def watch_bytes() -> str:
 
         async def drive(pilot: Pilot[None]) -> None:
             screen.watched.sample(60)
+            await pilot.pause()
             for seconds, offset, data in (
                 (60, 420_000, b"changed"), (2, 0x88, b"\x99\x99\xb9\x3f"), (1.5, 0x40, b"\x77"), (1, 0x28, b"1.0851"),
             ):  # fmt: skip
@@ -98,6 +100,7 @@ async def watch_bytes() -> str:
                 screen.look()
                 screen.watched.sample(60)
             screen.look()
+            screen.query_one(Overview).show()
 
         try:
             return await picture(screen, drive, (80, 24))
@@ -120,6 +123,7 @@ def _price() -> Any:
 async def watch_values() -> str:
     """A list of structures."""
     from memorymapped import StructArray
+    from memorymapped.cli.screens.memory import Overview
 
     now, price = Time(), _price()
     names = ["EUR", "USD", "JPY", "GBP", "CHF", "SEK", "NOK", "AUD", "CAD", "DKK"]
@@ -138,6 +142,7 @@ async def watch_values() -> str:
                 screen.look()
                 screen.watched.sample(60)
             screen.look()
+            screen.query_one(Overview).show()
 
         try:
             return await picture(screen, drive, (100, 20))

@@ -223,7 +223,7 @@ LEGEND = "changed: █ now ▓ 10 s ▒ 1 min ░ before ─ not · zeros"
 
 class Overview(Widget):
     """All of a file in one line: each letter tells how recently what it stands for was seen changed; what is on the
-    screen is underlined. `go` is called with an offset that the user clicks."""
+    screen is marked. `go` is called with an offset that the user clicks."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = Rows.COMPONENT_CLASSES | {"rows--here"}
     DEFAULT_CSS = """
@@ -233,7 +233,7 @@ class Overview(Widget):
         & > .rows--fresh { color: $warning; }
         & > .rows--recent { color: $warning 80%; }
         & > .rows--faded { color: $warning 60%; }
-        & > .rows--here { background: $primary 50%; }
+        & > .rows--here { background: $primary; }
     }
     """
 
@@ -267,11 +267,11 @@ class Overview(Widget):
 
     def render_line(self, y: int) -> Strip:
         base, segments = self.rich_style, []
+        here = self.get_component_rich_style("rows--here", partial=True)
         for text, kinds in self._drawn:
-            style = base
-            for kind in kinds.split():
-                style += self.get_component_rich_style(f"rows--{kind}", partial=True)
-            segments.append(Segment(text, style))
+            kind, _, is_here = kinds.partition(" ")
+            style = self.get_component_rich_style(f"rows--{kind}")
+            segments.append(Segment(text, style + here if is_here else style))
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def on_click(self, event: Click) -> None:

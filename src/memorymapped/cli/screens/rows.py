@@ -51,7 +51,7 @@ class Rows(ScrollView, can_focus=True):
         height: 1fr; overflow-x: hidden; overflow-y: scroll; scrollbar-size-vertical: 1;
         & > .rows--dim { color: $text-muted; }
         & > .rows--head { color: $text-accent; text-style: bold; }
-        & > .rows--fresh { background: $warning; color: $background; text-style: bold; }
+        & > .rows--fresh { background: $warning; color: black; text-style: bold; }
         & > .rows--recent { background: $warning 45%; color: $foreground; }
         & > .rows--faded { background: $warning 20%; color: $foreground; }
     }
@@ -107,8 +107,7 @@ class Rows(ScrollView, can_focus=True):
             return Strip.blank(width, base)
         line = self._drawn[row] if row in self._drawn else self.draw(row)
         segments = [
-            Segment(text, base + self.get_component_rich_style(f"rows--{kind}", partial=True) if kind else base)
-            for text, kind in line
+            Segment(text, self.get_component_rich_style(f"rows--{kind}") if kind else base) for text, kind in line
         ]
         return Strip(segments).adjust_cell_length(width, base)
 

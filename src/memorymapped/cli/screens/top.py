@@ -30,7 +30,7 @@ __all__ = ["TopScreen", "run"]
 
 COLUMNS = (*HEADS, "HOLDERS")
 NARROWEST, WIDEST = 16, 44  # of the names
-STYLES = {"stale": "dim", "unfinished": "dim", "abandoned": "recent"}
+STYLES = {"stale": "dim", "unfinished": "dim", "abandoned": "warn"}
 SORTS: dict[str, Callable[[Row], Any]] = {
     "NAME": lambda row: row.found.name or row.found.path,
     "KIND": lambda row: row.found.kind,
@@ -65,10 +65,11 @@ class Table(Rows):
         Binding("home", "move(-1_000_000)", show=False),
         Binding("end", "move(1_000_000)", show=False),
     ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = Rows.COMPONENT_CLASSES | {"rows--new", "rows--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = Rows.COMPONENT_CLASSES | {"rows--new", "rows--warn", "rows--cursor"}
     DEFAULT_CSS = """
     Table {
         & > .rows--new { color: $text-success; }
+        & > .rows--warn { color: $text-warning; text-style: bold; }
         & > .rows--cursor { background: $primary; color: $text; text-style: bold; }
     }
     """
@@ -185,7 +186,7 @@ class TopScreen(ToolScreen):
     ]
     DEFAULT_CSS = """
     TopScreen {
-        #head { height: 1; background: $panel; padding: 0 1; }
+        #head { height: 1; background: $panel; }
         #filter { display: none; }
         #filter.asked { display: block; }
     }

@@ -49,10 +49,10 @@ class WatchScreen(ToolScreen):
     ]
     DEFAULT_CSS = """
     WatchScreen {
-        #head { height: 1; background: $panel; padding: 0 1; }
-        #notice { height: 1; padding: 0 1; color: $text-muted; }
+        #head { height: 1; background: $panel; }
+        #notice { height: 1; color: $text-muted; }
         #notice.told { color: $text-warning; text-style: bold; }
-        #columns { height: 1; padding: 0; color: $text-muted; }
+        #columns { height: 1; color: $text-muted; }
         #legend { height: 1; color: $text-muted; }
     }
     """
