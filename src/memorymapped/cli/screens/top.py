@@ -200,7 +200,7 @@ class TopScreen(ToolScreen):
         self.sorted_by: str | None = None  # a head; None: what is held, by name
         self.reverse = False
         self._rows: list[Row] = []
-        self._head = ""
+        self._head = self._trouble = ""
         self._table = Table(self.show, self.watch_row)
         self._heads = Heads(self.sort_by)
 
@@ -227,7 +227,11 @@ class TopScreen(ToolScreen):
         """Looks again and again, beside what draws."""
         while True:
             if self.is_current and not self.paused:
-                self._rows = await asyncio.to_thread(self.counter.tick)
+                try:
+                    self._rows = await asyncio.to_thread(self.counter.tick)
+                    self._trouble = ""
+                except OSError as error:  # what there was is shown on, and why
+                    self._trouble = f"cannot look: {(error.strerror or str(error)).lower()}"
                 self.show()
             await asyncio.sleep(self.interval)
 
@@ -249,7 +253,7 @@ class TopScreen(ToolScreen):
         stale = sum(row.found.state == "stale" for row in self._rows if not row.gone)
         if stale:
             parts.append(f"{stale} stale")
-        parts.append("PAUSED" if self.paused else f"every {self.interval:g} s")
+        parts.append(self._trouble or ("PAUSED" if self.paused else f"every {self.interval:g} s"))
         head = "  ".join(parts)
         if head != self._head:
             self._head = head

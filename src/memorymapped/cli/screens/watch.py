@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import ClassVar
 
@@ -165,8 +166,9 @@ class WatchScreen(ToolScreen):
         while self.watched.target.found is not None:
             begin = time.process_time()
             if self.is_current and not self.paused:
-                objects = await asyncio.to_thread(named, given, kinds=MAPS, holders=True)
-                self.found = objects[0] if objects else self.found
+                with contextlib.suppress(OSError):  # none can be found now: those that were known are shown
+                    objects = await asyncio.to_thread(named, given, kinds=MAPS, holders=True)
+                    self.found = objects[0] if objects else self.found
             await asyncio.sleep(max(HOLDERS, (time.process_time() - begin) / (SHARE / 4)))
 
     def go_to(self, offset: int) -> None:
