@@ -92,7 +92,7 @@ class Found(Record):
 class _Seen:
     """A file, and what was seen of it."""
 
-    __slots__ = ("details", "found", "is_live", "state", "suffix", "works")
+    __slots__ = ("found", "is_live", "state", "suffix", "works")
 
     def __init__(self, found: Found, suffix: str) -> None:
         self.found = found
