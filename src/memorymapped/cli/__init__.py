@@ -48,9 +48,10 @@ Commands:
 {commands}
 
 Examples:
-  mmf demo
-  mmf cp big.dat /backup/
-  mmf cp --help
+  mmf ls
+  mmf watch report --as self
+  mmf lock report -- ./update
+  mmf clean --help
 
 Exit codes: 0 done, 1 failed, 2 wrong usage; those of tasks are in its help. Ctrl-C and SIGTERM clean up first.
 """
