@@ -9,11 +9,12 @@ import secrets
 import shlex
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import MMF, PYTHON, Process, finished, line_with, started, until
+from programs import MMF, PYTHON, finished, line_with, started, until
 from support.sessions import carrying, gone
 
 from memorymapped import SegmentFile
@@ -43,12 +44,18 @@ def mark() -> Iterator[str]:
 def mmf(capsys: pytest.CaptureFixture[str]) -> Any:
     """Runs `mmf tasks ...` in this process: (exit code, output, errors)."""
 
-    def run(*arguments: object) -> tuple[int, str, str]:
-        code = main(["tasks", *map(str, arguments)])
+    def run(*arguments: object, command: str = "tasks") -> tuple[int, str, str]:
+        code = main([command, *map(str, arguments)])
         said = capsys.readouterr()
         return code, said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def worker(mmf: Any) -> Any:
+    """The same for `mmf tasks-worker`."""
+    return partial(mmf, command="tasks-worker")
 
 
 def titles(path: Path) -> list[str]:
@@ -227,15 +234,14 @@ def test_with_json_the_task_is_told_without_an_answer_too(mmf: Any) -> None:
     assert (line["task"]["title"], line["task"]["parameters"]) == ("t", {"a": "b"})
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_all_runs_first(signum: int, mmf: Any, mark: str) -> None:
+def test_ctrl_c_ends_all_runs_first(mmf: Any, mark: str) -> None:
     for title in ("one", "two"):
         mmf("add", title, "--command", f"sh -c 'sleep 1000; :' {mark}")
     with started(*RUN, "--all") as process:
         until(lambda: len(carrying(mark)) == 2, "both commands are at work")
-        process.send_signal(signum)
+        process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == -signum
+    assert process.returncode == -signal.SIGINT
     assert "Traceback" not in errors
 
 
@@ -257,24 +263,18 @@ def test_a_stopped_destination_is_told(mmf: Any, tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------------------------- the worker
 
 
-def worker(process: Process, code: int, said: str) -> None:
-    _, errors = process.communicate(timeout=30)
-    assert (process.returncode, "Traceback" in errors) == (code, False), errors
-    assert said in errors
-
-
-def test_a_worker_is_started_by_hand() -> None:
+def test_a_worker_is_started_by_hand(worker: Any) -> None:
     """Its source is not known to it: it writes the answer and that is all."""
     with SegmentFile.create_new(100_000) as segments:
         segments.append(source_format.write_tasks([Task("one", id="a"), Task("two", id="b")], "json"))
-        done = finished(*MMF, "tasks-worker", segments.file_id, "--select", "2", "--set", "prints=x", "--duration", "0")
-        assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout.startswith("two: succeeded after 0.")
+        code, said, errors = worker(segments.file_id, "--select", "2", "--set", "prints=x", "--duration", "0")
+        assert (code, errors) == (0, "")
+        assert said.startswith("two: succeeded after 0.")
         answer = source_format.read_answer(segments[1])
         assert (answer.details.id, answer.details.parameters, answer.result.output) == ("b", {"prints": "x"}, "x")
-        again = finished(*MMF, "tasks-worker", segments.path, "--json")  # as a program without named maps gets it
-        assert again.returncode == 1
-        assert "has its answer already" in again.stderr
+        code, said, errors = worker(segments.path)  # as a program without named maps gets it
+        assert (code, said) == (1, "")
+        assert "has its answer already" in errors
 
 
 @pytest.mark.parametrize(
@@ -285,12 +285,27 @@ def test_a_worker_is_started_by_hand() -> None:
         (None, ["--set", "1=x"], 2, "the task 't' cannot be configured so: expected a parameter's name"),
     ],
 )
-def test_a_worker_says_what_is_wrong(document: str | None, arguments: list[str], code: int, said: str) -> None:
+def test_a_worker_says_what_is_wrong(
+    document: str | None, arguments: list[str], code: int, said: str, worker: Any
+) -> None:
     with SegmentFile.create_new(100_000) as segments:
         segments.append(document or source_format.write_tasks([Task("t")]))
-        with started(*MMF, "tasks-worker", segments.file_id, *arguments) as process:
-            worker(process, code, said)
+        got, out, errors = worker(segments.file_id, *arguments)
+        assert (got, out) == (code, "")
+        assert said in errors
         assert len(segments) == 1
+
+
+def test_a_worker_without_a_source_says_so(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with started("true") as gone:
+        gone.wait()
+    with SegmentFile.create_new(4096) as segments:
+        segments.append("<tasks/>")
+        for file_id, pid in ((segments.file_id, gone.pid), ("no-such-exchange", os.getpid())):
+            monkeypatch.setenv("MEMORYMAPPED_TASKS_SOURCE", str(pid))
+            code, said, errors = worker(file_id)
+            assert (code, said) == (8, "")
+            assert "has ended" in errors
 
 
 def test_a_killed_worker_takes_its_command_along(mark: str, tmp_path: Path) -> None:
@@ -315,5 +330,6 @@ def test_a_signal_cancels_the_task_of_a_worker_which_is_answered(mark: str) -> N
             until(lambda: carrying(f"1000; :\0{mark}"), "the command is at work")
             process.send_signal(signal.SIGINT)
             line_with(process, "cancelled after")
-            worker(process, 4, "")
+            _, errors = process.communicate(timeout=30)
+        assert (process.returncode, errors) == (4, "")
         assert source_format.read_answer(segments[1]).result.outcome == "cancelled"

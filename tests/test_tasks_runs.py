@@ -8,7 +8,6 @@ import asyncio
 import os
 import secrets
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import PYTHON, line_with, started, state, until
+from programs import PYTHON, line_with, started, until
 from support.leftovers import files_of
 from support.sessions import carrying, ended, gone, no_children
 
-from memorymapped import MemoryMappedFile, SegmentFile
+from memorymapped import MemoryMappedFile
 from memorymapped.tasks import source
 from memorymapped.tasks.model import Task
 from memorymapped.tasks.source import WORKER, Report, Run
@@ -302,23 +301,3 @@ def test_ours_notices_the_end_of_its_source(go_on: bool, mark: str, tmp_path: Pa
         assert ended(worker)
     until(lambda: not carrying(mark), "the command has ended")
     assert done.exists() == go_on
-
-
-def test_ours_started_after_the_end_of_its_source_says_so() -> None:
-    gone = started("true")
-    with gone as process:
-        process.wait()
-    with SegmentFile.create_new(4096) as segments:
-        segments.append("<tasks/>")
-        for file_id, pid in ((segments.file_id, process.pid), ("no-such-exchange", os.getpid())):
-            words = [word.replace("{id}", file_id) for word in WORKER]
-            with started(*words, env={**os.environ, source.SOURCE: str(pid)}) as worker:
-                errors = worker.communicate(timeout=20)[1]
-            assert worker.returncode == 8
-            assert "has ended" in errors
-            assert "Traceback" not in errors
-
-
-def test_the_worker_is_this_interpreter() -> None:
-    assert WORKER[0] == sys.executable
-    assert state(os.getpid()) == "R"
