@@ -141,6 +141,11 @@ class Terminal:
         """Keys of a user."""
         os.write(self._master, keys)
 
+    def hang_up(self) -> None:
+        """The terminal goes away, as when its window is closed."""
+        os.close(self._master)
+        self._master = -1
+
     def __enter__(self) -> Terminal:
         return self
 
@@ -148,7 +153,8 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        os.close(self._master)
+        if self._master >= 0:
+            os.close(self._master)
 
 
 def plain(shown: str) -> str:

@@ -5,9 +5,10 @@ too small."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import click
@@ -18,7 +19,7 @@ from textual.events import Resize
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static
 
-from ..ending import SIGNALS, Failure, Interrupted
+from ..ending import SIGNALS, Failure, Interrupted, end_output
 
 __all__ = ["ENDING", "Ask", "ToolApp", "ToolScreen", "show"]
 
@@ -45,31 +46,53 @@ class ToolApp(App[None]):
         super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.animation_level = "none"
         self.signum: int | None = None
+        self._running_loop: asyncio.AbstractEventLoop | None = None
         self._first = first
         self._duration = duration
 
     async def on_mount(self) -> None:
-        # An exception that a signal's handler raises would end in asyncio: it is taken note of instead.
-        loop = asyncio.get_running_loop()
-        for each in SIGNALS:
-            if signal.getsignal(each) is not signal.SIG_IGN:
-                loop.add_signal_handler(each, self._end_by, each)
+        self._running_loop = asyncio.get_running_loop()
+        if self.signum is not None:
+            self.exit()  # it came before there was anything to end
+            return
         if self._duration is not None:
             self.set_timer(self._duration, self.exit)
         await self.push_screen(self._first)
 
-    def _end_by(self, signum: int) -> None:
+    @contextlib.contextmanager
+    def ended_by_signals(self) -> Iterator[None]:
+        """Inside, SIGINT, SIGTERM and SIGHUP end the screen, unless they were ignored before; `signum` tells which it was.
+        (An exception that a handler raises would be lost in asyncio.)"""
+        before = {each: signal.getsignal(each) for each in SIGNALS}
+        taken = [each for each, action in before.items() if action is not signal.SIG_IGN]
+        for each in taken:
+            signal.signal(each, self._take)
+        try:
+            yield
+        finally:
+            for each in taken:
+                signal.signal(each, before[each] or signal.SIG_DFL)
+
+    def _take(self, signum: int, frame: object = None) -> None:
+        if self.signum is not None:
+            return
         self.signum = signum
-        self.exit()
+        if signum == signal.SIGHUP:
+            # The terminal is gone. Textual's thread that writes would die of that, and who waits for it wait for ever.
+            end_output()
+            os.dup2(1, 2)
+        if self._running_loop is not None:
+            self._running_loop.call_soon_threadsafe(self.exit)
 
     def action_interrupt(self) -> None:
-        self._end_by(signal.SIGINT)
+        self._take(signal.SIGINT)
 
 
 def show(first: Screen[None], duration: float | None = None) -> None:
     """Shows a screen, until it ends. Interrupted if a signal ended it, or Ctrl-C."""
     app = ToolApp(first, duration)
-    app.run()
+    with app.ended_by_signals():
+        app.run()
     if app.signum is not None:
         raise Interrupted(app.signum)
     if app.return_code:
