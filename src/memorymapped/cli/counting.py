@@ -132,18 +132,20 @@ class Counter:
             else:
                 row.exact = False
                 sampled.append(row)
-        # Each its part of what there is to spend; who is not in time this time is the first the next time.
+        # Each its part of what there is to spend. Small ones need less than theirs: large ones have the rest. Who is not
+        # in time is the first the next time.
+        sampled.sort(key=lambda row: row.found.size)
         begin = time.thread_time()
         left = self._budget.left()
         for number in range(len(sampled)):
             spent = time.thread_time() - begin
             if spent >= left:
+                self._turn = (self._turn + number) % len(sampled)
                 break
             row = sampled[(self._turn + number) % len(sampled)]
             row.sample((left - spent) / (len(sampled) - number), at, self._now)
         else:
-            number = 0
-        self._turn = (self._turn + number) % max(1, len(sampled))
+            self._turn = 0
         self._budget.spend(time.thread_time() - begin)
 
 

@@ -61,7 +61,7 @@ class ToolApp(App[None]):
 
     @contextlib.contextmanager
     def ended_by_signals(self) -> Iterator[None]:
-        """Inside, SIGINT, SIGTERM and SIGHUP end the screen, unless they were ignored before; `signum` tells which it was.
+        """Inside, SIGINT, SIGTERM and SIGHUP end the screen, unless they were ignored before: `signum` tells which did.
         (An exception that a handler raises would be lost in asyncio.)"""
         before = {each: signal.getsignal(each) for each in SIGNALS}
         taken = [each for each, action in before.items() if action is not signal.SIG_IGN]
