@@ -25,6 +25,7 @@ from memorymapped.cli.screens.app import ToolApp
 from memorymapped.cli.screens.memory import ValuesView
 from memorymapped.cli.screens.top import Heads, Table, TopScreen
 from memorymapped.cli.screens.watch import WatchScreen
+from memorymapped.cli.targets import find
 from memorymapped.cli.top_words import cells_of
 from memorymapped.structs import Struct, int32
 from memorymapped.system.survey import survey
@@ -105,6 +106,15 @@ def test_other_maps_are_sampled(counter: Counter, time: Time, tmp_path: Path) ->
         other.write_int32(5000, 1)
         time.at += 5
         assert named(counter.tick())["of a file"].rate == 0.2
+
+
+def test_a_typed_map_of_a_file_is_counted(counter: Counter, time: Time, tmp_path: Path, tag: str) -> None:
+    file = tmp_path / "file"
+    with SharedMemory(Point, "value", lock_name=tag):
+        file.write_bytes(Path(find("value").path).read_bytes())
+    with MemoryMappedFile.create_from_file(file, map_name="of a file"):
+        row = named(counter.tick())["of a file"]
+        assert (row.found.kind, row.exact) == ("file map", True)
 
 
 def test_what_is_new_and_what_is_gone(counter: Counter, time: Time) -> None:
