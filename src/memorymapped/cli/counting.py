@@ -132,8 +132,8 @@ class Counter:
             else:
                 row.exact = False
                 sampled.append(row)
-        # Each its part of what there is to spend. Small ones need less than theirs: large ones have the rest. Who is not
-        # in time is the first the next time.
+        # Each its part of what there is to spend. Small ones need less than theirs, large ones have the rest. Who is
+        # not in time is the first the next time.
         sampled.sort(key=lambda row: row.found.size)
         begin = time.thread_time()
         left = self._budget.left()
