@@ -6,6 +6,8 @@ at random moments. After each the name is free, or still held by those who held 
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import random
 import signal
@@ -65,10 +67,16 @@ def others_get_through() -> bool:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
+def path(tmp_path: Path) -> Iterator[str]:
     path = tmp_path / "file"
     path.write_bytes(bytes(64))
-    return str(path)
+    yield str(path)
+    # An exception in the midst of os.open, or of a call that takes a descriptor over, may lose the user's descriptor.
+    gc.collect()
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{fd}") == str(path):
+                os.close(int(fd))
 
 
 @pytest.fixture(autouse=True)
