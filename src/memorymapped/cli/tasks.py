@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""`mmf tasks`: the source, without a screen: a list of tasks, and runs of destinations."""
+"""`mmf tasks`: the source: a list of tasks, and runs of destinations. Alone it draws a screen."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from ..tasks.model import PRIORITIES, STATES, InvalidTaskError, NoSuchTaskError,
 from ..tasks.shapes import DocumentError
 from ..tasks.source_format import read_tasks, write_tasks
 from .ending import Failure, Interrupted
+from .showing import screen_fits
 from .task_ends import CODES, NO_TASK, UNREADABLE
 from .task_words import parameters, safe
 from .words import shown
@@ -29,6 +31,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = f"""\b
 Examples:
+  mmf tasks
+  mmf tasks --terminal "xterm -e {{command}}"
   mmf tasks add "Build" --command "make -j2" --priority high
   mmf tasks add "Wait a while" --duration 5
   mmf tasks list
@@ -43,15 +47,54 @@ be JSON. A TASK is meant by its number in the list, its id, its title, or the be
 {CODES}"""
 
 
-@click.group("tasks", short_help="Tasks that other processes run.", epilog=EPILOG)
-def command() -> None:
-    """Keeps a list of tasks, and has other processes run them: each gets the tasks in a segment file in shared memory,
-    runs one, and answers."""
-
-
 def _file(function: F) -> F:
     path = click.Path(path_type=Path, dir_okay=False)
     return click.option("--file", type=path, help="The list, instead of the kept one.")(function)
+
+
+@click.group("tasks", short_help="Tasks that other processes run.", epilog=EPILOG, invoke_without_command=True)
+@_file
+@click.option("--command", "line", metavar="LINE", help="Another destination; {id}, {path}, {lock} are filled in.")
+@click.option(
+    "--terminal",
+    metavar="LINE",
+    envvar="MEMORYMAPPED_TASKS_TERMINAL",
+    help="Opens another terminal for a destination with a screen; {command} is filled in.  [default: in tmux a pane]",
+)
+@click.pass_context
+def command(context: click.Context, file: Path | None, line: str | None, terminal: str | None) -> None:
+    """Keeps a list of tasks, and has other processes run them: each gets the tasks in a segment file in shared memory,
+    runs one, and answers.
+
+    Without a command, at a terminal: shows the list on a screen, to edit and to run it. There, --terminal here keeps
+    destinations with a screen in the same terminal. Such options stand behind a command, if there is one."""
+    if context.invoked_subcommand is not None:
+        if file is not None or line is not None:
+            raise click.UsageError(f"options are given behind the command: mmf tasks {context.invoked_subcommand} ...")
+        return
+    words, window = _words("--command", line), _words("--terminal", terminal)
+    if window is None:
+        window = ["tmux", "split-window", "{command}"] if os.environ.get("TMUX") else ["here"]
+    if window != ["here"] and not any("{command}" in word for word in window):
+        raise click.UsageError("--terminal is 'here', or has {command} in it")
+    if not screen_fits("tasks"):
+        raise Failure("there is no screen here; mmf tasks --help shows the commands that need none", 2)
+
+    from ..tasks.screens import source
+
+    with _told():
+        source.run(file or store.kept_file(), words, () if window == ["here"] else window)
+
+
+def _words(option: str, line: str | None) -> list[str] | None:
+    """A command line, split as a shell does."""
+    try:
+        words = None if line is None else shlex.split(line)
+    except ValueError as error:
+        raise click.UsageError(f"{option} {line!r}: {error}") from None
+    if words == []:
+        raise click.UsageError(f"{option} is empty")
+    return words
 
 
 def _json(function: F) -> F:
@@ -314,12 +357,7 @@ def run(
         if not chosen or not len(tasks):
             raise NoSuchTaskError("there are no tasks that wait" if len(tasks) else "there are no tasks: add one first")
         write_tasks(tasks, form)  # too long: said before anything is started
-    try:
-        words = None if line is None else shlex.split(line)
-    except ValueError as error:
-        raise click.UsageError(f"--command {line!r}: {error}") from None
-    if words == []:
-        raise click.UsageError("--command is empty")
+    words = _words("--command", line)
 
     from .task_runs import run_all
 

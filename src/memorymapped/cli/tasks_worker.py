@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""`mmf tasks-worker`: the destination, without a screen."""
+"""`mmf tasks-worker`: the destination: at a terminal with a screen."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 import click
 
@@ -15,6 +16,7 @@ from ..tasks.destination import SOURCE, Destination, Execution, NothingToRunErro
 from ..tasks.destination_format import OfferedTask, Outcome
 from ..tasks.shapes import DocumentError
 from .ending import Failure
+from .showing import screen_fits
 from .task_ends import CODES, GONE, NO_TASK, OF_OUTCOME, UNREADABLE, hearing_signals
 from .task_words import outcome_in_words, parameters, safe
 
@@ -41,7 +43,7 @@ SIGTERM and Ctrl-C cancel the task; that is answered too. If the source ends fir
 @click.option("--duration", type=float, metavar="SECONDS", help="How long it takes.")
 @click.option("--lock", metavar="NAME", help="The mutex of the source, where it is not ours.")
 @click.option("--go-on", is_flag=True, help="Finish the task though the source has ended.")
-@click.option("--no-screen", is_flag=True, help="Choose by the options, ask nothing.")
+@click.option("--no-screen", is_flag=True, help="At a terminal, too: choose by the options, ask nothing.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 def command(
@@ -57,16 +59,23 @@ def command(
 ) -> int:
     """Reads the tasks of the exchange ID, runs one of them, and writes its result back.
 
-    A task with the parameter command is run as a command line; any other is simulated."""
+    A task with the parameter command is run as a command line; any other is simulated. At a terminal there is a screen,
+    to choose it and to configure it, which begins with what the options say."""
+    has_screen = not (no_screen or quiet or as_json) and screen_fits("tasks-worker")
     changes = parameters(given)
     source = os.environ.pop(SOURCE, "")
     try:
         with Destination.open(file_id, lock, int(source) if source.isascii() and source.isdecimal() else None) as offer:
             try:
-                task = choose(offer.tasks, select).configured(duration, changes)
+                task = _chosen(offer.tasks, select, asks=has_screen).configured(duration, changes)
             except ValueError as error:
                 raise click.UsageError(str(error)) from None
-            outcome = asyncio.run(_run(offer, task, go_on))
+            if has_screen:
+                from ..tasks.screens import destination
+
+                task, outcome = destination.run(offer, task, go_on=go_on)
+            else:
+                outcome = asyncio.run(_run(offer, task, go_on))
     except NothingToRunError as error:
         raise Failure(str(error), NO_TASK) from None
     except (DocumentError, UnicodeDecodeError, DamagedObjectError, MemoryFaultError) as error:
@@ -77,9 +86,16 @@ def command(
         raise Failure(str(error)) from error
     if as_json:
         print(json.dumps(_plain(task, outcome)))
-    elif not quiet:
+    elif not quiet and not has_screen:
         print(outcome_in_words(task.title, outcome.outcome, outcome.seconds, outcome.message, outcome.output))
     return OF_OUTCOME[outcome.outcome]
+
+
+def _chosen(tasks: Sequence[OfferedTask], given: str | None, *, asks: bool) -> OfferedTask:
+    """What the options mean. Where the user is asked, any of them will do to begin with."""
+    if asks and given is None and tasks and not any(task.state == "waiting" for task in tasks):
+        return tasks[0]
+    return choose(tasks, given)
 
 
 async def _run(offer: Destination, task: OfferedTask, go_on: bool) -> Outcome:

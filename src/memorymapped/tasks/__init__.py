@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The task programs of "Inter-Process Communication using memory-mapped files in .NET", without a screen.
+"""The task programs of "Inter-Process Communication using memory-mapped files in .NET".
 
 A source hands tasks to a destination, another process, in a segment file with a unique name: the tasks are segment 0,
 the answer is segment 1, both XML or JSON. Nothing of the library needs this package.
@@ -13,6 +13,9 @@ the answer is segment 1, both XML or JSON. Nothing of the library needs this pac
     source             starts destinations, and hears of their answers and ends
 
     destination_format, destination, commands    the other side: of the above it uses only shapes and documents
+
+    elsewhere          a destination in another terminal
+    screens            what both draw, with Textual
 
     processes          how both wait for the end of a process
 

@@ -100,6 +100,12 @@ class Destination:
         self.answer(execution.task, outcome)
         return outcome
 
+    async def until_source_ends(self) -> None:
+        """Until the source has ended; for ever, if it is not known. Not while a task runs: then `run` watches it."""
+        if self._source < 0:
+            await asyncio.Event().wait()
+        await until_ended(self._source)
+
     def close(self) -> None:
         """Ends it here."""
         self._segments.close()

@@ -104,7 +104,8 @@ class Run:
     which programs without named maps can map, and the name of its mutex; without any of them the id is put behind it.
     With {lock} the mutex is one that .NET can open on Linux. `form`: "xml" or "json". `timeout`: seconds until the
     answer; None waits for ever. `linger`: seconds until the process has ended by itself after its answer. `output`: the
-    descriptor for what it prints; that of our errors, as our output may be for a program."""
+    descriptor for what it prints; that of our errors, as our output may be for a program. None: it has our terminal,
+    for its own screen."""
 
     def __init__(
         self,
@@ -114,7 +115,7 @@ class Run:
         form: str = "xml",
         timeout: float | None = None,
         linger: float | None = LINGER,
-        output: int = 2,
+        output: int | None = 2,
         told: Callable[[Run], object] = lambda _: None,
     ) -> None:
         self.file_id = unique_id()
@@ -175,7 +176,7 @@ class Run:
             words.append(self.file_id)
         process = self._process = subprocess.Popen(
             words,
-            stdin=subprocess.DEVNULL,
+            stdin=None if self._output is None else subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
             start_new_session=True,

@@ -21,7 +21,7 @@ from textual.widgets import Input, Static
 
 from ..ending import SIGNALS, Failure, Interrupted, end_output
 
-__all__ = ["ENDING", "Ask", "ToolApp", "ToolScreen", "show"]
+__all__ = ["ENDING", "Ask", "ToolApp", "ToolScreen", "run_app", "show"]
 
 
 class ToolApp(App[None]):
@@ -82,7 +82,11 @@ class ToolApp(App[None]):
             end_output()
             os.dup2(1, 2)
         if self._running_loop is not None:
-            self._running_loop.call_soon_threadsafe(self.exit)
+            self._running_loop.call_soon_threadsafe(self.interrupted)
+
+    def interrupted(self) -> None:
+        """A signal has asked us to end."""
+        self.exit()
 
     def action_interrupt(self) -> None:
         self._take(signal.SIGINT)
@@ -91,10 +95,15 @@ class ToolApp(App[None]):
 def show(first: Screen[None], duration: float | None = None) -> None:
     """Shows a screen, until it ends. Interrupted if a signal ended it, or Ctrl-C."""
     app = ToolApp(first, duration)
-    with app.ended_by_signals():
-        app.run()
+    run_app(app)
     if app.signum is not None:
         raise Interrupted(app.signum)
+
+
+def run_app(app: ToolApp) -> None:
+    """Runs it until it ends; what a signal means is the caller's affair."""
+    with app.ended_by_signals():
+        app.run()
     if app.return_code:
         raise Failure("the screen ended by an error")
 

@@ -8,13 +8,15 @@ from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from rich.segment import Segment
+from textual.binding import Binding, BindingType
+from textual.events import Click
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from ..tables import cut, width_of
 
-__all__ = ["FADES", "Line", "Rows", "fade_of", "line_of"]
+__all__ = ["FADES", "Line", "Pointed", "Rows", "fade_of", "line_of"]
 
 Line = tuple[tuple[str, str], ...]
 """Texts, each with what it is (`` for nothing special): its style is the component class `rows--` of that name."""
@@ -118,6 +120,50 @@ class Rows(ScrollView, can_focus=True):
 
     def on_resize(self) -> None:
         self._moved()
+
+
+class Pointed(Rows):
+    """Rows with a cursor. `opened` is called when a row is double-clicked."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "move(-1)", show=False),
+        Binding("down", "move(1)", show=False),
+        Binding("pageup", "page(-1)", show=False),
+        Binding("pagedown", "page(1)", show=False),
+        Binding("home", "move(-1_000_000)", show=False),
+        Binding("end", "move(1_000_000)", show=False),
+    ]
+    COMPONENT_CLASSES: ClassVar[set[str]] = Rows.COMPONENT_CLASSES | {"rows--cursor"}
+    DEFAULT_CSS = """
+    Pointed > .rows--cursor { background: $primary; color: $text; text-style: bold; }
+    """
+
+    def __init__(self, moved: Callable[[], None], opened: Callable[[], object]) -> None:
+        super().__init__(moved)
+        self._opened = opened
+        self._cursor = 0
+
+    def point_at(self, row: int) -> None:
+        """Puts the cursor there, or at the nearest row that there is, and has it on the screen."""
+        self._cursor = max(0, min(row, self.count() - 1))
+        height = max(1, self.size.height)
+        first = self.scroll_offset.y
+        self.show()  # there may be more rows than before
+        self.go_to(max(min(first, self._cursor), self._cursor - height + 1))
+        self.show()
+
+    def action_move(self, step: int) -> None:
+        self.point_at(self._cursor + step)
+
+    def action_page(self, step: int) -> None:
+        self.action_move(step * max(1, self.size.height - 1))
+
+    def on_click(self, event: Click) -> None:
+        row = self.scroll_offset.y + event.y
+        if row < self.count():
+            self.point_at(row)
+            if event.chain == 2:
+                self._opened()
 
 
 def fitted(text: str, width: int, *, right: bool = False) -> str:

@@ -23,7 +23,7 @@ from ..top_words import HEADS, RIGHT, cells_of, order
 from ..typed import described_shape
 from ..watching import Watch
 from .app import ENDING, ToolScreen, show
-from .rows import Line, Rows, fitted, line_of
+from .rows import Line, Pointed, fitted, line_of
 from .watch import WatchScreen
 
 __all__ = ["TopScreen", "run"]
@@ -53,34 +53,22 @@ def run(counter: Counter, interval: float, duration: float | None) -> None:
     show(TopScreen(counter, interval), duration)
 
 
-class Table(Rows):
-    """A row for each object, with a cursor that stays on its object. `opened` is called with the object under it when
-    the user wants to see more of it."""
+class Table(Pointed):
+    """A row for each object, with a cursor that stays on its object."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up", "move(-1)", show=False),
-        Binding("down", "move(1)", show=False),
-        Binding("pageup", "page(-1)", show=False),
-        Binding("pagedown", "page(1)", show=False),
-        Binding("home", "move(-1_000_000)", show=False),
-        Binding("end", "move(1_000_000)", show=False),
-    ]
-    COMPONENT_CLASSES: ClassVar[set[str]] = Rows.COMPONENT_CLASSES | {"rows--new", "rows--warn", "rows--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = Pointed.COMPONENT_CLASSES | {"rows--new", "rows--warn"}
     DEFAULT_CSS = """
     Table {
         & > .rows--new { color: $text-success; }
         & > .rows--warn { color: $text-warning; text-style: bold; }
-        & > .rows--cursor { background: $primary; color: $text; text-style: bold; }
     }
     """
 
-    def __init__(self, moved: Callable[[], None], opened: Callable[[Row], None]) -> None:
-        super().__init__(moved)
+    def __init__(self, moved: Callable[[], None], opened: Callable[[], object]) -> None:
+        super().__init__(moved, opened)
         self.rows: list[Row] = []
         self.widths = [width_of(head) + 1 for head in COLUMNS]
         self._cells: list[tuple[str, ...]] = []
-        self._opened = opened
-        self._cursor = 0
 
     @property
     def current(self) -> Row | None:
@@ -123,24 +111,6 @@ class Table(Rows):
             kind = "cursor"
         text = "  ".join(fitted(cells[at], width, right=at in RIGHT) for at, width in self.fitting())
         return line_of([(text, kind)])
-
-    def action_move(self, step: int) -> None:
-        self._cursor = max(0, min(self._cursor + step, len(self.rows) - 1))
-        height = max(1, self.size.height)
-        first = self.scroll_offset.y
-        self.go_to(max(min(first, self._cursor), self._cursor - height + 1))
-        self.show()
-
-    def action_page(self, step: int) -> None:
-        self.action_move(step * max(1, self.size.height - 1))
-
-    def on_click(self, event: Click) -> None:
-        row = self.scroll_offset.y + event.y
-        if row < len(self.rows):
-            self._cursor = row
-            self.show()
-            if event.chain == 2:
-                self._opened(self.rows[row])
 
 
 class Heads(Static):
@@ -201,7 +171,7 @@ class TopScreen(ToolScreen):
         self.reverse = False
         self._rows: list[Row] = []
         self._head = self._trouble = ""
-        self._table = Table(self.show, self.watch_row)
+        self._table = Table(self.show, self.action_watch)
         self._heads = Heads(self.sort_by)
 
     def compose(self) -> ComposeResult:
