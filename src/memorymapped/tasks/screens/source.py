@@ -95,6 +95,7 @@ class SourceScreen(ToolScreen):
         self._table = TaskTable(self.show, self.action_edit)
         self._heads = Heads(markup=False)
         self._followed: list[Worker[None]] = []
+        self._keys: tuple[bool, ...] = ()
         self._is_ending = False
 
     def compose(self) -> ComposeResult:
@@ -159,7 +160,10 @@ class SourceScreen(ToolScreen):
         if self.path != store.kept_file():
             parts.append(safe(str(self.path)))
         self._text("#head", "  ".join(parts))
-        self.refresh_bindings()
+        keys = self.current is not None, bool(self._deleted), bool(running)
+        if keys != self._keys:  # the footer is made anew by that
+            self._keys = keys
+            self.refresh_bindings()
 
     def _text(self, which: str, text: str) -> None:
         widget = self.query_one(which, Static)

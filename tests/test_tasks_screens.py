@@ -1,0 +1,522 @@
+# SPDX-License-Identifier: MIT
+"""The screens of `mmf tasks` and `mmf tasks-worker`, as a person uses them: keys, mouse, real destinations."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from programs import LIMIT, MMF, Terminal, plain, until
+from support.sessions import ended, no_children
+from textual.pilot import Pilot
+from textual.widgets import Input, Select, Static, TextArea
+
+from memorymapped import SegmentFile
+from memorymapped.cli.screens.app import ToolApp
+from memorymapped.tasks import store
+from memorymapped.tasks.destination import Destination
+from memorymapped.tasks.model import Task, TaskList
+from memorymapped.tasks.screens.destination import DestinationScreen
+from memorymapped.tasks.screens.form import Form, lines_of, pairs_of
+from memorymapped.tasks.screens.panels import Confirm, RunPanel
+from memorymapped.tasks.screens.source import SourceScreen
+from memorymapped.tasks.source_format import read_answer, write_tasks
+
+Drive = Callable[[Pilot[None]], Awaitable[None]]
+SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A list of three."""
+    path = tmp_path / "tasks.xml"
+    tasks = [
+        Task("First", id="a", duration=0.05, description="of all"),
+        Task("Second", id="b", duration=0.05, parameters={"prints": "told"}),
+        Task("Third", id="c", duration=60, priority="urgent"),
+    ]
+    store.save(path, TaskList(tasks))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    with no_children():
+        yield
+
+
+def drive(screen: Any, steps: Drive, size: tuple[int, int] = (100, 30)) -> ToolApp:
+    """Shows a screen, and does what a person does."""
+
+    async def main() -> ToolApp:
+        app = ToolApp(screen)
+        async with asyncio.timeout(LIMIT), app.run_test(size=size) as pilot:
+            await pilot.pause()
+            await steps(pilot)
+        return app
+
+    return asyncio.run(main())
+
+
+async def seen(pilot: Pilot[None], condition: Callable[[], object], what: str) -> None:
+    """Waits for something on the screen."""
+    end = asyncio.get_running_loop().time() + LIMIT / 2
+    while not condition():
+        assert asyncio.get_running_loop().time() < end, f"waited in vain for {what}"
+        await asyncio.sleep(0.005)
+    await pilot.pause()
+
+
+def text_of(pilot: Pilot[None], which: str) -> str:
+    return str(pilot.app.screen.query_one(which, Static).content)
+
+
+def titles(path: Path) -> list[str]:
+    return [task.title for task in store.load(path)]
+
+
+def errors(pilot: Pilot[None]) -> dict[str, str]:
+    """What the form says is wrong."""
+    found = {str(each.id): str(each.content) for each in pilot.app.screen.query(".error.said").results(Static)}
+    return {name.removeprefix("error-"): text for name, text in found.items()}
+
+
+# ------------------------------------------------------------------------------------------------------- the list
+
+
+def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "tasks.xml"
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        assert "no tasks yet" in text_of(pilot, "#empty")
+        await pilot.press("n")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        await pilot.press(*"Build", "tab", *"all", "enter", *"of it", "tab")
+        pilot.app.screen.query_one(Select).value = "high"
+        await pilot.press("tab", "end", "backspace", *"2.5", "tab", *"make", "space", *"-j2")
+        await pilot.press("tab", "tab", *"directory=", *"a", "backslash", *"nb", "ctrl+s")
+        await seen(pilot, lambda: path.exists(), "the list")
+        await seen(pilot, lambda: screen.current is not None, "the task")
+
+    drive(screen, steps)
+    (task,) = store.load(path)
+    assert task.fields() == {
+        "id": task.id,
+        "title": "Build",
+        "description": "all\nof it",
+        "priority": "high",
+        "duration": 2.5,
+        "parameters": {"directory": "a\nb", "command": "make -j2"},
+        "state": "waiting",
+    }
+
+
+def test_what_is_wrong_with_a_field_is_said_while_it_is_typed(path: Path) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("n")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        form = pilot.app.screen
+        assert errors(pilot) == {}  # nothing was touched yet
+        form.query_one("#duration", Input).value = "soon"
+        await pilot.pause()
+        assert errors(pilot) == {"duration": "a number of seconds is expected"}
+        form.query_one("#duration", Input).value = "-1"
+        await pilot.pause()
+        assert "0" in errors(pilot)["duration"]
+        form.query_one("#duration", Input).value = "1"
+        form.query_one("#fail", Input).value = "101"
+        form.query_one("#parameters", TextArea).text = "jobs=4\n4jobs=1"
+        await pilot.pause()
+        assert set(errors(pilot)) == {"fail", "parameters"}
+        form.query_one("#parameters", TextArea).text = "jobs"
+        await pilot.pause()
+        assert errors(pilot)["parameters"] == "line 1: NAME=TEXT is expected"
+        await pilot.press("ctrl+s")
+        await pilot.pause()
+        assert set(errors(pilot)) == {"title", "fail", "parameters"}
+        assert pilot.app.screen is form
+        assert pilot.app.focused is form.query_one("#title")
+        await pilot.press("escape")
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, SourceScreen)
+
+    drive(SourceScreen(path), steps)
+    assert titles(path) == ["First", "Second", "Third"]
+
+
+def test_a_task_is_edited_and_what_was_not_typed_stays_as_it_was(path: Path) -> None:
+    strange = {"command": "echo \x1b[2J", "note": "C:\\new\ttab\x00"}
+    with store.opened(path) as tasks:
+        tasks.edit("a", description="\x1b[2J", parameters=strange, state="failed")
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        await pilot.press("end", "space", *"one", "enter")
+        await seen(pilot, lambda: "First one" in titles(path), "the change")
+
+    drive(SourceScreen(path), steps)
+    task = store.load(path)["a"]
+    assert (task.description, task.parameters, task.state) == ("\x1b[2J", strange, "waiting")
+
+
+@pytest.mark.parametrize("text", ["", "a\\nb", "\\", "\n", "\t\r\x1b é\u2028", "\\x41", "\U0001f600\x00"])
+def test_any_text_of_a_parameter_comes_through_the_form(text: str) -> None:
+    assert pairs_of(lines_of({"a": text, "b": text})) == {"a": text, "b": text}
+
+
+def test_a_deleted_task_is_brought_back(path: Path) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "delete")
+        await seen(pilot, lambda: titles(path) == ["First", "Third"], "the deletion")
+        await pilot.press("delete")
+        await seen(pilot, lambda: titles(path) == ["First"], "the deletion")
+        await pilot.press("u", "u")
+        await seen(pilot, lambda: titles(path) == ["First", "Second", "Third"], "both again")
+
+    drive(SourceScreen(path), steps)
+
+
+def test_tasks_are_moved_with_keys_and_mouse(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("shift+down", "shift+down", "shift+down")
+        await seen(pilot, lambda: titles(path) == ["Second", "Third", "First"], "the last place")
+        assert screen.current is not None
+        assert screen.current.title == "First"
+        await pilot.click("#up")
+        await seen(pilot, lambda: titles(path) == ["Second", "First", "Third"], "the middle")
+        await pilot.click("TaskTable", offset=(5, 2))
+        assert screen.current is not None
+        assert screen.current.title == "Third"
+        await pilot.press("shift+up")
+        await seen(pilot, lambda: titles(path) == ["Second", "Third", "First"], "the middle")
+
+    drive(screen, steps)
+
+
+def test_the_filter_shows_what_has_a_text(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("slash", *"IR")
+        assert [task.title for task in screen._table.tasks] == ["First", "Third"]
+        assert "2 with 'IR'" in text_of(pilot, "#head")
+        await pilot.press("enter", "shift+down")  # beyond the next one that is shown
+        await seen(pilot, lambda: titles(path) == ["Second", "Third", "First"], "the move")
+        await pilot.press("slash", *"x")
+        assert "No task has" in text_of(pilot, "#empty")
+        await pilot.press("escape")
+        assert len(screen._table.tasks) == 3
+
+    drive(screen, steps)
+
+
+def test_what_others_have_changed_is_kept(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        with store.opened(path) as tasks:
+            tasks.add(Task("Theirs"))
+        await pilot.press("delete")
+        await seen(pilot, lambda: titles(path) == ["Second", "Third", "Theirs"], "the deletion")
+        await pilot.pause()
+        assert len(screen._table.tasks) == 3
+        path.write_text("<nonsense")
+        await pilot.press("delete")
+        await seen(pilot, lambda: any("not changed" in each.message for each in pilot.app._notifications), "a message")
+
+    drive(screen, steps)
+    assert path.read_text() == "<nonsense"
+
+
+# ------------------------------------------------------------------------------------------------------- the runs
+
+
+def panels(screen: SourceScreen) -> dict[str, RunPanel]:
+    return {panel.job.task.title: panel for panel in screen.query(RunPanel)}
+
+
+def test_two_run_at_once_and_say_how_they_have_ended(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("end", "r", "up", "r")
+        long, short = screen.jobs
+        await seen(pilot, lambda: short.is_over, "the end of one")
+        assert screen.going == [long]
+        await seen(pilot, lambda: store.load(path)["b"].state == "succeeded", "the state")
+        panel = panels(screen)["Second"]
+        assert "succeeded" in str(panel.query_one(".how", Static).content)
+        assert str(panel.query_one(".output", Static).content) == "told"
+        assert "running" in str(panels(screen)["Third"].query_one(".how", Static).content)
+        panel.focus()
+        await pilot.press("x")
+        await seen(pilot, lambda: len(panels(screen)) == 1, "the panel closed")
+        await pilot.press("x")  # the one that goes on, though the cursor is at another
+        await seen(pilot, lambda: long.is_over, "the end of the other")
+        await seen(pilot, lambda: store.load(path)["c"].state == "cancelled", "the state")
+
+    drive(screen, steps)
+
+
+def test_a_killed_destination_is_told_and_a_stopped_one(path: Path) -> None:
+    screen = SourceScreen(path, SLEEPER)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r")
+        (job,) = screen.jobs
+        await seen(pilot, lambda: job.pid is not None, "the start")
+        assert job.pid is not None
+        os.kill(job.pid, signal.SIGSTOP)
+        panel = panels(screen)["First"]
+        await seen(pilot, lambda: "stopped" in str(panel.query_one(".how", Static).content), "the stop")
+        os.kill(job.pid, signal.SIGCONT)
+        await seen(pilot, lambda: "running" in str(panel.query_one(".how", Static).content), "the way on")
+        os.kill(job.pid, signal.SIGKILL)
+        await seen(pilot, lambda: "killed" in str(panel.query_one(".how", Static).content), "the death")
+        assert "SIGKILL" in str(panel.query_one(".message", Static).content)
+        await seen(pilot, lambda: store.load(path)["a"].state == "failed", "the state")
+
+    drive(screen, steps)
+
+
+@pytest.mark.parametrize(
+    ("command", "state", "message"),
+    [
+        ([sys.executable, "-c", "import sys; sys.exit('no idea')"], "crashed", "exit code 1"),
+        (["true"], "no answer", "without an answer"),
+        (["/not/there"], "not started", "/not/there"),
+    ],
+)
+def test_a_destination_that_does_not_answer_is_told(path: Path, command: list[str], state: str, message: str) -> None:
+    screen = SourceScreen(path, command)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r")
+        (job,) = screen.jobs
+        await seen(pilot, lambda: job.is_over and panels(screen), "the end")
+        assert (job.state, message in job.message) == (state, True)
+        assert ("no idea" in job.output) == (state == "crashed")
+
+    drive(screen, steps)
+
+
+def test_what_runs_is_not_deleted(path: Path) -> None:
+    screen = SourceScreen(path, SLEEPER)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r", "delete")
+        await seen(pilot, lambda: any("is running" in each.message for each in pilot.app._notifications), "a message")
+
+    drive(screen, steps)
+    assert "First" in titles(path)
+
+
+def test_leaving_asks_and_ends_what_runs(path: Path) -> None:
+    screen = SourceScreen(path, SLEEPER)
+    pids: list[int] = []
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r", "down", "r")
+        await seen(pilot, lambda: all(job.pid for job in screen.jobs), "the starts")
+        pids.extend(job.pid for job in screen.jobs if job.pid)
+        await pilot.press("q")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+        await pilot.press("n")
+        await seen(pilot, lambda: pilot.app.screen is screen, "the way back")
+        assert len(screen.going) == 2
+        await pilot.press("q")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+        await pilot.press("y")
+        await seen(pilot, lambda: not pilot.app._running or not screen.going, "the end")
+
+    drive(screen, steps)
+    assert len(pids) == 2
+    assert all(ended(pid) for pid in pids)
+
+
+def test_a_screen_that_ends_by_a_signal_ends_what_runs(path: Path) -> None:
+    screen = SourceScreen(path, SLEEPER)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r")
+        await seen(pilot, lambda: screen.jobs[0].pid is not None, "the start")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await seen(pilot, lambda: isinstance(pilot.app, ToolApp) and pilot.app.signum, "the signal")
+
+    app = drive(screen, steps)
+    assert app.signum == signal.SIGTERM
+    pid = screen.jobs[0].pid
+    assert pid is not None
+    assert ended(pid)
+
+
+# ------------------------------------------------------------------------------------------------- the destination
+
+
+@pytest.fixture
+def exchange() -> Iterator[tuple[SegmentFile, Destination]]:
+    tasks = [
+        Task("First", id="a", duration=0.05, parameters={"prints": "told"}),
+        Task("Second", id="b", duration=60),
+        Task("Third", id="c", parameters={"command": "sh -c 'echo out; exit 3'"}),
+    ]
+    with SegmentFile.create_new(1 << 20, grow=True) as segments:
+        segments.write(0, write_tasks(tasks, "xml"))
+        with SegmentFile.open_existing(segments.file_id, grow=True) as theirs, Destination(theirs) as offer:
+            yield segments, offer
+
+
+def destination(offer: Destination) -> DestinationScreen:
+    return DestinationScreen(offer, offer.tasks[0])
+
+
+def test_a_task_is_chosen_and_run_and_answered(exchange: tuple[SegmentFile, Destination]) -> None:
+    segments, offer = exchange
+    screen = destination(offer)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("end", "enter")
+        await seen(pilot, lambda: screen.outcome is not None, "the end")
+        assert "failed: exit code 3" in text_of(pilot, "#said")
+        assert text_of(pilot, "#output") == "out"
+        await pilot.press("space")  # any key
+
+    drive(screen, steps)
+    answer = read_answer(segments.read(1))
+    assert (answer.details.id, answer.result.outcome, answer.result.exit_code) == ("c", "failed", 3)
+
+
+def test_a_task_is_configured(exchange: tuple[SegmentFile, Destination]) -> None:
+    segments, offer = exchange
+    screen = destination(offer)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("down", "e")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        form = pilot.app.screen
+        form.query_one("#duration", Input).value = "-1"
+        await pilot.press("ctrl+s")
+        assert set(errors(pilot)) == {"duration"}
+        form.query_one("#duration", Input).value = "0.1"
+        form.query_one("#fail", Input).value = "50"
+        form.query_one("#parameters", TextArea).text = "prints=half"
+        await pilot.press("ctrl+s")
+        await seen(pilot, lambda: pilot.app.screen is screen, "the way back")
+        assert "fail = 50" in text_of(pilot, "#details")
+        await pilot.press("r")
+        await seen(pilot, lambda: screen.outcome is not None, "the end")
+
+    drive(screen, steps)
+    answer = read_answer(segments.read(1))
+    assert (answer.details.id, answer.details.duration, answer.details.parameters) == (
+        "b",
+        0.1,
+        {"fail": "50", "prints": "half"},
+    )
+    assert (answer.result.outcome, answer.result.output) == ("failed", "half")
+
+
+@pytest.mark.parametrize(("keys", "message"), [("rx", "cancelled"), ("rq", "cancelled"), ("q", "the user has left")])
+def test_who_cancels_or_leaves_answers_that(exchange: tuple[SegmentFile, Destination], keys: str, message: str) -> None:
+    segments, offer = exchange
+    screen = destination(offer)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("down", *keys)
+        await seen(pilot, lambda: screen.outcome is not None, "the end")
+
+    drive(screen, steps)
+    answer = read_answer(segments.read(1))
+    assert (answer.details.id, answer.result.outcome) == ("b", "cancelled")
+    assert message in answer.result.message
+
+
+@pytest.mark.parametrize("is_at_work", [False, True])
+def test_the_end_of_the_source_is_told(exchange: tuple[SegmentFile, Destination], is_at_work: bool) -> None:
+    segments, offer = exchange
+    screen = destination(offer)
+    reading, writing = os.pipe()  # stands for the descriptor of a process, which is readable at its end
+    offer._source = reading
+
+    async def steps(pilot: Pilot[None]) -> None:
+        if is_at_work:
+            await pilot.press("down", "r")
+            await pilot.pause()
+        os.write(writing, b"x")
+        await seen(pilot, lambda: screen.problem is not None, "the end of the source")
+        assert "the source has ended" in text_of(pilot, "#said")
+        await pilot.press("r")
+
+    try:
+        drive(screen, steps)
+    finally:
+        os.close(writing)
+    assert not segments.wait_for(1, 0)
+
+
+# --------------------------------------------------------------------------------------------------- the terminal
+
+
+@pytest.mark.parametrize("size", [(100, 30), (60, 16), (49, 30), (100, 11)])
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_terminal_of_any_size_shows_it_or_says_that_it_is_too_small(
+    path: Path, exchange: tuple[SegmentFile, Destination], size: tuple[int, int], side: str
+) -> None:
+    screen = SourceScreen(path) if side == "source" else destination(exchange[1])
+
+    async def steps(pilot: Pilot[None]) -> None:
+        columns, rows = screen.SMALLEST
+        is_small = size[0] < columns or size[1] < rows
+        assert pilot.app.screen.query_one("#too-small").display is is_small
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert pilot.app.screen.query_one("#too-small").display is False
+
+    drive(screen, steps, size)
+
+
+def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "memorymapped" / "tasks.xml"
+    store.save(path, TaskList([Task("Greeting", id="g", parameters={"command": "echo hello-there"})]))
+    environment = {"XDG_STATE_HOME": str(tmp_path), "TMUX": ""}
+    with Terminal(*MMF, "tasks", columns=100, rows=30, env=environment) as terminal:
+        terminal.read("Greeting")
+        terminal.type(b"n")
+        terminal.read("Create")
+        terminal.type(b"Typed\r")
+        until(lambda: titles(path) == ["Greeting", "Typed"], "the task is kept")
+        terminal.type(b"\x1b[A" + b"r")
+        terminal.read("hello-there")
+        until(lambda: store.load(path)["g"].state == "succeeded", "the result is kept")
+        terminal.shown = ""
+        terminal.type(b"R")  # the destination draws its screen in the same terminal
+        terminal.read("Choose a task")
+        terminal.type(b"r")
+        terminal.read("and that is answered")
+        terminal.shown = ""
+        terminal.read("Runs")  # the source is back
+        terminal.type(b"q")
+        assert terminal.process.wait(LIMIT) == 0
+        shown = plain(terminal.read())
+    assert "Traceback" not in shown
+
+
+def test_without_a_terminal_it_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    from memorymapped.cli import main
+
+    assert main(["tasks", "--file", str(tmp_path / "none.xml"), "--terminal", "here"]) == 2
+    assert "no screen here" in capsys.readouterr().err
+    assert main(["tasks", "--file", "x", "list"]) == 2
+    assert "behind the command" in capsys.readouterr().err
+    assert main(["tasks", "--terminal", "xterm"]) == 2
+    assert "{command}" in capsys.readouterr().err
