@@ -56,9 +56,10 @@ def drive(screen: Any, steps: Drive, size: tuple[int, int] = (100, 30)) -> ToolA
 
     async def main() -> ToolApp:
         app = ToolApp(screen)
-        async with asyncio.timeout(LIMIT), app.run_test(size=size) as pilot:
-            await pilot.pause()
-            await steps(pilot)
+        with app.ended_by_signals():
+            async with asyncio.timeout(LIMIT), app.run_test(size=size) as pilot:
+                await pilot.pause()
+                await steps(pilot)
         return app
 
     return asyncio.run(main())

@@ -328,7 +328,7 @@ class SourceScreen(ToolScreen):
         else:
             command = [*(_WITH_SCREEN if with_screen else WORKER), f"--select={task.id}"]
             if with_screen and self._window:
-                command = in_another_terminal(self._window, [*command, "{id}"])
+                command = in_another_terminal(self._window, command)
         in_terminal = with_screen and not self._window
         try:
             job = Job(tasks, task, command, self._job_changed, in_terminal=in_terminal)
