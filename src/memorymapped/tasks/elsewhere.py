@@ -147,23 +147,23 @@ def _line(connection: socket.socket) -> dict[str, Any] | None:
 
 def at(address: str) -> int:
     """Runs what the stand-in wants to be run, in this terminal."""
-    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_IGN)  # they are the destination's affair, which tells us
-    with socket.socket(socket.AF_UNIX) as connection:
+    told, telling = socket.socketpair()
+    for each in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(each, signal.SIG_IGN)  # the destination has them, too
+    signal.signal(signal.SIGHUP, lambda *_: telling.send(b"x"))  # only who leads the session is told by the kernel
+    with told, telling, socket.socket(socket.AF_UNIX) as connection:
         connection.connect("\0" + address)
-        if _user_of(connection) != os.getuid():
-            return 1
-        begin = _line(connection)
-        if begin is None:
+        if _user_of(connection) != os.getuid() or (begin := _line(connection)) is None:
             return 1
         process = subprocess.Popen(
             begin["command"], env=_environment(begin["environment"]), cwd=begin["directory"], preexec_fn=_as_before
         )
         pidfd = os.pidfd_open(process.pid)
         try:
-            both: list[Any] = [connection, pidfd]
-            if pidfd not in select.select(both, [], [])[0]:
-                process.terminate()
+            waited: list[Any] = [connection, told, pidfd]
+            ready = select.select(waited, [], [])[0]
+            if pidfd not in ready:
+                process.send_signal(signal.SIGHUP if told in ready else signal.SIGTERM)
                 if not select.select([pidfd], [], [], GRACE)[0]:
                     process.kill()
             code = process.wait()
