@@ -15,6 +15,7 @@ death of the stand-in; a terminal that is closed ends the stand-in by SIGHUP."""
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
 import select
@@ -33,6 +34,7 @@ __all__ = ["in_another_terminal"]
 PATIENCE = 10.0  # seconds for the terminal to open
 GRACE = 2.0  # seconds for a destination to end by itself when it was asked to
 _HERE = "memorymapped.tasks.elsewhere"
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST = 1 << 20  # bytes of a message
 _PLACE = (
     "COLORTERM",
@@ -155,9 +157,15 @@ def at(address: str) -> int:
         connection.connect("\0" + address)
         if _user_of(connection) != os.getuid() or (begin := _line(connection)) is None:
             return 1
-        process = subprocess.Popen(
-            begin["command"], env=_environment(begin["environment"]), cwd=begin["directory"], preexec_fn=_as_before
-        )
+        libc = ctypes.CDLL(None)
+
+        def as_before() -> None:
+            for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+                signal.signal(each, signal.SIG_DFL)
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)  # should we be killed
+
+        environment = _environment(begin["environment"])
+        process = subprocess.Popen(begin["command"], env=environment, cwd=begin["directory"], preexec_fn=as_before)
         pidfd = os.pidfd_open(process.pid)
         try:
             waited: list[Any] = [connection, told, pidfd]
@@ -180,11 +188,6 @@ def at(address: str) -> int:
 def _environment(given: Mapping[str, str]) -> dict[str, str]:
     ours = {name: os.environ[name] for name in _PLACE if name in os.environ}
     return {name: text for name, text in given.items() if name not in _PLACE} | ours
-
-
-def _as_before() -> None:
-    for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
-        signal.signal(each, signal.SIG_DFL)
 
 
 def _main(arguments: Sequence[str]) -> int:
