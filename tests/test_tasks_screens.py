@@ -386,7 +386,10 @@ def test_a_task_is_chosen_and_run_and_answered(exchange: tuple[SegmentFile, Dest
     screen = destination(offer)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await pilot.press("end", "enter")
+        await pilot.press("end")
+        await pilot.pause()
+        assert "command = sh -c" in text_of(pilot, "#details")
+        await pilot.press("enter")
         await seen(pilot, lambda: screen.outcome is not None, "the end")
         assert "failed: exit code 3" in text_of(pilot, "#said")
         assert text_of(pilot, "#output") == "out"

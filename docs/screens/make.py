@@ -7,13 +7,14 @@ machine or moment to another (times, processes) is given, so that the same scree
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
 import struct
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -197,7 +198,138 @@ async def top() -> str:
         return await picture(screen, drive, (110, 18))
 
 
-PICTURES = {"watch-bytes": watch_bytes, "watch-values": watch_values, "top": top}
+def _tasks() -> list[Any]:
+    from memorymapped.tasks.model import Task
+
+    return [
+        Task("Build", description="The whole program", duration=20, priority="high",
+             parameters={"command": "make -j4", "directory": "program"}),
+        Task("Import the orders", description="Those of last night", duration=95, priority="urgent",
+             parameters={"prints": "4,711 orders"}),
+        Task("Wait for the feed", duration=5),
+        Task("Check the backup", description="Each file once", duration=3600, priority="low",
+             parameters={"command": "backup --check"}, state="succeeded"),
+        Task("Send the report", duration=2, parameters={"fail": "50"}, state="failed"),
+    ]  # fmt: skip
+
+
+class _Job:
+    """A run that stands still."""
+
+    def __init__(self, task: Any, state: str, seconds: float, progress: float, message: str = "", output: str = ""):
+        self.task, self.title, self.state, self.seconds, self.progress = task, task.title, state, seconds, progress
+        self.message, self.output, self.is_over = message, output, progress == 1
+        self.work = None
+
+    def cancel(self) -> None:
+        """There is nothing to be ended."""
+
+    end = cancel
+
+
+@contextlib.contextmanager
+def _source() -> Iterator[Any]:
+    """The screen of a source that has the list of a user."""
+    from unittest.mock import patch
+
+    from memorymapped.tasks import store
+    from memorymapped.tasks.model import TaskList
+    from memorymapped.tasks.screens.source import SourceScreen
+
+    with tempfile.TemporaryDirectory() as folder, patch.dict(os.environ, XDG_STATE_HOME=folder):
+        store.save(store.kept_file(), TaskList(_tasks()))
+        yield SourceScreen(store.kept_file())
+
+
+async def tasks() -> str:
+    """The list, and some runs."""
+    from memorymapped.tasks.screens.panels import RunPanel
+
+    with _source() as screen:
+
+        async def drive(pilot: Pilot[None]) -> None:
+            build, orders, _, _, report = list(screen.tasks)
+            runs = [
+                _Job(build, "running", 7.4, 0.37),
+                _Job(report, "failed", 1.0, 1, "failed at 50%, as it was to"),
+                _Job(
+                    orders, "killed", 12.9, 1, "the destination (process 4733) was killed by SIGKILL, without an answer"
+                ),
+            ]
+            screen.jobs.extend(runs)
+            await screen.query_one("#runs").mount_all([RunPanel(run, print) for run in runs])
+            screen.add_class("has-runs")
+            await pilot.press("down")
+            screen.show()
+
+        return await picture(screen, drive, (104, 24))
+
+
+async def tasks_form() -> str:
+    """A task in the form, with something wrong."""
+    with _source() as screen:
+
+        async def drive(pilot: Pilot[None]) -> None:
+            await pilot.press("e")
+            await pilot.pause()
+            form = pilot.app.screen
+            form.query_one("#duration").value = "soon"
+            form.query_one("#parameters").text = "directory=program\njobs"
+            form.query_one("#duration").focus()
+            form.query_one("#duration").cursor_blink = False
+
+        return await picture(screen, drive, (84, 28))
+
+
+async def _worker(drive: Callable[[Any, Pilot[None]], Awaitable[None]]) -> str:
+    from memorymapped import SegmentFile
+    from memorymapped.tasks.destination import Destination
+    from memorymapped.tasks.screens.destination import DestinationScreen
+    from memorymapped.tasks.source_format import write_tasks
+
+    with SegmentFile.create_new(1 << 20, grow=True) as segments:
+        segments.write(0, write_tasks(_tasks(), "xml"))
+        with SegmentFile.open_existing(segments.file_id, grow=True) as theirs, Destination(theirs) as offer:
+            screen = DestinationScreen(offer, offer.tasks[0])
+            return await picture(screen, lambda pilot: drive(screen, pilot), (92, 18))
+
+
+async def tasks_worker() -> str:
+    """The tasks that are offered."""
+
+    async def drive(screen: Any, pilot: Pilot[None]) -> None:
+        await pilot.press("down")
+
+    return await _worker(drive)
+
+
+async def tasks_at_work() -> str:
+    """One of them at work."""
+
+    async def drive(screen: Any, pilot: Pilot[None]) -> None:
+        from memorymapped.tasks.destination import Execution
+        from memorymapped.tasks.screens.panels import Bar
+
+        screen._execution = Execution(screen.current)
+        screen.add_class("at-work")
+        screen._text("#head", "At work")
+        screen._text("#what", "Import the orders")
+        screen.query_one(Bar).say(0.43, "40.9 s of about 95.0 s")
+        screen._text("#output", "4,711 orders")
+        screen.refresh_bindings()
+
+    return await _worker(drive)
+
+
+PICTURES = {
+    "watch-bytes": watch_bytes,
+    "watch-values": watch_values,
+    "top": top,
+    "tasks": tasks,
+    "tasks-form": tasks_form,
+    "tasks-worker": tasks_worker,
+    "tasks-at-work": tasks_at_work,
+}
 
 
 def main(folder: Path) -> None:

@@ -11,6 +11,7 @@ from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.events import Click
 from textual.geometry import Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -138,6 +139,9 @@ class Pointed(Rows):
     Pointed > .rows--cursor { background: $primary; color: $text; text-style: bold; }
     """
 
+    class At(Message):
+        """The cursor is at another row."""
+
     def __init__(self, moved: Callable[[], None], opened: Callable[[], object]) -> None:
         super().__init__(moved)
         self._opened = opened
@@ -145,12 +149,15 @@ class Pointed(Rows):
 
     def point_at(self, row: int) -> None:
         """Puts the cursor there, or at the nearest row that there is, and has it on the screen."""
+        before = self._cursor
         self._cursor = max(0, min(row, self.count() - 1))
         height = max(1, self.size.height)
         first = self.scroll_offset.y
         self.show()  # there may be more rows than before
         self.go_to(max(min(first, self._cursor), self._cursor - height + 1))
         self.show()
+        if self._cursor != before:
+            self.post_message(self.At())
 
     def action_move(self, step: int) -> None:
         self.point_at(self._cursor + step)

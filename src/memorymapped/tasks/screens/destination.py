@@ -124,6 +124,9 @@ class DestinationScreen(ToolScreen):
             lines.append(f"simulated: it takes {time_in_words(task.duration)}")
         self.query_one("#details", Static).update("\n".join(line for line in lines if line.strip()))
 
+    def on_pointed_at(self) -> None:
+        self.show()
+
     def on_resize(self, event: Resize) -> None:
         super().on_resize(event)
         self.show()

@@ -109,12 +109,14 @@ class RunPanel(Vertical, can_focus=True):
         yield Static(classes="output", markup=False)
 
     def on_mount(self) -> None:
-        self.show()
+        self._draw()
 
     def show(self) -> None:
         """Shows how it is now."""
-        if not self.is_mounted:
-            return
+        if self.is_mounted:
+            self._draw()
+
+    def _draw(self) -> None:
         job = self.job
         for name in ("good", "bad", "neither", "at-work"):
             self.set_class(name == class_of(job.state), name)
