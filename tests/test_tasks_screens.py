@@ -7,13 +7,14 @@ import asyncio
 import os
 import signal
 import sys
+import termios
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import LIMIT, MMF, Terminal, plain, until
-from support.sessions import ended, no_children
+from programs import LIMIT, MMF, Terminal, plain, started, until
+from support.sessions import carrying, ended, no_children
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
 
@@ -29,6 +30,7 @@ from memorymapped.tasks.screens.source import SourceScreen
 from memorymapped.tasks.source_format import read_answer, write_tasks
 
 Drive = Callable[[Pilot[None]], Awaitable[None]]
+WEB = "textual.drivers.web_driver:WebDriver"
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
 
@@ -513,6 +515,70 @@ def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:
         assert terminal.process.wait(LIMIT) == 0
         shown = plain(terminal.read())
     assert "Traceback" not in shown
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> Iterator[tuple[Terminal, int]]:
+    """A source in a real terminal, which a destination has just now; and the id of that process."""
+    path = tmp_path / "memorymapped" / "tasks.xml"
+    store.save(path, TaskList([Task("Long", id=f"lent-{os.getpid()}", duration=60)]))
+    environment = {"XDG_STATE_HOME": str(tmp_path), "TMUX": ""}
+    with Terminal(*MMF, "tasks", columns=100, rows=30, env=environment) as terminal:
+        terminal.read("Long")
+        terminal.type(b"R")
+        terminal.read("Choose a task")
+        (pid,) = carrying(f"--select=lent-{os.getpid()}")
+        yield terminal, pid
+
+
+def test_the_terminal_is_as_it_was_after_a_destination_that_was_killed_on_it(lent: tuple[Terminal, int]) -> None:
+    terminal, pid = lent
+    terminal.shown = ""
+    os.kill(pid, signal.SIGKILL)
+    terminal.read("SIGKILL")
+    terminal.type(b"q")
+    assert terminal.process.wait(LIMIT) == 0
+    flags = termios.tcgetattr(terminal._master)[3]
+    assert flags & termios.ECHO
+    assert flags & termios.ICANON
+
+
+def test_a_source_that_is_ended_while_a_destination_has_its_terminal_ends_both(lent: tuple[Terminal, int]) -> None:
+    terminal, pid = lent
+    terminal.process.send_signal(signal.SIGTERM)
+    assert terminal.process.wait(LIMIT) == -signal.SIGTERM
+    assert ended(pid)
+    assert "Traceback" not in plain(terminal.read())
+    assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
+
+
+def test_a_browser_shows_it(tmp_path: Path) -> None:
+    """As Textual's server has it: packets, and no terminal to be lent."""
+    store.save(tmp_path / "memorymapped" / "tasks.xml", TaskList([Task("Served", duration=0.05)]))
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TEXTUAL_DRIVER": WEB, "TMUX": "", "TERM": "xterm"}
+    with started(*MMF, "tasks", env=environment | {"COLUMNS": "100", "ROWS": "30"}) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        shown = b""
+
+        def read(text: bytes) -> None:
+            nonlocal shown
+            while text not in shown:
+                piece = os.read(process.stdout.fileno(), 65536)
+                assert piece, f"{text!r} was never shown"
+                shown += piece
+
+        def send(kind: bytes, data: bytes) -> None:
+            os.write(process.stdin.fileno(), kind + len(data).to_bytes(4, "big") + data)
+
+        read(b"Served")
+        send(b"D", b"r")
+        read(b"succeeded")
+        send(b"D", b"R")
+        read(b"cannot be lent")
+        send(b"D", b"q")
+        errors = process.communicate(timeout=LIMIT)[1]
+        assert (process.returncode, errors) == (0, "")
 
 
 def test_without_a_terminal_it_says_so(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,11 +15,10 @@ MISSING = "mmf {command}: without Textual there is no screen, only lines: pip in
 
 
 def screen_fits(command: str) -> bool:
-    """Whether a person is at a terminal that can move its cursor, and what draws screens is installed. Says so if only
-    that is missing."""
-    if not (
-        is_terminal() and sys.stdin is not None and sys.stdin.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-    ):
+    """Whether a person is at a terminal that can move its cursor, or at a browser, and what draws screens is installed.
+    Says so if only that is missing."""
+    at_terminal = is_terminal() and sys.stdin is not None and sys.stdin.isatty()
+    if not (at_terminal and os.environ.get("TERM", "dumb") != "dumb") and "TEXTUAL_DRIVER" not in os.environ:
         return False
     if find_spec("textual") is None:
         print(MISSING.format(command=command), file=sys.stderr)

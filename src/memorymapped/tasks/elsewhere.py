@@ -36,18 +36,18 @@ GRACE = 2.0  # seconds for a destination to end by itself when it was asked to
 _HERE = "memorymapped.tasks.elsewhere"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST = 1 << 20  # bytes of a message
-_PLACE = (
+_PLACE = [
     "COLORTERM",
     "COLUMNS",
     "DISPLAY",
     "LINES",
-    "NO_COLOR",
     "TERM",
     "TERM_PROGRAM",
+    "TEXTUAL_DRIVER",
     "TMUX",
     "TMUX_PANE",
     "WINDOWID",
-)
+]
 """Variables that are about the terminal: the destination has those of its own one."""
 
 

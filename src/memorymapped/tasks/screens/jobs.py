@@ -154,7 +154,7 @@ class Job:
 
     def end(self) -> None:
         """Ends the destination, whatever it does."""
-        if self.work is not None:
+        if self.work is not None and not self.work.cancelling():  # a second time would cut its end short
             self.work.cancel()
 
     async def _run_it(self) -> None:

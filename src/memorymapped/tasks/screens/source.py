@@ -353,7 +353,13 @@ class SourceScreen(ToolScreen):
                 except SuspendNotSupported:
                     job.problem = "this terminal cannot be lent to a destination: run it without a screen"
             if not job.problem:
-                await asyncio.wait([job.start()])
+                work = job.start()
+                try:
+                    await asyncio.wait([work])
+                finally:
+                    if not work.done():  # we are ended: before anything else is drawn, the destination is
+                        job.end()
+                        await asyncio.wait([work])
         if not self.going:
             self._ticks.pause()
         if (kept := job.kept_state) is not None:
