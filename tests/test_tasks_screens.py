@@ -101,10 +101,13 @@ def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
         assert "no tasks yet" in text_of(pilot, "#empty")
         await pilot.press("n")
         await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
-        await pilot.press(*"Build", "tab", *"all", "enter", *"of it", "tab")
-        pilot.app.screen.query_one(Select).value = "high"
-        await pilot.press("tab", "end", "backspace", *"2.5", "tab", *"make", "space", *"-j2")
-        await pilot.press("tab", "tab", *"directory=", *"a", "backslash", *"nb", "ctrl+s")
+        await pilot.press(*"Build", "tab", *"a", "enter", *"b", "tab")
+        form = pilot.app.screen
+        form.query_one(Select).value = "high"
+        await pilot.press("tab", "end", "backspace", *"2.5", "tab")
+        form.query_one("#command", Input).value = "make -j2"
+        form.query_one("#parameters", TextArea).text = "directory=a\\nb"
+        await pilot.press("ctrl+s")
         await seen(pilot, lambda: path.exists(), "the list")
         await seen(pilot, lambda: screen.current is not None, "the task")
 
@@ -113,7 +116,7 @@ def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
     assert task.fields() == {
         "id": task.id,
         "title": "Build",
-        "description": "all\nof it",
+        "description": "a\nb",
         "priority": "high",
         "duration": 2.5,
         "parameters": {"directory": "a\nb", "command": "make -j2"},
@@ -489,6 +492,18 @@ def test_a_terminal_of_any_size_shows_it_or_says_that_it_is_too_small(
         assert pilot.app.screen.query_one("#too-small").display is False
 
     drive(screen, steps, size)
+
+
+def test_without_colours_it_is_seen_where_one_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    screen = SourceScreen(path, ["true"])
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("r", "tab")
+        await pilot.pause()
+        assert panels(screen)["First"].query_one(".what").styles.text_style.reverse
+
+    drive(screen, steps)
 
 
 def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:

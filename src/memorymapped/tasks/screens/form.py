@@ -71,6 +71,7 @@ class Form(ModalScreen[dict[str, Any] | None]):
         Binding("ctrl+s", "save", "Save", priority=True),
         Binding("escape", "leave", "Back", priority=True),
     ]
+    SCOPED_CSS = False  # a rule begins outside
     DEFAULT_CSS = """
     Form {
         align: center middle;

@@ -69,6 +69,7 @@ class RunPanel(Vertical, can_focus=True):
         Binding("down", "app.focus_next", show=False),
         Binding("up", "app.focus_previous", show=False),
     ]
+    SCOPED_CSS = False  # a rule begins outside
     DEFAULT_CSS = """
     RunPanel {
         height: auto; padding: 0 1; margin-bottom: 1; border-left: outer $secondary; background: $surface;
