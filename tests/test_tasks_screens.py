@@ -571,7 +571,7 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
     """As Textual's server has it: packets, and no terminal to be lent."""
     store.save(tmp_path / "memorymapped" / "tasks.xml", TaskList([Task("Served", duration=0.05)]))
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path), "TEXTUAL_DRIVER": WEB, "TMUX": "", "TERM": "xterm"}
-    with started(*MMF, "tasks", env=environment | {"COLUMNS": "100", "ROWS": "30"}) as process:
+    with started(*MMF, "tasks", env=environment | {"COLUMNS": "100", "ROWS": "30"}, errors="replace") as process:
         assert process.stdout is not None
         assert process.stdin is not None
         shown = b""
