@@ -589,6 +589,7 @@ def test_a_browser_shows_it(tmp_path: Path) -> None:
         read(b"Served")
         send(b"D", b"r")
         read(b"succeeded")
+        read(b"Close")  # the destination has ended, too
         send(b"D", b"R")
         read(b"cannot be lent")
         send(b"D", b"q")
