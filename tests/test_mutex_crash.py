@@ -228,7 +228,7 @@ LIVES = {
 }
 
 
-@pytest.mark.parametrize("scope", ["Global", "User"])
+@pytest.mark.parametrize("scope", [pytest.param("Global", marks=pytest.mark.campaign), "User"])
 @pytest.mark.parametrize("life", LIVES)
 def test_killed_at_each_system_call_of_opening_and_closing(life: str, scope: str, tag: str) -> None:
     prepare, act, open_ = LIVES[life]

@@ -44,7 +44,7 @@ def step_through(stage: Actor, kind: str, step: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_some_instructions(kind: str, stage: Actor) -> None:
-    step_through(stage, kind, 150 if "grows" in kind else 61)
+    step_through(stage, kind, 300 if "grows" in kind else 101)
 
 
 @pytest.mark.campaign

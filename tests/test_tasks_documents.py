@@ -143,7 +143,7 @@ def test_half_a_surrogate_pair_is_refused_when_written(form: str) -> None:
 def test_the_sides_share_no_class() -> None:
     """Each is written from the schemas: it imports nothing of the other, and nothing that knows what a task is."""
     sides = {
-        "source": {"model", "store", "source_format", "source"},
+        "source": {"model", "store", "source_format", "source", "elsewhere"},
         "destination": {"destination_format", "destination", "commands"},
     }
     both = {"shapes", "documents", "xml_documents", "json_documents", "processes", "__init__"}
