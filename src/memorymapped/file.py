@@ -257,6 +257,7 @@ class MemoryMappedFile:
         inheritability: HandleInheritability = HandleInheritability.NONE,
         security: MemoryMappedFileSecurity | None = None,
         reserve: bool = False,
+        as_it_is: bool = False,
     ) -> Self:
         name = _optional_name(map_name)
         capacity = _capacity(capacity, least=0)
@@ -280,6 +281,7 @@ class MemoryMappedFile:
             inheritable=inheritable,
             reserve=reserve,
             secure=None if security is None else _security(security).apply,
+            as_it_is=as_it_is,
         )
         return cls._made(backing, access)
 

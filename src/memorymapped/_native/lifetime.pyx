@@ -707,6 +707,15 @@ def duplicate(int fd):
     return result
 
 
+def opened_again(int fd):
+    """A description of its own of the same file, for locks of its own."""
+    cdef Duplicate result = Duplicate.__new__(Duplicate)
+    result.fd = mmf_open_again(fd, O_RDONLY | O_CLOEXEC)
+    if result.fd < 0:
+        raise OSError(errno, strerror(errno).decode())
+    return result
+
+
 # ------------------------------------------------------------------------------------------------- fork
 
 cdef int forks = 0      # under way; more than one if a signal handler forks in the midst of a fork

@@ -207,6 +207,8 @@ cdef class Segments:
             raise ValueError("a segment file needs a shared view of all of it")
         if before is not None and (self.data == NULL or view.size < self.size):
             return view
+        if view.size == 0 or view.region == NULL:
+            raise ValueError(f"{self!r} was emptied by somebody while it was opened: there is nothing to map")
         self.whole = view
         self.mapping = view.mapping
         self.region = view.region

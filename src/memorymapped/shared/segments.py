@@ -19,7 +19,7 @@ import sys
 import warnings
 from hashlib import blake2b
 from operator import index
-from time import monotonic
+from time import monotonic, sleep
 
 from .._native.memory import adopt_methods
 from .._native.segments import CONTROL_SIZE, LOOK, SUMS_HEAD, Segments, crc32c
@@ -155,6 +155,7 @@ class _Names:
         self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
         meeting = Scope.GLOBAL if parse(self.lock).scope is Scope.GLOBAL else scope
         self.controls = tuple(f"{each.value}\\segments-1-{place}" for each in dict.fromkeys((scope, meeting)))
+        self.all_users = f"{Scope.GLOBAL.value}\\segments-1-{place}"
         self.sums = f"{scope.value}\\segments-sums-1-{place}"
 
 
@@ -214,6 +215,30 @@ class _Options:
             "grow": self.grow,
             "max_capacity": self.most,
         }
+
+
+class _Fit:
+    """How a file gets its size, by who is alone."""
+
+    __slots__ = ("capacity", "empties", "until")
+
+    def __init__(self, empties: bool, capacity: int) -> None:
+        self.empties = empties
+        self.capacity = capacity
+        self.until = monotonic() + LOOK
+
+    def may_wait(self, map_: MemoryMappedFile) -> bool:
+        """The file is empty, and may be one that somebody makes at this moment."""
+        is_made = map_._backing.created or self.empties or index(self.capacity) != 0
+        return not is_made and map_.capacity == 0 and monotonic() < self.until
+
+    def fit(self, map_: MemoryMappedFile, access: Access, grow: bool) -> None:
+        """ValueError, OutOfRangeError, OSError (ENOSPC): it stays as it is."""
+        backing = map_._backing
+        capacity = index(self.capacity)
+        if grow and not self.empties and capacity < map_.capacity:
+            capacity = 0  # it has grown already
+        backing.fit(capacity, access, empty=self.empties)
 
 
 @adopt_methods
@@ -327,25 +352,31 @@ class SegmentFile(Segments):
         access: Access = Access.READ_WRITE,
         security: MemoryMappedFileSecurity | None = None,
     ) -> Self:
-        """A file, which stays. `capacity`: 0 takes the file's length, more makes it longer. `durable`: each append, and
-        the making of the file, is on the disk when it returns. With `checksums` they lie in a file beside it, with
-        ".sums" behind its name. FileMode.CREATE empties a file that nobody of this library has open: FileExistsError.
+        """A file, which stays. `capacity`: 0 takes the file's length, more makes it longer; less is refused, unless it
+        may `grow`: it may have grown already. `durable`: each append, and the making of the file, is on the disk when
+        it returns. With `checksums` they lie in a file beside it, with ".sums" behind its name. FileMode.CREATE empties
+        a file that nobody of this library has open: FileExistsError. A call that is refused empties nothing.
 
         Raises what MemoryMappedFile.create_from_file does (ValueError: an empty file, and no capacity). The default
         mutex is this user's: several users need a `lock_name` that begins with "Global\\\\"."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, durable, security)
         access = _access(access)
-        if mode == FileMode.CREATE:
-            _refuse_in_use(path, lock_name)
         return cls._made(
-            lambda: MemoryMappedFile.create_from_file(path, mode, None, capacity, access, security=security),
+            lambda: MemoryMappedFile._from_path(
+                os.fspath(path), mode, None, capacity, access, security=security, as_it_is=True
+            ),
             options,
             access,
+            _Fit(mode == FileMode.CREATE, capacity),
         )
 
     @classmethod
     def _made(
-        cls, mapped: Callable[[], MemoryMappedFile], options: _Options, access: Access = Access.READ_WRITE
+        cls,
+        mapped: Callable[[], MemoryMappedFile],
+        options: _Options,
+        access: Access = Access.READ_WRITE,
+        fit: _Fit | None = None,
     ) -> Self:
         while True:
             self = cls.__new__(cls)
@@ -354,7 +385,7 @@ class SegmentFile(Segments):
             self._controls = []
             self._mutex = self._control_view = self._sums = self._kept = None
             try:
-                if self._open(access):
+                if self._open(access, fit):
                     return self
             except BaseException as error:
                 if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
@@ -363,38 +394,44 @@ class SegmentFile(Segments):
                     )
                 self.close()
                 raise
-            self.close()  # whoever had made the file was refused, and has removed it
+            self.close()
+            sleep(0.001)  # for who makes it, or another in its place
 
-    def _open(self, access: Access) -> bool:
-        """False: the path leads to another file by now, or to none. Of two who do this at once each sees all that the
-        other has done, or nothing."""
+    def _open(self, access: Access, fit: _Fit | None) -> bool:
+        """False: the path leads to another file by now, or to none, as whoever had made the file was refused, and has
+        removed it; or somebody is making it. Of two who do this at once each sees all that the other has done, or
+        nothing. So nothing is emptied, made longer or removed but by who is alone."""
         map_, options = self._map, self._options
         device, inode, _ = map_.generation
         self._names = _Names(self.path, device, inode, options.lock_name)
-        try:
-            if options.lock_name is None and options.synchronized and not self._names.is_for_all:
-                refuse_another_user(map_.path, os.fstat(map_.fileno()))
-            first = self._open_controls()
-        except BaseException:
-            self._remove_own()
-            raise
+        if options.lock_name is None and options.synchronized and not self._names.is_for_all:
+            refuse_another_user(map_.path, os.fstat(map_.fileno()))
+        self._open_controls()
         with self._alone():
             if map_.name is None and not _leads_to(map_):
                 return False
-            is_unused = self._check_lock()
+            if fit is not None and fit.may_wait(map_):
+                return False
+            is_unused = self._is_unused()
             try:
-                self._prepare(access, first)
+                with contextlib.ExitStack() as apart:
+                    if fit is not None and fit.empties:
+                        apart.enter_context(self._alone_with_all())
+                    self._check_lock()
+                    self._prepare(access, is_unused, fit)
             except BaseException:
                 if is_unused:
                     self._remove_own()
                 raise
             self._tell_lock()
-        self._settle(LOOK, first)
+        self._settle(LOOK, is_unused)
         return True
 
     def _remove_own(self) -> None:
         """A call that is refused leaves no file that it has made."""
-        _remove_made(self._map)
+        for each in (self._map, self._sums):
+            if each is not None:
+                _remove_made(each)
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
@@ -404,7 +441,23 @@ class SegmentFile(Segments):
                 alone.enter_context(each._backing.alone())
             yield
 
-    def _prepare(self, access: Access, first: bool) -> None:
+    @contextlib.contextmanager
+    def _alone_with_all(self) -> Iterator[None]:
+        """For who is alone, and is to empty the file. FileExistsError: somebody has it open, with whatever mutex."""
+        with contextlib.ExitStack() as stack:
+            others = []
+            if self._names.all_users not in self._names.controls:
+                others.append(stack.enter_context(contextlib.closing(_control(self._names.all_users))))
+                stack.callback(others[0]._backing.end_turns)
+                stack.enter_context(others[0]._backing.alone())
+            if not all(map(_is_unused, (*self._controls, *others))):
+                raise FileExistsError(
+                    errno.EEXIST, "FileMode.CREATE would empty a segment file that somebody has open", self.path
+                )
+            yield
+
+    def _prepare(self, access: Access, first: bool, fit: _Fit | None) -> None:
+        """`first`: nobody else has it open."""
         options, map_ = self._options, self._map
         if options.synchronized:
             self._mutex = Mutex(name=self._names.lock)
@@ -412,8 +465,17 @@ class SegmentFile(Segments):
         if options.durable and on_disk and map_._backing.created and map_.path is not None:
             _sync_folder(map_.path)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
+        if fit is not None and fit.empties:
+            self._open_wanted_sums(access, first)  # what is refused is refused before anything is emptied
+        if fit is not None:
+            fit.fit(map_, access, options.grow)
         self._attach(map_.create_view_accessor(0, 0, access), map_.fileno())
-        if options.checksums or self._sums_place() or self._has_sums(first and not map_._backing.created):
+        if self._sums is None:
+            self._open_wanted_sums(access, first)
+
+    def _open_wanted_sums(self, access: Access, first: bool) -> None:
+        was_removed = first and not self._map._backing.created
+        if self._options.checksums or self._sums_place() or self._has_sums(was_removed):
             self._open_sums(access)
 
     def _has_sums(self, was_removed: bool) -> bool:
@@ -422,16 +484,11 @@ class SegmentFile(Segments):
             return os.path.exists(self._beside())
         return was_removed and _is_held(self._names.sums)
 
-    def _open_controls(self) -> bool:
-        """Whether this call has made the one at which all meet: nobody else has the file open."""
+    def _open_controls(self) -> None:
         for name in self._names.controls:
-            # As a mutex for all users, which every one of them may write to.
-            security = MemoryMappedFileSecurity.from_mode(0o666) if parse(name).scope is Scope.GLOBAL else None
-            self._controls.append(MemoryMappedFile.create_or_open(name, CONTROL_SIZE, security=security))
-        backing = self._controls[-1]._backing
+            self._controls.append(_control(name))
         if self._controls[-1].capacity >= CONTROL_SIZE:  # otherwise it is none of ours: we do without
             self._control_view = self._controls[-1].create_view_accessor(0, CONTROL_SIZE)
-        return backing.created
 
     def _lock_name(self) -> bytes:
         """As the control object has it: empty for none."""
@@ -443,12 +500,15 @@ class SegmentFile(Segments):
             if each.capacity >= CONTROL_SIZE:
                 os.pwrite(each.fileno(), _digest(own) + own.ljust(LOCK_NAME, b"\0"), LOCK)
 
-    def _check_lock(self) -> bool:
-        """Whoever has the file open takes one lock, or segments are lost: ValueError. Whether nobody has it open."""
-        own, is_unused = self._lock_name(), True
+    def _is_unused(self) -> bool:
+        """Whether nobody has the file open, as far as the scopes are concerned in which this one has it open."""
+        return all(map(_is_unused, self._controls))
+
+    def _check_lock(self) -> None:
+        """Whoever has the file open takes one lock, or segments are lost: ValueError."""
+        own = self._lock_name()
         for each in self._controls:
-            there = os.pread(each.fileno(), 8 + LOCK_NAME, LOCK)
-            is_unused = is_unused and len(there) == 8 + LOCK_NAME and not any(there)
+            there = _told(each)
             text = there[8:].rstrip(b"\0")
             if there[:8] != _digest(text) or text == own:
                 continue  # nobody was here, or somebody has written over it
@@ -459,7 +519,6 @@ class SegmentFile(Segments):
                 f"the segment file {self.file_id} is in use with {theirs}, and is to be opened with {ours}: all who "
                 "use it need the same lock_name"
             )
-        return is_unused
 
     def _open_sums(self, access: Access) -> None:
         with contextlib.ExitStack() as undo:
@@ -493,7 +552,8 @@ class SegmentFile(Segments):
                 return None  # somebody else's, who calls his files so
             raise self._none_there(path)
         self._refuse_distant_names(path)
-        if there and not self._are_of_this_file(path):
+        is_emptied = self.closed  # it is not attached yet: then they are forgotten, whatever they were of
+        if there and not is_emptied and not self._are_of_this_file(path):
             there = 0
             if access is not Access.READ:
                 with contextlib.suppress(FileNotFoundError):
@@ -505,7 +565,7 @@ class SegmentFile(Segments):
 
     def _none_there(self, what: str) -> DamagedObjectError:
         return DamagedObjectError(
-            errno.EBADMSG, f"{what} is to have the checksums of {self!r}, and has none: remove it"
+            errno.EBADMSG, f"{what} is to have the checksums of {self.file_id}, and has none: remove it"
         )
 
     def _beside(self) -> str:
@@ -530,8 +590,8 @@ class SegmentFile(Segments):
         there, count = len(list(self._names_of_it(os.path.dirname(path)))), os.fstat(self._map.fileno()).st_nlink
         if count > max(there, 1):
             raise ValueError(
-                f"{self!r} has {count} names (hard links), {count - there} of them not in the folder of {path}: who "
-                "opens it by those would not find its checksums. Make a copy, or remove those names"
+                f"{self.file_id} has {count} names (hard links), {count - there} of them not in the folder of {path}: "
+                "who opens it by those would not find its checksums. Make a copy, or remove those names"
             )
 
     def _generation(self) -> bytes:
@@ -822,6 +882,8 @@ class SegmentFile(Segments):
             ):  # fmt: skip
                 if each is not None:
                     stack.callback(each.close)
+            for control in self._controls:
+                stack.callback(control._backing.end_turns)
 
     def __enter__(self) -> Self:
         if self.closed:
@@ -907,17 +969,21 @@ def _is_held(name: str) -> bool:
     return True
 
 
-def _refuse_in_use(path: StrPath, lock_name: str | None) -> None:
-    """Before a file is emptied. FileExistsError."""
-    try:
-        status = os.stat(path)
-    except FileNotFoundError:
-        return
-    names = _Names(os.fsdecode(path), status.st_dev, status.st_ino, lock_name)
-    if any(map(_is_held, names.controls)):
-        raise FileExistsError(
-            errno.EEXIST, "FileMode.CREATE would empty a segment file that somebody has open", os.fsdecode(path)
-        )
+def _control(name: str) -> MemoryMappedFile:
+    # As a mutex for all users, which every one of them may write to.
+    security = MemoryMappedFileSecurity.from_mode(0o666) if parse(name).scope is Scope.GLOBAL else None
+    return MemoryMappedFile.create_or_open(name, CONTROL_SIZE, security=security)
+
+
+def _told(control: MemoryMappedFile) -> bytes:
+    """What tells which lock its users take: the hash of its name, the name."""
+    return os.pread(control.fileno(), 8 + LOCK_NAME, LOCK)
+
+
+def _is_unused(control: MemoryMappedFile) -> bool:
+    """Whether nobody has told his lock, which who has the file open did while he was alone."""
+    there = _told(control)
+    return len(there) == 8 + LOCK_NAME and not any(there)
 
 
 def _leads_to(map_: MemoryMappedFile) -> bool:

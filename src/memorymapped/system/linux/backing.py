@@ -8,10 +8,12 @@ import fcntl
 import io
 import os
 import time
+from _thread import get_ident
 from contextlib import contextmanager
+from weakref import WeakSet
 
 from ..._native.files import allocate, grow, identity, size_of
-from ..._native.lifetime import Duplicate, duplicate
+from ..._native.lifetime import Duplicate, at_fork, duplicate, locked, opened_again
 from ..._native.memory import View
 from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
@@ -20,10 +22,63 @@ from .space import out_of_space, take_space
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ...enums import MemoryMappedFileAccess as Access
+
 __all__ = ["PAGE_SIZE", "Backing", "Descriptor", "unnamed_memory"]
 
 PAGE_SIZE = os.sysconf("SC_PAGE_SIZE")
 LIMIT = 10.0  # seconds that others may take to prepare an object
+
+
+class _Turn:
+    """Who prepares an object has flock(2) of it, by a description of its own: that of the object is a mapping's too,
+    and a forked child's, and would be locked for as long as they live."""
+
+    __slots__ = ("__weakref__", "backing", "descriptor", "is_taken", "of", "thread")
+
+    descriptor: Duplicate
+
+    def __init__(self, backing: Backing) -> None:
+        self.backing = backing
+        self.of = backing.device, backing.inode
+        self.thread = get_ident()
+        self.is_taken = False
+        locked(self._begin, backing)
+
+    def _begin(self, backing: Backing) -> None:
+        """No fork comes in between: each child closes what it gets of it."""
+        self.descriptor = opened_again(backing.fd)
+        _turns.add(self)
+
+    def taken(self) -> bool:
+        try:
+            fcntl.flock(self.descriptor.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self.is_taken = True
+        return True
+
+    def end(self) -> None:
+        self.is_taken = False
+        if self.descriptor.fd >= 0:  # otherwise this is a child that was forked in the midst of it
+            fcntl.flock(self.descriptor.fd, fcntl.LOCK_UN)  # explicitly: a child between vfork and exec shares it
+            self.descriptor.close()
+
+
+_turns: WeakSet[_Turn] = WeakSet()
+
+
+def _end_in_child() -> None:
+    for each in _turns:
+        each.is_taken = False
+        each.descriptor.close()
+
+
+def _nothing() -> None:
+    """For a fork."""
+
+
+at_fork(_nothing, _nothing, _end_in_child)
 
 
 class Backing:
@@ -66,25 +121,35 @@ class Backing:
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """For who prepares it, while all others who ask for this wait; it ends with the process. TimeoutError after
-        10 s."""
+        """For who prepares it, while all others who ask for this wait; it ends with the process, whatever children that
+        has. TimeoutError after 10 s; OSError (EDEADLK) at once for a signal handler in the midst of it."""
         deadline = time.monotonic() + LIMIT
-        while True:
-            try:
-                fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
+        turn = _Turn(self)
+        try:
+            while not turn.taken():
+                if any(each.thread == turn.thread and each.of == turn.of and each.is_taken for each in _turns):
+                    raise OSError(
+                        errno.EDEADLK,
+                        "this thread is preparing it already, and goes on when its signal handler or finalizer has "
+                        "returned: that cannot open it",
+                        self.name or self.path,
+                    )
                 if time.monotonic() > deadline:
                     raise TimeoutError(
                         errno.ETIMEDOUT,
                         f"another process has been preparing it for {LIMIT:.0f} s",
                         self.name or self.path,
-                    ) from None
-            time.sleep(0.001)
-        try:
+                    )
+                time.sleep(0.001)
             yield
         finally:
-            fcntl.flock(self.fd, fcntl.LOCK_UN)
+            turn.end()
+
+    def end_turns(self) -> None:
+        """Before it is closed: what an exception of a signal handler at the end of `alone` has left."""
+        for each in list(_turns):
+            if each.backing is self:
+                each.end()
 
     def close(self) -> None:
         """Lets go of the descriptor; a second call does nothing."""
@@ -105,6 +170,9 @@ class Backing:
             take_space(grow, self.fd, size, reserve)
         except OSError as error:
             raise out_of_space(error, self.fd, size, self.path) from error
+
+    def fit(self, capacity: int, access: Access, *, empty: bool = False) -> None:
+        """Of a file that was mapped `as_it_is`: see FileMap. Memory has the size that it was made with."""
 
     def reserve(self, start: int, end: int) -> None:
         """Takes the memory, or the space on the disk, of these bytes, where there are holes. What was taken before an

@@ -61,6 +61,16 @@ class FileMap(Descriptor):
             and _end_of(self.path, self.device, self.inode) is None
         )
 
+    def fit(self, capacity: int, access: Access, *, empty: bool = False) -> None:
+        """The last step of map_path, for who has it map a file `as_it_is`: checks the capacity, empties the file, makes
+        it longer."""
+        if self.fixed is not None:
+            return
+        size = 0 if empty else self.size()
+        _check_capacity(self.path, capacity, size, access)
+        if capacity > size or empty:
+            _resize(self, self.fd, max(capacity, size), False, empty)
+
     def duplicate(self) -> Duplicate:
         # With a name it is the entry that travels: the other process holds the name too, and opens the file itself.
         return super().duplicate() if self.held is None else self.held.duplicate()
@@ -87,8 +97,10 @@ def map_path(
     inheritable: bool,
     reserve: bool,
     secure: Callable[[int], None] | None,
+    as_it_is: bool = False,
 ) -> FileMap:
-    """Opens or makes the file at `path` and maps it. `secure(fd)` sets the access of a file that this call makes."""
+    """Opens or makes the file at `path` and maps it. `secure(fd)` sets the access of a file that this call makes.
+    `as_it_is`: a plain file is neither emptied nor made longer, and may be empty; that is for FileMap.fit."""
     truncates = mode in (FileMode.CREATE, FileMode.CREATE_NEW)
     writes = access not in _READABLE or truncates
     path, fd, created = _open(path, mode, writes)
@@ -97,6 +109,10 @@ def map_path(
             secure(fd)
         status = os.fstat(fd)
         _check_kind(path, status.st_mode)
+        if as_it_is and stat.S_ISREG(status.st_mode):
+            backing = FileMap(fd, _absolute(path), inheritable=inheritable)
+            backing.created = created
+            return backing
         size = _length(fd, status)
         if mode is FileMode.CREATE and size is not None:
             size = 0
