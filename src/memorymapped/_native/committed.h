@@ -246,12 +246,14 @@ enum {
     MMF_READ_IN_COPY, /* one of ours is copying to 0; or has died, and who was told of it has perhaps written since */
 };
 
-/* Has the slot of commit `seq` perhaps been written again? It may be when three others have been since, or two, or one, by
- * how many slots are not. In this order: who has seen bytes of such a commit sees here by what numbers it went, or that it
- * has come to its end. */
+/* Has the slot of commit `seq` perhaps been written again? It is when the fourth number behind it begins, which in memory
+ * is when three others have been since. In a file that number may be the next one, as up to two are left out (mmf_next);
+ * how many are kept now says nothing of that: a flush may have ended, and begun, since the commit that is under way has
+ * begun, or has died. So one other commit is enough, where any slot was ever kept: never both are 0 again then. In this
+ * order: who keeps stores `kept` first. */
 static inline int mmf_was_overtaken(const mmf_shared *v, uint64_t seq)
 {
-    uint64_t fewer = (mmf_load(v->keeping) != 0) + (mmf_load(v->kept) != 0);
+    uint64_t fewer = mmf_load(v->keeping) != 0 || mmf_load(v->kept) != 0 ? 2 : 0;
     return mmf_load(v->seq) - seq > MMF_SLOTS - 2 - fewer;
 }
 
