@@ -49,6 +49,8 @@ cdef class ControlBlock:
             raise RuntimeError(f"{self!r} has been made already")
         if view.data == NULL or not view.reads or not view.writes or view.own_pages or view.offset != 0 or view.shift:
             raise ValueError("a view of the whole map, for reading and writing, is needed")
+        if view.size == 0:  # it has no memory to ask for faults
+            raise ValueError(f"{view!r}: the file is empty: somebody has emptied it meanwhile")
         return 0
 
     cdef void take_view(self, View view, MutexHandle lock, object type):
