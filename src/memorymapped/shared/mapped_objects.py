@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 import warnings
 from contextlib import ExitStack, closing, suppress
 from copy import copy
@@ -23,13 +24,15 @@ from .backing_files import lock_name_of, lock_of, make_file, remove_own
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Self, TypeVar
+    from typing import Any, NoReturn, Self, TypeVar
 
     from ..file import StrPath
 
     R = TypeVar("R")
 
 __all__ = ["MappedObject", "check_choices"]
+
+BEING_MADE = 0.2  # seconds for which an empty file is taken for one whose maker has yet to take its lock
 
 
 def check_choices(lock_name: str | None, foreign: bool) -> None:
@@ -120,7 +123,7 @@ class MappedObject:
         if mode is FileMode.TRUNCATE or mode is FileMode.APPEND:
             raise ValueError(f"FileMode.{mode.name} cannot be used: CREATE empties a file that nobody uses")
         while not self._opened_path(path, mode, lock_name, size, begin, reserve):
-            pass  # it was removed, or replaced, by somebody who owned the lock
+            time.sleep(0.001)  # it was removed, or replaced, by somebody who owned the lock; or he has yet to take that
 
     def _opened_path(
         self,
@@ -142,6 +145,10 @@ class MappedObject:
                     return False
                 if not os.path.samestat(now, status):
                     return False
+                if mode is FileMode.OPEN and now.st_size == 0 and 0 <= time.time() - now.st_ctime < BEING_MADE:
+                    return False
+                if mode is FileMode.CREATE and made and now.st_size > 0 and answered is not None:
+                    refuse_in_use()  # who came between has made it his
                 fresh = mode is FileMode.CREATE or (mode is not FileMode.OPEN and now.st_size == 0)
                 how = FileMode.CREATE if mode is FileMode.CREATE else FileMode.OPEN
                 try:
@@ -154,20 +161,18 @@ class MappedObject:
                     raise
                 return True
 
-            try:
-                self._lock = undo.enter_context(  # type: ignore[misc]
-                    closing(Mutex(True, lock_name or lock_name_of(place, status)))
-                )
-            except BaseException:
-                if made:
-                    remove_own(place, status)
-                raise
-            if mode is FileMode.CREATE and not made and not self._lock.created_new:
+            def refuse_in_use() -> NoReturn:
                 raise FileExistsError(
                     errno.EEXIST,
                     f"FileMode.CREATE would empty a file in use: somebody has its lock {self._lock.name!r} open",
                     place,
                 )
+
+            # If this fails an empty file stays, which the next one makes: without the lock nobody knows that it is unused.
+            lock = Mutex(True, lock_name or lock_name_of(place, status))
+            self._lock = undo.enter_context(closing(lock))  # type: ignore[misc]
+            if mode is FileMode.CREATE and not made and not self._lock.created_new:
+                refuse_in_use()
             begun = self._owning(begin_in)
             if begun:
                 undo.pop_all()
