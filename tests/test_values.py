@@ -841,3 +841,27 @@ def test_a_type_whose_hash_and_equality_are_the_users(view: MemoryMappedViewAcce
         view.read(0, Pretender())
     with pytest.raises(TypeError, match="no value type"):
         view.read(0, Unhashable())
+
+
+def test_numpy_that_another_thread_is_importing(run: Callable[..., Any]) -> None:
+    """It is among the modules before it has anything."""
+    code = """
+import importlib.machinery, sys, types
+from array import array
+from memorymapped import MemoryMappedFile, Struct, StructArray, int64
+
+class Each(Struct):
+    a: int64
+
+half = types.ModuleType("numpy")
+half.__spec__ = importlib.machinery.ModuleSpec("numpy", None)
+half.__spec__._initializing = True  # as the import system has it
+sys.modules["numpy"] = half
+with StructArray(Each, "half", 10) as each, MemoryMappedFile.create_new(None, 100) as map:
+    each.extend([Each(1)])
+    with map.create_view_accessor() as view:
+        view.write(0, 7, "<i4")
+        view.write_array(4, array("i", [8, 9]))
+        print(view.read(0, "<i4"), list(view.gather([4, 8], "<i4")), len(each))
+"""
+    assert run(code).communicate(timeout=30)[0] == "7 [8, 9] 1\n"

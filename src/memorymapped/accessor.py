@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from operator import index
 
 from . import decimals
@@ -14,7 +13,7 @@ from ._native.elements import ElementView
 from ._native.memory import adopt_methods
 from ._typing import TYPE_CHECKING
 from .errors import ClosedError, OutOfRangeError, shown
-from .values import ValueType, check_elements, is_structure, struct_format, value_type, value_type_of
+from .values import ValueType, check_elements, is_structure, loaded_numpy, struct_format, value_type, value_type_of
 from .viewing import Viewing
 
 if TYPE_CHECKING:
@@ -176,7 +175,7 @@ def _offsets(offsets: Any) -> Any:
     block = memoryview(offsets)
     if block.format in ("q", "l", "<q") and block.itemsize == 8 and block.c_contiguous:
         return offsets
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is not None and isinstance(offsets, numpy.ndarray):
         if offsets.dtype == numpy.uint64 and offsets.size and offsets.max() > numpy.iinfo(numpy.int64).max:
             raise OutOfRangeError("an offset is beyond 2**63 - 1")
@@ -197,7 +196,7 @@ def _array_for(offsets: Any, type_: Any, kind: ValueType) -> Any:
     count = memoryview(offsets).nbytes // 8
     if is_structure(type_):
         return type_.array(count)
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is not None:
         shape = offsets.shape if isinstance(offsets, numpy.ndarray) else count
         if isinstance(type_, numpy.dtype) or (isinstance(type_, type) and issubclass(type_, numpy.generic)):
@@ -234,7 +233,7 @@ def _array_code(kind: ValueType) -> str | None:
 
 def _is_array(value: Any) -> bool:
     """Whether it is an array of NumPy: some of them have no format that memoryview knows."""
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 

@@ -81,12 +81,19 @@ def value_type(type_: Any) -> ValueType:
     return found
 
 
+def loaded_numpy() -> Any:
+    """NumPy, if somebody has imported it: otherwise None, and nothing is NumPy's. So too while another thread is at it,
+    when it is among the modules and has nothing yet."""
+    numpy = sys.modules.get("numpy")
+    return None if getattr(getattr(numpy, "__spec__", None), "_initializing", False) else numpy
+
+
 def value_type_of(value: Any) -> ValueType:
     """The value type that a value has by itself: a ctypes instance or a NumPy scalar."""
     kind = type(value)
     if _is_ctypes(kind):
         return value_type(kind)
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is not None and isinstance(value, (numpy.generic, numpy.ndarray)):
         if isinstance(value, numpy.ndarray) and value.ndim:
             raise TypeError("an array has many values: write it with write_array")
@@ -123,7 +130,7 @@ def _find(type_: Any) -> ValueType:
         return _of_ctypes(type_)
     if is_structure(type_):
         return _of_structure(type_)
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is not None and (
         isinstance(type_, numpy.dtype) or (isinstance(type_, type) and issubclass(type_, numpy.generic))
     ):
@@ -161,7 +168,7 @@ _KINDS = (
 def check_elements(buffer: Any, kind: ValueType) -> None:
     """TypeError if `buffer` says what its elements are, and a value of `kind` consists of others: they are copied, not
     converted. Plain bytes suit every kind."""
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is not None and isinstance(buffer, numpy.ndarray):
         size = buffer.dtype.itemsize
         theirs = buffer.dtype.str if buffer.dtype.names is None else None
@@ -201,7 +208,7 @@ def refuse_references(exporter: Any, format_: str) -> None:
 def refuse_references_of_numpy(exporter: Any) -> bool:
     """Whether this is an array of NumPy whose elements are plain, though NumPy has no format for them; TypeError if
     they hold references."""
-    numpy = sys.modules.get("numpy")
+    numpy = loaded_numpy()
     if numpy is None or not isinstance(exporter, (numpy.ndarray, numpy.generic)):
         return False
     if exporter.dtype.hasobject:
