@@ -8,6 +8,7 @@ import copy
 import decimal
 import fractions
 import io
+import os
 import pickle
 import struct
 import subprocess
@@ -864,6 +865,23 @@ def test_any_access_may_flush(tmp_path: Path, access: str) -> None:
         view.flush()
         view.flush(PAGE - 1, 2)
     assert path.read_bytes()[PAGE] == (9 if access in ("READ_WRITE", "WRITE") else 0)
+
+
+@pytest.mark.parametrize("looks", [False, True])
+def test_a_flush_tells_of_a_truncated_file(tmp_path: Path, looks: bool) -> None:
+    """What was written is nowhere, also if nobody has looked since."""
+    path = tmp_path / "file"
+    path.write_bytes(bytes(3 * PAGE))
+    with MemoryMappedFile.create_from_file(path) as map_, map_.create_view_accessor() as view:
+        view.write_byte(2 * PAGE, 9)
+        os.truncate(path, PAGE)
+        if looks:
+            with pytest.raises(MemoryFaultError):
+                view.read_byte(2 * PAGE)
+        for range_ in ((), (PAGE,), (0, PAGE + 1)):
+            with pytest.raises(MemoryFaultError, match=f"truncated to {PAGE}"):
+                view.flush(*range_)
+        view.flush(0, PAGE)  # is there
 
 
 @pytest.mark.parametrize("advice", Advice)

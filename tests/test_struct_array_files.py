@@ -223,6 +223,15 @@ def test_a_file_that_is_truncated_under_us(path: Path) -> None:
     items.close()
 
 
+@pytest.mark.parametrize("cut", [0, 4096])
+def test_a_flush_tells_of_a_truncated_file(path: Path, cut: int) -> None:
+    with StructArray.create_from_file(Item, path, capacity=5000) as items:
+        items.extend([item(1)] * 5000)
+        os.truncate(path, cut)
+        with pytest.raises(MemoryFaultError, match=f"truncated to {cut}"):
+            items.flush()
+
+
 def test_a_replacement_that_was_cut_short_is_finished_by_whoever_opens(path: Path) -> None:
     """Also if nobody is told of the death any more: the lock ended with its last user."""
     with StructArray.create_from_file(Item, path, capacity=5) as items:

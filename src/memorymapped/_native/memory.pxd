@@ -91,4 +91,5 @@ cdef class View:
                           char *own) except -1
     cdef bytes new_bytes(self, Py_ssize_t at, Py_ssize_t size)
     cdef int pages(self, object position, object count, char **start, size_t *length) except -1
+    cdef bint is_beyond(self, Py_ssize_t end) except -1
     cdef int drop(self) except -1

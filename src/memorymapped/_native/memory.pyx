@@ -434,17 +434,31 @@ cdef class View:
         """Writes changed pages of [position, position + count) through to the file and waits (msync, MS_SYNC).
 
         Any access may flush. Nothing to do for copy on write, for memory maps, and for an empty view. Raises
-        OSError if the disk refuses, ClosedError after close."""
+        OSError if the disk refuses, MemoryFaultError if the file ends before them now, or if such a page was lost: what
+        was written there is nowhere; ClosedError after close."""
         cdef char *start
         cdef size_t length
         cdef int rc
         cdef Mapping mapping = self.mapping
+        cdef Py_ssize_t first, end
         self.pages(position, count, &start, &length)
         if length:
             with nogil:
                 rc = msync(start, length, MS_SYNC | MS_INVALIDATE)
             if rc:
                 raise OSError(errno, f"{strerror(errno).decode()}: flushing {self!r}")
+            if self.own_pages:
+                return
+            # Safe: in the mapping, which is kept. Pages that were taken away are nothing to the kernel.
+            first = max(start - (mapping.base + self.shift), 0)
+            end = min(start + length - (mapping.base + self.shift), self.size)
+            if mmf_replaced(mapping.region, start, length) or self.is_beyond(end):
+                self.raise_fault(first, end - first)
+
+    cdef bint is_beyond(self, Py_ssize_t end) except -1:
+        """Whether the file ends now before that byte of the view."""
+        cdef object now = None if self.source is None else self.source.size_now()
+        return now is not None and now < self.offset + end
 
     def madvise(self, advice, position=0, count=None):
         """madvise(2) for the pages of [position, position + count), with an advice of `enums.Advice`."""

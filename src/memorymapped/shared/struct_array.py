@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import errno
-import sys
 from _weakref import ref
 from contextlib import ExitStack
 from functools import partial
@@ -21,6 +20,7 @@ from ..errors import OutOfRangeError, shown
 from ..record import Record
 from ..sync.awaiting import was_closed
 from ..timeouts import seconds
+from ..values import loaded_numpy
 from .layouts import Described, described
 from .mapped_objects import MappedObject, check_choices
 
@@ -296,7 +296,7 @@ class StructArray(SharedElements[T], MappedObject):
             return values.tobytes()
         if isinstance(values, StructArray) and values.type is self.type:
             return values._block(slice(None))
-        numpy = sys.modules.get("numpy")
+        numpy = loaded_numpy()
         if numpy is not None and isinstance(values, numpy.ndarray):
             if values.dtype != layout.dtype:
                 raise TypeError(
@@ -397,7 +397,7 @@ class StructArray(SharedElements[T], MappedObject):
 
     def flush(self) -> None:
         """Writes a file's elements to the disk, and waits: they are there after a crash of the machine. OSError;
-        ClosedError. Nothing to do for a named map."""
+        MemoryFaultError (the file was truncated); ClosedError. Nothing to do for a named map."""
         self._view.flush()
 
     def close(self) -> None:
