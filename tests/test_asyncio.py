@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 import time
@@ -31,7 +32,9 @@ from memorymapped import (
     Mutex,
     OutOfRangeError,
     Semaphore,
+    SharedMemory,
 )
+from memorymapped.sync import aio
 
 
 @pytest.fixture(params=["Mutex", "named Mutex", "FairMutex", "MappedLock"])
@@ -510,3 +513,72 @@ def test_threads_of_a_closed_loop_end() -> None:
     while any(thread.name == "memorymapped waits" for thread in threading.enumerate()):
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+# -- what others do
+
+
+class Arriving:
+    """What tasks wait for, in a map. `at` the second look it raises."""
+
+    def __init__(self, shared: SharedMemory[bytes]) -> None:
+        self.shared = shared
+        self.looks = 0
+        self.contexts: list[str | None] = []
+
+    def _arrived(self) -> bool:
+        self.looks += 1
+        self.contexts.append(VARIABLE.get())
+        if self.looks == 2:
+            raise KeyboardInterrupt
+        return False
+
+    def _word(self) -> Any:
+        return self.shared._word()
+
+    def _pause(self) -> float:
+        return 0.001
+
+
+VARIABLE: contextvars.ContextVar[str | None] = contextvars.ContextVar("VARIABLE", default=None)
+
+
+def test_a_wait_that_is_interrupted_at_its_first_look_leaves_nothing(tag: str) -> None:
+    async def main() -> None:
+        of = Arriving(shared)
+        with pytest.raises(KeyboardInterrupt):
+            await aio.arrival(of, (), 1.0)
+        await asyncio.sleep(0.02)
+        assert of.looks == 2
+
+    with SharedMemory(8, tag) as shared:
+        run(main())
+
+
+def test_who_waits_first_does_not_lend_its_context(tag: str) -> None:
+    """The looks are for all who wait."""
+
+    async def main() -> None:
+        of = Arriving(shared)
+        of.looks = 2
+        VARIABLE.set("first")
+        assert not await aio.arrival(of, (), 0.05)
+        # its own two looks are before and at the wait, and its last is behind it
+        assert len(of.contexts) > 3
+        assert set(of.contexts[2:-1]) == {None}
+
+    with SharedMemory(8, tag) as shared:
+        run(main())
+
+
+def test_a_look_at_a_large_value_leaves_the_loop_most_of_the_time(tag: str) -> None:
+    async def main() -> None:
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            assert not await shared.wait_for_change_async(0)
+            took.append(time.perf_counter() - began)
+        assert shared._pause() > 8 * min(took)  # it is of the last one
+
+    with SharedMemory(64 << 20, tag) as shared:
+        run(main())

@@ -47,6 +47,7 @@ cdef class Committed(ControlBlock):
     cdef bytes seen_bytes         # the same without a control block
     cdef uint64_t adoptions
     cdef uint64_t rollbacks
+    cdef double took              # seconds: the last look at a large value
 
     cdef int attach_control(self, str text, uint64_t layout, bint foreign, bytes boot) except -1
     cdef Py_ssize_t find(self, bytes text, uint64_t layout, bint owning) except -3
@@ -65,3 +66,4 @@ cdef class Committed(ControlBlock):
     cdef int settle_if_free(self, char *to) except -1
     cdef int copy_current(self, mmf_shared *v, Mapping mapping, char *to) except -1
     cdef object since(self, object version)
+    cdef bint compare(self, mmf_shared *v, const char *other, uint64_t number) noexcept

@@ -31,7 +31,7 @@ from libc.errno cimport errno
 from libc.string cimport memcmp, memcpy
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
-from memorymapped._native.futex cimport limit_of, mmf_word_add
+from memorymapped._native.futex cimport limit_of, mmf_now, mmf_word_add
 from memorymapped._native.memory cimport View, mmf_marked, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
@@ -90,6 +90,7 @@ cdef enum:
     HALF_MADE = -2
 
 cdef double LOOK_FOR_OTHERS = 0.05  # seconds: other programs do not call
+cdef double LOOKS = 10  # times as long as a look takes is the pause behind it, at least
 
 
 def total_size(size_t size, size_t text):
@@ -516,7 +517,8 @@ cdef class Committed:
 
     def flush(self):
         """Writes a file to the disk, and waits: after a crash of the machine this value is there, or a newer one. The lock
-        is taken before and after that; others write meanwhile. OSError; ClosedError; DamagedObjectError (the lock).
+        is taken before and after that; others write meanwhile. But if another flush is under way, or was and its process
+        has died, this one owns the lock until the disk has it all, and writers wait. OSError; ClosedError; DamagedObjectError (the lock).
         Nothing to do for a named map."""
         cdef RobustMutex core
         cdef Mapping mapping
@@ -750,7 +752,7 @@ cdef class Committed:
         return self.value.waiters
 
     cdef double pause(self) noexcept:
-        return LOOK_FOR_OTHERS if self.value.foreign else ControlBlock.pause(self)
+        return max(LOOK_FOR_OTHERS, LOOKS * self.took) if self.value.foreign else ControlBlock.pause(self)
 
     cdef bint arrived(self, tuple what) except -1:
         """Whether there is another value than that: of a number, or bytes without a control block."""
@@ -762,14 +764,27 @@ cdef class Committed:
         if v.base == NULL:
             self.raise_closed()
         if self.plain:
-            differs = memcmp(v.base, PyBytes_AS_STRING(since), v.size) != 0
+            differs = self.compare(&v, PyBytes_AS_STRING(since), 0)
         else:
             differs = mmf_load(v.seq) > number
-            if not differs and mmf_seems_foreign(&v, number) and not mmf_marked(mapping.region):
+            if not differs and self.compare(&v, NULL, number) and not mmf_marked(mapping.region):
                 self.settle_if_free(NULL)  # adopts it, if its writer has released the lock
                 differs = mmf_load(v.seq) > number
         if mmf_marked(mapping.region):
             self.raise_fault()
+        return differs
+
+    cdef bint compare(self, mmf_shared *v, const char *other, uint64_t number) noexcept:
+        """Is what stands in the map other than that (NULL: perhaps not commit `number`)? Notes how long it took, if it is
+        large. The caller keeps the mapping, and `other`."""
+        cdef double began
+        cdef bint differs
+        if v.size <= WITH_GIL:
+            return memcmp(v.base, other, v.size) != 0 if other != NULL else mmf_seems_foreign(v, number)
+        began = mmf_now()
+        with nogil:
+            differs = memcmp(v.base, other, v.size) != 0 if other != NULL else mmf_seems_foreign(v, number)
+        self.took = mmf_now() - began
         return differs
 
     cdef object since(self, object version):
@@ -789,7 +804,7 @@ cdef class Committed:
         """Waits until there is a newer value than the one that this object has read or written last, or than version
         `since`: True; False after `timeout` (seconds or a timedelta; None: for ever; 0: a look). Where programs that know
         nothing of the control block write too (`foreign`), their changes are noticed within 50 ms of their release of the
-        lock. If threads share this object give `since`. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
+        lock (of a value of many megabytes within ten times what comparing it takes). If threads share this object give `since`. ClosedError, also if it is closed meanwhile; MemoryFaultError."""
         cdef double limit = limit_of(timeout)
         return self.wait((self.since(since),), limit)
 

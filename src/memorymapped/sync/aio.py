@@ -136,9 +136,11 @@ async def arrival(of: Arriving, what: tuple[object, ...], limit: float) -> bool:
     while limit < 0 or loop.time() < until:
         watch = line.watch_of(of)
         turn: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(until, _tell, turn) if limit > 0 else None
-        watch.add(what, turn)
+        timer = None
         try:
+            if limit > 0:
+                timer = loop.call_at(until, _tell, turn)
+            watch.add(what, turn)
             await turn
         except GeneratorExit:  # from whatever thread
             line.soon(watch.remove, what, turn)
@@ -391,7 +393,7 @@ class _Watch(_Watched):
 
     def look_again(self) -> None:
         """After pauses, whatever the word says."""
-        self.timer = self.line.loop.call_later(self.of._pause(), self.look_again)
+        self.timer = self.line.loop.call_later(self.of._pause(), self.look_again, context=Context())
         self.look()
 
     def _end(self) -> None:
