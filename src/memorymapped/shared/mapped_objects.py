@@ -168,7 +168,7 @@ class MappedObject:
                     place,
                 )
 
-            # If this fails an empty file stays, which the next one makes: without the lock nobody knows that it is unused.
+            # If this fails an empty file stays: without the lock nobody knows whether others have begun to use it.
             lock = Mutex(True, lock_name or lock_name_of(place, status))
             self._lock = undo.enter_context(closing(lock))  # type: ignore[misc]
             if mode is FileMode.CREATE and not made and not self._lock.created_new:
