@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -250,20 +251,24 @@ def test_a_child_that_was_forked_while_its_parent_was_alone_is_not(path: Path) -
             with contextlib.suppress(BaseException), alone(segments):
                 if os.fork() == 0:
                     os.close(end)
-                    os.write(say, b"x")
+                    os.write(say, str(os.getpid()).encode())
                     os.read(ends, 1)
                     os._exit(0)
                 os.read(ends, 1)
             os._exit(1)
         os.close(ends)
+        os.close(say)
+        child = os.pidfd_open(int(os.read(said, 20)))
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
         try:
-            assert os.read(said, 1) == b"x"
-            os.kill(parent, signal.SIGKILL)
-            os.waitpid(parent, 0)
             open_(path).close()
         finally:
-            for fd in (end, said, say):
-                os.close(fd)
+            os.close(end)
+            is_gone, *_ = select.select([child], [], [], 20)  # before its files are looked for
+            os.close(child)
+            os.close(said)
+        assert is_gone
 
 
 @pytest.mark.usefixtures("brief")
