@@ -289,3 +289,19 @@ def test_a_signal_handler_in_the_midst_of_an_opening_is_told_at_once(path: Path)
             open_(path)
         assert refusal.value.errno == errno.EDEADLK
     open_(path).close()
+
+
+def test_checksums_that_become_longer_while_they_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another who appends: how long they are was looked at before."""
+    path = tmp_path / "file"
+    with SegmentFile.create_from_file(path, capacity=100_000, checksums=True) as segments:
+        segments.append("x")
+
+        def looked_too_early(sums: str) -> tuple[int, bool]:
+            os.truncate(sums, 1 << 20)
+            return 24, True
+
+        monkeypatch.setattr("memorymapped.shared.segments._look_at_sums", looked_too_early)
+        with SegmentFile.create_from_file(path, checksums=True) as other:
+            assert other.read(0) == "x"
+            assert other.check().whole

@@ -560,7 +560,11 @@ class SegmentFile(Segments):
                     os.unlink(path)  # who has them open keeps them
         if access is not Access.READ:
             capacity = 0 if there >= size else size
-            return MemoryMappedFile.create_from_file(path, FileMode.OPEN_OR_CREATE, None, capacity, security=security)
+            mode = FileMode.OPEN_OR_CREATE
+            try:
+                return MemoryMappedFile.create_from_file(path, mode, None, capacity, security=security)
+            except OutOfRangeError:  # somebody who appends has made it longer meanwhile
+                return MemoryMappedFile.create_from_file(path, mode, None, 0, security=security)
         return MemoryMappedFile.create_from_file(path, FileMode.OPEN, None, 0, access) if there else None
 
     def _none_there(self, what: str) -> DamagedObjectError:
