@@ -9,8 +9,8 @@ import io
 import os
 import time
 from _thread import get_ident
+from _weakref import ref
 from contextlib import contextmanager
-from weakref import WeakSet
 
 from ..._native.files import allocate, grow, identity, size_of
 from ..._native.lifetime import Duplicate, at_fork, duplicate, locked, opened_again
@@ -48,7 +48,8 @@ class _Turn:
     def _begin(self, backing: Backing) -> None:
         """No fork comes in between: each child closes what it gets of it."""
         self.descriptor = opened_again(backing.fd)
-        _turns.add(self)
+        key = id(self)
+        _turns[key] = ref(self, lambda _: _turns.pop(key, None))
 
     def taken(self) -> bool:
         try:
@@ -65,11 +66,16 @@ class _Turn:
             self.descriptor.close()
 
 
-_turns: WeakSet[_Turn] = WeakSet()
+_turns: dict[int, ref[_Turn]] = {}
+
+
+def _all_turns() -> list[_Turn]:
+    """Of all threads: as they are at this moment, whatever others begin and end meanwhile."""
+    return [turn for each in list(_turns.values()) if (turn := each()) is not None]
 
 
 def _end_in_child() -> None:
-    for each in _turns:
+    for each in _all_turns():
         each.is_taken = False
         each.descriptor.close()
 
@@ -127,7 +133,7 @@ class Backing:
         turn = _Turn(self)
         try:
             while not turn.taken():
-                if any(each.thread == turn.thread and each.of == turn.of and each.is_taken for each in _turns):
+                if any(each.thread == turn.thread and each.of == turn.of and each.is_taken for each in _all_turns()):
                     raise OSError(
                         errno.EDEADLK,
                         "this thread is preparing it already, and goes on when its signal handler or finalizer has "
@@ -147,7 +153,7 @@ class Backing:
 
     def end_turns(self) -> None:
         """Before it is closed: what an exception of a signal handler at the end of `alone` has left."""
-        for each in list(_turns):
+        for each in _all_turns():
             if each.backing is self:
                 each.end()
 
