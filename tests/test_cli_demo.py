@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_starts(tmp_path: Pat
         assert len(program.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.campaign)])
 def test_on_a_terminal_it_fits_the_width_and_tells_the_same(columns: int, temporary: Path) -> None:
     with Terminal(*DEMO, columns=columns) as terminal:
         shown = terminal.read()
@@ -222,7 +222,7 @@ def test_what_is_not_seen_is_not_claimed(wrong: str, said: str, temporary: Path)
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.campaign)])
 def test_a_signal_at_any_step_leaves_no_process_no_file_and_no_name(
     signum: signal.Signals, moment: str, temporary: Path
 ) -> None:

@@ -709,7 +709,7 @@ if __name__ == "__main__":
 SCENARIOS = re.findall(r"^def (\w+)\(context, file\)", PROGRAM, re.MULTILINE)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_multiprocessing(tmp_path: Path, scenario: str, method: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)

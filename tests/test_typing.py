@@ -7,7 +7,6 @@ import os
 import sys
 from pathlib import Path
 
-import pytest
 from programs import finished
 
 import memorymapped
@@ -16,15 +15,14 @@ HERE = Path(__file__).parent
 PACKAGES = Path(memorymapped.__file__).parent.parent
 
 
-@pytest.mark.parametrize("program", sorted(path.name for path in HERE.glob("typed_*.py")))
-def test_programs_are_typed_as_they_say(program: str, tmp_path: Path) -> None:
+def test_programs_are_typed_as_they_say(tmp_path: Path) -> None:
     """Also that what is marked as wrong is refused: an unused `type: ignore` is an error."""
     environment = dict(os.environ)
     if PACKAGES.name != "site-packages":
         environment["MYPYPATH"] = str(PACKAGES)
     checked = finished(
-        sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path, HERE / program,
-        cwd=tmp_path, env=environment,
+        sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", tmp_path,
+        *sorted(HERE.glob("typed_*.py")), cwd=tmp_path, env=environment,
     )  # fmt: skip
     assert (checked.returncode, checked.stderr) == (0, ""), checked.stdout
 
