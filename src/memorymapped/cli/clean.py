@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import click
 
@@ -45,7 +44,7 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
         reason = _dry(found) if dry_run else remove(found, abandoned=abandoned)
         if reason is None:
             freed += found.memory
-        elif stale and _is_there(found):
+        elif stale and found.is_there():
             failed = True
         if as_lines:
             print(json.dumps({**as_json(found), "removed": reason is None and not dry_run, "reason": reason}))
@@ -64,14 +63,6 @@ def _dry(found: Found) -> str | None:
         return None
     holders = f": {holders_in_words(found)}" if found.holders else ""
     return f"it is {state_in_words(found)}{holders}"
-
-
-def _is_there(found: Found) -> bool:
-    try:
-        now = os.stat(found.path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (now.st_dev, now.st_ino) == (found.device, found.inode)
 
 
 def _what(found: Found) -> str:

@@ -8,13 +8,11 @@ from collections.abc import Iterator
 
 import click
 
-from .ending import Failure
 from .numbers import number_of_bytes
 from .shapes import Shape, plain, shape_of
 from .tables import coloured
 from .targets import Bytes, find
 from .typed import own_shape
-from .words import shown
 
 __all__ = ["command"]
 
@@ -58,8 +56,7 @@ def command(
 ) -> None:
     """Shows what is in a map or a file: hexadecimal and text side by side, or values of a TYPE."""
     found = find(target)
-    if offset > found.size:
-        raise Failure(f"{shown(target)}: it has {found.size} bytes, and the offset {offset} is behind that")
+    found.refuse_behind(offset)
     end = found.size if length is None else min(found.size, offset + length)
     shape = None
     if type_ == "self":

@@ -12,7 +12,7 @@ import click
 
 from .. import MemoryMappedFile, MemoryMappedViewAccessor
 from .ending import Failure
-from .locking import locked
+from .locking import guarded
 from .numbers import number_of_bytes
 from .save import PIECE
 from .targets import explained, find
@@ -56,7 +56,7 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
         if offset + size > found.size:
             raise Failure(f"{shown(target)}: it has {found.size} bytes, and {offset + size} are needed")
         if size:
-            with locked(lock) if lock else contextlib.nullcontext(), found.written() as view:
+            with guarded(lock), found.written() as view:
                 _write(view, offset, file, data, size)
         if as_json:
             print(json.dumps({"file": file, "target": target, "bytes": size}), flush=True)

@@ -11,7 +11,7 @@ from .ending import Failure
 from .targets import explained
 from .words import shown
 
-__all__ = ["NotInTime", "locked"]
+__all__ = ["NotInTime", "guarded", "locked"]
 
 
 class NotInTime(Failure):
@@ -47,6 +47,11 @@ def locked(
             yield died
         finally:
             mutex.release_mutex()
+
+
+def guarded(name: str | None) -> contextlib.AbstractContextManager[object]:
+    """As `locked`, for an option --lock, which may be missing."""
+    return contextlib.nullcontext() if name is None else locked(name)
 
 
 def _owner(mutex: Mutex) -> str:

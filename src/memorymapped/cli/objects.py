@@ -10,7 +10,7 @@ from ..errors import InvalidNameError
 from ..system.names import Scope, parse
 from ..system.survey import Found, survey
 from .ending import Failure
-from .words import shown
+from .words import printable, shown
 
 __all__ = ["as_json", "canonical", "holders_in_words", "named", "state_in_words", "style_of"]
 
@@ -62,13 +62,7 @@ def style_of(found: Found) -> str:
 
 def holders_in_words(found: Found) -> str:
     """`12 python app.py, 13 python app.py`."""
-    return ", ".join(f"{holder.pid} {_printable(holder.command)}" for holder in found.holders) or "-"
-
-
-def _printable(command: str) -> str:
-    if command.isprintable():
-        return command
-    return "".join(letter if letter.isprintable() else "·" for letter in command)
+    return ", ".join(f"{holder.pid} {printable(holder.command)}" for holder in found.holders) or "-"
 
 
 def canonical(given: str) -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
@@ -12,7 +11,7 @@ from typing import TextIO
 import click
 
 from .ending import Failure
-from .locking import locked
+from .locking import guarded
 from .new_files import NewFile
 from .numbers import number_of_bytes
 from .targets import Target, explained, find
@@ -46,12 +45,11 @@ def command(
 ) -> None:
     """Writes the bytes of a map into FILE."""
     found = find(target)
-    if offset > found.size:
-        raise Failure(f"{shown(target)}: it has {found.size} bytes, and the offset {offset} is behind that")
+    found.refuse_behind(offset)
     end = found.size if length is None else offset + length
     if end > found.size:
         raise Failure(f"{shown(target)}: it has {found.size} bytes, and {end} are asked for")
-    with locked(lock) if lock else contextlib.nullcontext():
+    with guarded(lock):
         if file == "-":
             _write(found, offset, end, sys.stdout.fileno())
         else:

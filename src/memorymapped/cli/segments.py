@@ -16,7 +16,7 @@ from .numbers import NEGATIVES, refuse_options
 from .tables import coloured, cut, is_terminal
 from .targets import Target, explained, find
 from .walk import End, walk
-from .words import shown, size_in_words
+from .words import printable, shown, size_in_words
 
 __all__ = ["command"]
 
@@ -97,10 +97,9 @@ def _list(found: Target, encoding: str, as_lines: bool) -> None:
                 print(json.dumps({"segment": number, "offset": at - 4, "bytes": length}))
                 continue
             text = _text(data.read(at, min(length, 160)), encoding)
-            text = "".join(letter if letter.isprintable() else "·" for letter in text)
             if number == 0:
                 print(coloured(f"{'SEGMENT':>8}  {'OFFSET':>12}  {'BYTES':>10}  BEGINS", "bold"))
-            print(f"{number:>8}  {at - 4:>12}  {length:>10}  {cut(text, width)}")
+            print(f"{number:>8}  {at - 4:>12}  {length:>10}  {cut(printable(text), width)}")
     if not as_lines:
         print(
             f"{end.count} segments in {size_in_words(end.offset)}, {size_in_words(found.size - end.offset)} behind them"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
 
@@ -11,7 +10,7 @@ import click
 
 from .ending import Failure
 from .get import within
-from .locking import locked
+from .locking import guarded
 from .numbers import NEGATIVES, number_of_bytes, refuse_options
 from .shapes import plain, shape_of
 from .targets import find
@@ -50,7 +49,7 @@ def command(target: str, offset: int, type_: str, value: str | None, lock: str |
     data = shape.write(value)
     found = find(target)
     within(found, offset, shape)
-    with locked(lock) if lock else contextlib.nullcontext(), found.written() as view:
+    with guarded(lock), found.written() as view:
         if offset + shape.size > view.capacity:
             raise Failure(f"{target}: it has become smaller meanwhile")
         before = view.read_bytes(offset, shape.size)

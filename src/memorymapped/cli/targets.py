@@ -53,6 +53,11 @@ class Target:
         self.size = size
         self.found = found
 
+    def refuse_behind(self, offset: int) -> None:
+        """Failure if there are not even as many bytes."""
+        if offset > self.size:
+            raise Failure(f"{shown(self.given)}: it has {self.size} bytes, and the offset {offset} is behind that")
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[Bytes]:
         """Its bytes, for reading."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["age_in_words", "short_size", "shown", "size_in_words"]
+__all__ = ["age_in_words", "printable", "short_size", "shown", "size_in_words"]
 
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
@@ -35,6 +35,13 @@ def age_in_words(seconds: float) -> str:
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
     return f"{max(0, int(seconds))} s"
+
+
+def printable(text: str) -> str:
+    """The text, safe to print: a dot for what could move the cursor."""
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
 def shown(path: str | bytes) -> str:

@@ -45,12 +45,12 @@ def _remove(found: Found) -> str | None:
     folder, _, file = found.path.rpartition("/")
     is_global = folder == directories.global_path()
     directory = directories.global_directory(create=False) if is_global else directories.user_directory(create=False)
-    if directory is None or not _is_there(found):
+    if directory is None or not found.is_there():
         return "it is gone"
     side = os.fsencode(file + SIDE) if "~" in file else None
     if remove_if_stale(directory, os.fsencode(file), side, found.owner):
         return None
-    return "somebody holds it again, or is at work on it" if _is_there(found) else "it is gone"
+    return "somebody holds it again, or is at work on it" if found.is_there() else "it is gone"
 
 
 def _remove_mutex(found: Found, abandoned: bool) -> str | None:
@@ -86,12 +86,4 @@ def _remove_unused(shm: LockedFolder, place: places.MutexPlace, found: Found, ab
         shm.remove(place.folder.encode(), place.file, status.st_ino)
     finally:
         os.close(folder)
-    return f"it belongs to user {found.owner}" if _is_there(found) else None
-
-
-def _is_there(found: Found) -> bool:
-    try:
-        now = os.stat(found.path, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (now.st_dev, now.st_ino) == (found.device, found.inode)
+    return f"it belongs to user {found.owner}" if found.is_there() else None

@@ -127,7 +127,7 @@ def locate(path: str) -> str | None:
     if is_hash(stem):
         try:
             with open(path + SIDE, encoding="utf-8") as side:
-                return prefix + side.read()
+                return prefix + side.read(4096)  # a name is shorter; anybody may write into the global folder
         except (OSError, UnicodeDecodeError):
             return None
     text = decode(stem)

@@ -29,11 +29,11 @@ import time
 from ..._native.files import mark_of
 from ..._typing import TYPE_CHECKING
 from ...record import Record
-from ..names import decode, is_hash, parse
+from ..names import parse
 from . import directories
 from .holders import HOLD, Holder
 from .mutex_places import TEMPORARY
-from .places import EVENT, FAIR, KINDS, MAP, SEMAPHORE, SIDE
+from .places import EVENT, FAIR, KINDS, MAP, SEMAPHORE, locate
 from .processes import command_of
 from .states import State, read_state
 
@@ -87,6 +87,14 @@ class Found(Record):
     def __init__(self, **fields: object) -> None:
         for name in Found.__slots__:
             setattr(self, name, fields[name])
+
+    def is_there(self) -> bool:
+        """Whether its path still leads to it."""
+        try:
+            now = os.stat(self.path, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (now.st_dev, now.st_ino) == (self.device, self.inode)
 
 
 class _Seen:
@@ -161,10 +169,10 @@ def _all(others: bool) -> Iterator[_Seen]:
     user, everybody = directories.user_path(), directories.global_path()
     for folder in (user, everybody):
         for file in _entries(folder):
-            stem, dot, suffix = file.rpartition(".")
-            suffix = dot + suffix
+            path = f"{folder}/{file}"
+            suffix = "." + file.rpartition(".")[2]
             if suffix in KINDS:
-                yield from _look_at(f"{folder}/{file}", _KINDS[suffix], suffix, _name(folder, file, stem))
+                yield from _look_at(path, _KINDS[suffix], suffix, _name(path))
     own = f"{TEMPORARY}/.dotnet-uid{os.geteuid()}/shm"
     shared = f"{TEMPORARY}/.dotnet/shm"
     folders = [(f"{own}/global", "User\\"), (f"{shared}/global", "Global\\")]
@@ -245,20 +253,9 @@ def _entry(fd: int) -> tuple[str | None, int]:
         return None, 0
 
 
-def _name(folder: str, file: str, stem: str) -> str | None:
-    prefix = "User\\"
-    if folder == directories.global_path():
-        stem, prefix = stem.rpartition("~")[0], "Global\\"
-    elif "@" in stem:
-        stem, prefix = stem.partition("@")[0], "Local\\"
-    if is_hash(stem):
-        try:
-            with open(f"{folder}/{file}{SIDE}", encoding="utf-8") as side:
-                return prefix + side.read(4096)
-        except (OSError, UnicodeDecodeError):
-            return None
-    text = decode(stem)
-    return None if text is None else prefix + text
+def _name(path: str) -> str | None:
+    given = locate(path)
+    return given if given is None or "\\" in given else f"User\\{given}"
 
 
 def _mutex_name(given: str) -> str | None:
