@@ -17,11 +17,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.screen import ModalScreen, Screen
+from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from ..ending import SIGNALS, Failure, Interrupted, end_output
 
-__all__ = ["ENDING", "Ask", "ToolApp", "ToolScreen", "run_app", "show"]
+__all__ = ["ENDING", "Ask", "FilteredScreen", "ToolApp", "ToolScreen", "run_app", "show"]
 
 
 class ToolApp(App[None]):
@@ -156,6 +157,49 @@ class ToolScreen(Screen[None]):
 
     def action_end(self) -> None:
         self.app.exit()
+
+
+class FilteredScreen(ToolScreen):
+    """A screen with a table, and an Input `#filter` that is there when it is asked for. Escape ends the filter."""
+
+    DEFAULT_CSS = """
+    FilteredScreen {
+        #filter { display: none; }
+        #filter.asked { display: block; }
+    }
+    """
+    _table: Widget
+
+    def show(self) -> None:
+        """Shows what fits the filter."""
+        raise NotImplementedError
+
+    @property
+    def filter(self) -> Input:
+        """What is looked for."""
+        return self.query_one("#filter", Input)
+
+    @property
+    def can_go_back(self) -> bool:
+        return "asked" in self.filter.classes
+
+    def action_filter(self) -> None:
+        self.filter.add_class("asked")
+        self.filter.focus()
+        self.refresh_bindings()
+
+    def on_input_changed(self) -> None:
+        self.show()
+
+    def on_input_submitted(self) -> None:
+        self._table.focus()
+
+    def action_back(self) -> None:
+        """Ends the filter."""
+        self.filter.value = ""
+        self.filter.remove_class("asked")
+        self._table.focus()
+        self.refresh_bindings()
 
 
 class Ask(ModalScreen[str | None]):

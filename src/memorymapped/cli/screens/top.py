@@ -22,7 +22,7 @@ from ..targets import find
 from ..top_words import HEADS, RIGHT, cells_of, order
 from ..typed import described_shape
 from ..watching import Watch
-from .app import ENDING, ToolScreen, show
+from .app import ENDING, FilteredScreen, show
 from .rows import Line, Pointed, fitted, line_of
 from .watch import WatchScreen
 
@@ -143,7 +143,7 @@ class Heads(Static):
         self._chosen(next((head for end, head in self._ends if event.x < end), COLUMNS[-1]))
 
 
-class TopScreen(ToolScreen):
+class TopScreen(FilteredScreen):
     """All that is shared."""
 
     SMALLEST = (50, 8)
@@ -157,8 +157,6 @@ class TopScreen(ToolScreen):
     DEFAULT_CSS = """
     TopScreen {
         #head { height: 1; background: $panel; }
-        #filter { display: none; }
-        #filter.asked { display: block; }
     }
     """
 
@@ -171,7 +169,7 @@ class TopScreen(ToolScreen):
         self.reverse = False
         self._rows: list[Row] = []
         self._head = self._trouble = ""
-        self._table = Table(self.show, self.action_watch)
+        self._table: Table = Table(self.show, self.action_watch)
         self._heads = Heads(self.sort_by)
 
     def compose(self) -> ComposeResult:
@@ -186,11 +184,6 @@ class TopScreen(ToolScreen):
         super().on_mount()
         self._table.focus()
         self.follow()
-
-    @property
-    def filter(self) -> Input:
-        """Where the user says what to show."""
-        return self.query_one("#filter", Input)
 
     @work
     async def follow(self) -> None:
@@ -229,10 +222,6 @@ class TopScreen(ToolScreen):
             self._head = head
             self.query_one("#head", Static).update(head)
 
-    @property
-    def can_go_back(self) -> bool:
-        return "asked" in self.filter.classes
-
     def sort_by(self, head: str) -> None:
         """Sorts by this head; in the other direction, if it was sorted by it already."""
         self.reverse = not self.reverse if head == self.sorted_by else False
@@ -262,24 +251,6 @@ class TopScreen(ToolScreen):
         heads = [None, *SORTS]
         self.sorted_by, self.reverse = heads[(heads.index(self.sorted_by) + 1) % len(heads)], False
         self.show()
-
-    def action_filter(self) -> None:
-        self.filter.add_class("asked")
-        self.filter.focus()
-        self.refresh_bindings()
-
-    def on_input_changed(self) -> None:
-        self.show()
-
-    def on_input_submitted(self) -> None:
-        self._table.focus()
-
-    def action_back(self) -> None:
-        """Ends the filter."""
-        self.filter.value = ""
-        self.filter.remove_class("asked")
-        self._table.focus()
-        self.refresh_bindings()
 
     def action_pause(self) -> None:
         self.paused = not self.paused

@@ -21,7 +21,7 @@ from textual.events import Resize
 from textual.widgets import Button, Footer, Input, Static
 from textual.worker import Worker
 
-from ...cli.screens.app import ENDING, ToolScreen, show
+from ...cli.screens.app import ENDING, FilteredScreen, show
 from ...cli.task_words import safe
 from .. import store
 from ..elsewhere import in_another_terminal
@@ -48,7 +48,7 @@ def run(path: Path, command: Sequence[str] | None = None, window: Sequence[str] 
     show(SourceScreen(path, command, window))
 
 
-class SourceScreen(ToolScreen):
+class SourceScreen(FilteredScreen):
     """The list in a file, and runs. `command`: of another destination than ours. `window`: of a terminal in which our
     destination draws its screen, with {command} for its command; without it, that draws in this one meanwhile."""
 
@@ -75,8 +75,6 @@ class SourceScreen(ToolScreen):
         #empty { height: 1fr; content-align: center middle; text-align: center; color: $text-muted; display: none; }
         &.empty > #empty { display: block; }
         &.empty > TaskTable, &.empty > Heads { display: none; }
-        #filter { display: none; }
-        #filter.asked { display: block; }
         #runs-head { height: 1; background: $panel; padding: 0 1; display: none; }
         #runs { height: auto; max-height: 50%; display: none; scrollbar-size-vertical: 1; }
         &.has-runs #runs, &.has-runs #runs-head { display: block; }
@@ -92,7 +90,7 @@ class SourceScreen(ToolScreen):
         self._window = list(window)
         self._deleted: list[tuple[Task, int]] = []
         self._turn = asyncio.Lock()  # changes are made in the order of the keys
-        self._table = TaskTable(self.show, self.action_edit)
+        self._table: TaskTable = TaskTable(self.show, self.action_edit)
         self._heads = Heads(markup=False)
         self._followed: list[Worker[None]] = []
         self._keys: tuple[bool, ...] = ()
@@ -124,11 +122,6 @@ class SourceScreen(ToolScreen):
         await self._end_all(0.0)
 
     # --------------------------------------------------------------------------------------------------- the list
-
-    @property
-    def filter(self) -> Input:
-        """Where the user says what to show."""
-        return self.query_one("#filter", Input)
 
     @property
     def current(self) -> Task | None:
@@ -283,30 +276,6 @@ class SourceScreen(ToolScreen):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id in ("up", "down"):
             self.action_shift(-1 if event.button.id == "up" else 1)
-
-    # ------------------------------------------------------------------------------------------------- the filter
-
-    @property
-    def can_go_back(self) -> bool:
-        return "asked" in self.filter.classes
-
-    def action_filter(self) -> None:
-        self.filter.add_class("asked")
-        self.filter.focus()
-        self.refresh_bindings()
-
-    def on_input_changed(self) -> None:
-        self.show()
-
-    def on_input_submitted(self) -> None:
-        self._table.focus()
-
-    def action_back(self) -> None:
-        """Ends the filter."""
-        self.filter.value = ""
-        self.filter.remove_class("asked")
-        self._table.focus()
-        self.refresh_bindings()
 
     # --------------------------------------------------------------------------------------------------- the runs
 
