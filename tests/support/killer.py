@@ -189,14 +189,17 @@ class Victim:
 
     def _note(self, pid: int, status: int) -> None:
         number, event = os.WSTOPSIG(status), status >> 16
-        self.traced.add(pid)  # a forked process may be seen before its parent's event
+        self._found(pid)  # a forked process may be seen before its parent's event
         self.resume[pid] = 0 if event else number
         if event in _FORKED:
             child = ctypes.c_ulong()
             _ptrace(_GETEVENTMSG, pid, 0, ctypes.addressof(child))
-            self.traced.add(child.value)
-            if self.count == "child" and not self.counted:
-                self.counted = child.value
+            self._found(child.value)
+
+    def _found(self, pid: int) -> None:
+        self.traced.add(pid)
+        if self.count == "child" and not self.counted and pid != self.pid:
+            self.counted = pid
 
     def _call(self, pid: int) -> tuple[int, bool]:
         info = _Info()
