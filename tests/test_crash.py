@@ -13,7 +13,7 @@ What a killed `create_from_file` may leave: the file that it was making, empty o
 it is not wanted). A file that was there before is untouched, or grown in full with zeros behind its contents; with
 FileMode.CREATE, which is to empty it, it may also be empty, or zero in full length, but never cut otherwise.
 
-The normal run kills at every stop of the central cases and at each twelfth of the others, with one kind of first look
+The normal run kills at every stop of the central cases and at each twentieth of the others, with one kind of first look
 for each stop; the campaign at every stop of every case with every kind of first look.
 """
 
@@ -29,7 +29,7 @@ from pathlib import Path
 import pytest
 from support.scene import LOOKS, MAKE, NAMES, OPEN, PATTERN, PAUSE, SIZE, WARM, Case, Scene
 
-SOME = 12  # the normal run's step through the stops
+SOME = 20  # the normal run's step through the stops
 DELAY = "options=Options.DELAY_ALLOCATE_PAGES"
 ALL = ("user", "local", "global", "long")
 HEIR = MAKE.replace("SIZE)", "SIZE, inheritability=INHERITABLE)") + (

@@ -827,7 +827,7 @@ def step_through(stage: Actor, kind: str, step: int, waiting: bool) -> None:
 @WAITING
 @pytest.mark.parametrize("kind", WAYS)
 def test_killed_at_some_instructions(stage: Actor, kind: str, waiting: bool) -> None:
-    step_through(stage, kind, 47, waiting)
+    step_through(stage, kind, 83, waiting)
 
 
 @pytest.mark.campaign
@@ -857,7 +857,7 @@ def contend(kind: str, processes: int, seconds: float) -> None:
 
 
 def test_contending_and_dying() -> None:
-    contend("fair", 6, 2.0)
+    contend("fair", 6, 1.0)
 
 
 @pytest.mark.campaign

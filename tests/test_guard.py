@@ -355,7 +355,7 @@ def test_a_million_pages(there: Actor, order: str, write: bool) -> None:
 
 @pytest.mark.parametrize("cutter", ["by_a_thread", "by_a_process"])
 def test_cut_in_the_midst_of_a_copy(there: Actor, cutter: str) -> None:
-    raised, whole = there.get(f"cut_in_a_copy(path, 1.5, faults.{cutter})")
+    raised, whole = there.get(f"cut_in_a_copy(path, 0.8, faults.{cutter})")
     print(f"{raised} copies met a lost page, {whole} did not")
     assert raised > 0
 
@@ -369,7 +369,7 @@ def test_cut_in_the_midst_of_many_copies(there: Actor, cutter: str) -> None:
 
 
 def test_closed_at_that_moment(there: Actor) -> None:
-    seen = there.get("close_meanwhile(path, 2.0)")
+    seen = there.get("close_meanwhile(path, 1.0)")
     print(seen)
     assert {"copied", "MemoryFaultError", "ClosedError"} <= set(seen)
 

@@ -52,7 +52,7 @@ from memorymapped import (
 PAGE = 4096
 BOTH = MemoryMappedFileAccess.READ_WRITE
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
-SECONDS = min(float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "1.5")), 40)  # of each search
+SECONDS = min(float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "0.7")), 40)  # of each search
 
 Run = Callable[..., "subprocess.Popen[str]"]
 

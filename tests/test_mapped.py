@@ -1039,7 +1039,7 @@ def step_through(stage: Actor, kind: str, step: int, waiting: bool) -> dict[str,
 
 @pytest.mark.parametrize("kind", ["lock", "writer", "reader", "writer in line"])
 def test_killed_at_some_instructions(stage: Actor, kind: str) -> None:
-    step_through(stage, kind, 31, waiting=True)
+    step_through(stage, kind, 61, waiting=True)
 
 
 @pytest.mark.campaign
@@ -1080,7 +1080,7 @@ def contend(kind: str, processes: int, seconds: float) -> None:
 
 @pytest.mark.parametrize("kind", ["lock", "readers", "condition"])
 def test_contending_and_dying(kind: str) -> None:
-    contend(kind, 6, 1.5)
+    contend(kind, 6, 0.8)
 
 
 @pytest.mark.campaign

@@ -181,7 +181,7 @@ def kill_after_instructions(case: str, tag: str, near: int, others: int) -> None
 
 @pytest.mark.parametrize("case", ["take and release"])
 def test_killed_after_each_instruction(case: str, tag: str) -> None:
-    kill_after_instructions(case, tag, 3, ALL or 100)
+    kill_after_instructions(case, tag, 3, ALL or 60)
 
 
 @pytest.mark.campaign
@@ -292,7 +292,7 @@ def campaign(name: str, folder: Path, kinds: list[str], sharp: list[str], second
 
 
 def test_killed_at_random(tag: str, tmp_path: Path) -> None:
-    result = campaign(f"Global\\{tag}", tmp_path, ["ours"] * 4 + ["10"], [], 2.0)
+    result = campaign(f"Global\\{tag}", tmp_path, ["ours"] * 4 + ["10"], [], 1.0)
     assert result.kills > 10
     assert result.rounds > 100
     assert result.killed_inside > 0

@@ -41,7 +41,7 @@ def step_through(stage: Actor, kind: str, step: int, path: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_some_instructions(kind: str, stage: Actor, tmp_path: Path) -> None:
-    step_through(stage, kind, 37, tmp_path / "file")
+    step_through(stage, kind, 71, tmp_path / "file")
 
 
 @pytest.mark.campaign
@@ -68,7 +68,7 @@ WAYS = pytest.mark.parametrize("options", [(), ("checksums",)], ids=["without ch
 
 @WAYS
 def test_killed_while_others_write_and_read(options: tuple[str, ...], tmp_path: Path) -> None:
-    work("kill", 1, SEED, tmp_path / "file", *options)
+    work("kill", 0.5, SEED, tmp_path / "file", *options)
 
 
 @pytest.mark.campaign

@@ -51,7 +51,7 @@ def step_through(stage: Actor, way: str, step: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_after_some_instructions(stage: Actor, way: str) -> None:
-    step_through(stage, way, 25)
+    step_through(stage, way, 31)
 
 
 @pytest.mark.campaign
@@ -131,7 +131,7 @@ KINDS = ["ours", "foreign", "plain", "large"]
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_at_random(kind: str) -> None:
-    kill(kind, 0.5)
+    kill(kind, 0.3)
 
 
 @pytest.mark.campaign

@@ -44,7 +44,7 @@ def step_through(stage: Actor, kind: str, step: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_some_instructions(kind: str, stage: Actor) -> None:
-    step_through(stage, kind, 300 if "grows" in kind else 101)
+    step_through(stage, kind, 601 if "grows" in kind else 199)
 
 
 @pytest.mark.campaign
@@ -85,7 +85,7 @@ def work(kind: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("kind", ["append", "all"])
 def test_killed_while_others_write_and_read(kind: str) -> None:
-    work(kind, 1.0)
+    work(kind, 0.5)
 
 
 @pytest.mark.campaign
