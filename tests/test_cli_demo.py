@@ -221,8 +221,14 @@ def test_what_is_not_seen_is_not_claimed(wrong: str, said: str, temporary: Path)
     assert "steps were seen" not in program.stdout
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    ("signum", "moment"),
+    [
+        *((signal.SIGINT, moment) for moment in MOMENTS[::2]),
+        *(pytest.param(signal.SIGINT, moment, marks=pytest.mark.campaign) for moment in MOMENTS[1::2]),
+        *(pytest.param(signal.SIGTERM, moment, marks=pytest.mark.campaign) for moment in MOMENTS),
+    ],
+)
 def test_a_signal_at_any_step_leaves_no_process_no_file_and_no_name(
     signum: signal.Signals, moment: str, temporary: Path
 ) -> None:
@@ -294,6 +300,7 @@ def test_a_pipe_that_closes_early_ends_it_without_a_traceback(temporary: Path) -
     assert not any(map(alive, children))
 
 
+@pytest.mark.campaign
 def test_children_do_not_take_modules_from_the_current_folder(temporary: Path, tmp_path: Path) -> None:
     (tmp_path / "json.py").write_text("raise SystemExit('taken from the current folder')")
     program = subprocess.run(

@@ -425,7 +425,7 @@ def run_pairs(scene: Scene, step: int, pairs: list[tuple[str, str, str]], kind: 
     return rounds
 
 
-@pytest.mark.parametrize(("kind", "step"), [("user", 23), ("global", 41)])
+@pytest.mark.parametrize(("kind", "step"), [("user", 41), ("global", 83)])
 def test_two_at_once(scene: Scene, kind: str, step: int) -> None:
     print(f"{run_pairs(scene, step, PAIRS, kind)} rounds")
 

@@ -20,7 +20,7 @@ from ..._typing import TYPE_CHECKING
 from ...errors import ForeignObjectError
 from ..names import Name
 from . import directories
-from .holders import is_locked
+from .lock_table import is_locked
 from .places import Place, folder_is_dead, place_in, place_of
 
 if TYPE_CHECKING:

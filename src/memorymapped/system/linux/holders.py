@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["Holder", "describe", "holders", "is_locked"]
+from .lock_table import HOLD
 
-HOLD = 1 << 62
+__all__ = ["Holder", "describe", "holders"]
 
 
 class Holder:
@@ -46,16 +46,6 @@ def describe(path: str) -> str:
     found = holders(path)
     shown = ", ".join(f"process {h.pid} ({h.command})" for h in found[:4])
     return shown + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-
-
-def is_locked(device: int, inode: int) -> bool | None:
-    """Whether anybody has HOLD on this file, from /proc/locks: for files that we may not open. None: unknown."""
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
-    try:
-        with open("/proc/locks") as locks:
-            return any(wanted in line.split() and _is_hold(line) for line in locks)
-    except OSError:
-        return None
 
 
 def _is_hold(line: str) -> bool:

@@ -16,6 +16,7 @@ from ..._native.files import rename_new
 from ..._native.mutexfiles import LockedFolder, Use
 from ...errors import ForeignObjectError, InvalidNameError
 from ..names import Name, Scope
+from .lock_table import lock_table, table_key
 
 __all__ = [
     "MutexPlace",
@@ -207,13 +208,8 @@ def locker(place: MutexPlace) -> str:
 
 def _lockers(device: int, inode: int) -> list[int]:
     """The process ids of those who have a file locked by flock(2); 0 or -1 for one that cannot be seen from here."""
-    wanted = f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
-    try:
-        with open("/proc/locks") as locks:
-            lines = [line.split() for line in locks if "FLOCK" in line]
-    except OSError:
-        return []
-    return [int(line[4]) for line in lines if wanted in line and "->" not in line]
+    wanted = table_key(device, inode)
+    return [row.process for row in lock_table() or () if row.kind == "FLOCK" and row.file == wanted]
 
 
 def renew_folders() -> None:

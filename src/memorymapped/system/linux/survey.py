@@ -13,8 +13,7 @@ without us. So liveness is *asked* (F_OFD_GETLK of the hold, protocol A), and ho
    pass in between, and to which its name still led at the second.
 
 Mutexes live by flock(2), which cannot be asked: the locks that /proc tells, of descriptors (exact, for the processes
-that this user may look into) and of the whole system (read in pieces, so one lock may be missed while others come and
-go: also looked at twice).
+that this user may look into) and of the whole system (`lock_table`).
 """
 
 from __future__ import annotations
@@ -31,7 +30,8 @@ from ..._typing import TYPE_CHECKING
 from ...record import Record
 from ..names import parse
 from . import directories
-from .holders import HOLD, Holder
+from .holders import Holder
+from .lock_table import HOLD, lock_table, table_key
 from .mutex_places import TEMPORARY
 from .places import EVENT, FAIR, KINDS, MAP, SEMAPHORE, locate
 from .processes import command_of
@@ -108,11 +108,10 @@ class _Seen:
         self.is_live = self.works = False
         self.state = State()
 
-    def look(self, locked: set[str]) -> bool:
+    def look(self, locked: set[str] | None) -> bool:
         """Whether anybody holds it, whether anybody is at work on it, and what its bytes say. False: its name leads to
         it no more."""
         found = self.found
-        where = f"{os.major(found.device):02x}:{os.minor(found.device):02x}:{found.inode}"
         fd, status = _opened(found.path)
         if status is None or (status.st_dev, status.st_ino) != (found.device, found.inode):
             _close(fd)
@@ -121,7 +120,7 @@ class _Seen:
             if fd >= 0 and self.suffix in KINDS:
                 self.is_live, self.works = _asked(fd, HOLD), _asked(fd, _GATE)
             else:
-                self.is_live = where in locked
+                self.is_live = locked is None or table_key(found.device, found.inode) in locked
             if fd >= 0:
                 self.state = read_state(fd, found.kind)
         finally:
@@ -294,18 +293,12 @@ def _asked(fd: int, byte: int) -> bool:
     return int(_LOCK.unpack(answer)[0]) != fcntl.F_UNLCK
 
 
-def _locked() -> set[str]:
-    """The files on which there is a hold or a use lock, as /proc/locks writes them."""
-    found = set()
-    try:
-        with open("/proc/locks") as locks:
-            for line in locks:
-                words = line.split()
-                if len(words) == 8 and (words[1] == "FLOCK" or (words[1] == "OFDLCK" and words[6] == str(HOLD))):
-                    found.add(words[5])
-    except OSError:
-        pass
-    return found
+def _locked() -> set[str] | None:
+    """The files on which there is a hold or a use lock. None: it cannot be known."""
+    table = lock_table()
+    if table is None:
+        return None
+    return {row.file for row in table if row.kind == "FLOCK" or (row.kind == "OFDLCK" and row.start == str(HOLD))}
 
 
 def _find_holders(seen: Iterable[_Seen]) -> None:
