@@ -542,7 +542,7 @@ def outcome_opened(how: str, access: Access, size: int, capacity: int) -> type[E
     return max(capacity, size)
 
 
-@pytest.mark.parametrize("leave_open", [False, True])
+@pytest.mark.parametrize("leave_open", [False, pytest.param(True, marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("how", OPENED)
 def test_every_open_file_access_and_capacity(tmp_path: Path, how: str, leave_open: bool) -> None:
     start = descriptors()
@@ -1026,7 +1026,7 @@ def test_growers_at_once_take_nothing_from_each_other(kind: str, reserve: bool) 
             attach(map_, kind, other)
             other.do(GROWERS, number=number, reserve=reserve)
         for other in others:
-            other.send("_result = grow(number, 1500, reserve)")
+            other.send("_result = grow(number, 800, reserve)")
         marks = [other.answer() for other in others]
         assert all(marks)
         with map_.create_view_accessor() as view:

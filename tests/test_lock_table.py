@@ -100,7 +100,7 @@ def test_a_table_that_is_longer_than_a_window_is_read_to_its_end(tmp_path: Path)
 def test_what_goes_between_two_windows_hides_nothing(removed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """As many locks go in front of the second window, when the first has been read; others come at the end."""
     wanted = table_key(os.makedev(8, 1), 77)
-    for place in range(50, 400, 3):
+    for place in range(50, 400, 9):
         keys = [f"08:01:{number}" for number in range(1000, 1400)]
         keys.insert(place, wanted)
         going = [key for key in keys if key != wanted][:removed]

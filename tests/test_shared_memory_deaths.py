@@ -51,7 +51,7 @@ def step_through(stage: Actor, way: str, step: int) -> None:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_killed_after_some_instructions(stage: Actor, way: str) -> None:
-    step_through(stage, way, 31)
+    step_through(stage, way, 101 if way in LONG else 31)
 
 
 @pytest.mark.campaign

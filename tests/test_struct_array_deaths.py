@@ -44,7 +44,7 @@ def step_through(stage: Actor, kind: str, step: int) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_after_some_instructions(kind: str, stage: Actor) -> None:
-    step_through(stage, kind, 601 if "grows" in kind else 199)
+    step_through(stage, kind, 1201 if "grows" in kind else 251)
 
 
 @pytest.mark.campaign
