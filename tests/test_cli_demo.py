@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -125,6 +126,19 @@ def test_the_demo_as_it_is_shows_everything_in_less_than_ten_seconds(temporary: 
     assert "\x1b" not in program.stdout
     assert float(program.stdout.split()[-2]) < 10
     assert not any(map(alive, pids(program.stdout)))
+
+
+def test_programs_are_told_the_same(temporary: Path) -> None:
+    program = finished(*DEMO, "--json")
+    assert (program.returncode, program.stderr) == (0, "")
+    lines = [json.loads(line) for line in program.stdout.splitlines()]
+    assert [line["step"] for line in lines if "title" in line] == [1, 2, 3, 4, 5]
+    assert {line["step"] for line in lines if "saw" in line} == {1, 2, 3, 4, 5}
+    assert any("MemoryFaultError" in line["saw"] for line in lines if "saw" in line)
+    assert all(set(line) <= {"step", "of", "title", "who", "saw", "figures", "failed", "done"} for line in lines)
+    (figures,) = [line["figures"] for line in lines if "figures" in line]
+    assert len(figures) > 1
+    assert "All 5 steps were seen" in lines[-1]["done"]
 
 
 @pytest.mark.parametrize("option", [[], ["--file"]], ids=["argument", "option"])

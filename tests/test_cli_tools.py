@@ -123,6 +123,20 @@ def test_clean_removes_what_the_dead_left_and_nothing_else(mmf: Tool, run: Calla
     assert mmf("ls", "left").code == 1
 
 
+def test_a_dry_run_says_what_clean_then_does(mmf: Tool, run: Callable[..., Any], tag: str) -> None:
+    process = run(f"from memorymapped import *; m = Mutex(True, {tag!r}); print('owned', flush=True); input()")
+    assert process.stdout.readline() == "owned\n"
+    process.kill()
+    process.wait(LIMIT)
+    for more in (), ("--dry-run",), ():
+        left = mmf("clean", *more, tag)
+        assert f"left mutex User\\{tag}: its last owner died" in left.out
+        assert left.code == (0 if more else 1)
+    assert f"would remove mutex User\\{tag}, " in mmf("clean", "--dry-run", "--abandoned", tag).out
+    assert f"removed mutex User\\{tag}, " in mmf("clean", "--abandoned", tag).out
+    assert mmf("ls", tag).code == 1
+
+
 def test_info_says_what_a_typed_map_says_of_itself(mmf: Tool, tag: str) -> None:
     with SharedMemory(Order, "orders", lock_name=tag) as orders:
         orders.data = Order(1, Decimal(2), "three", "4", b"5", [6, 7], [Point(8, 9)] * 2)

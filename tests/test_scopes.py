@@ -367,3 +367,15 @@ def test_a_gate_that_is_none_is_refused(peer: MakePeer, root: Path, kind: str) -
         assert ".gate" in refusal.message
     if kind == "symlink":
         assert stat.S_IMODE((root / "victim").stat().st_mode) == 0o600
+
+
+@needs_root
+def test_what_another_user_has_left_is_left(peer: MakePeer, root: Path) -> None:
+    tools = "from memorymapped.system.survey import remove, survey, why_left\n"
+    alice, bob = peer(uid=ALICE), peer(uid=BOB, before=tools)
+    created(alice, "Global\\n", 1, "AccessRule('everyone', Rights.READ)")
+    alice.kill()
+    bob("(each,) = [each for each in survey() if each.kind == 'map']")
+    assert bob.ask("each.name, each.state") == ("Global\\n", "stale")
+    assert bob.ask("why_left(each)") == bob.ask("remove(each)") == f"it belongs to user {ALICE}"
+    assert bob.ask("each.is_there()")

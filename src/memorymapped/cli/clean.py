@@ -7,7 +7,7 @@ import json
 
 import click
 
-from ..system.survey import Found, remove, survey
+from ..system.survey import Found, remove, survey, why_left
 from .objects import as_json, canonical, holders_in_words, state_in_words
 from .words import shown, size_in_words
 
@@ -41,7 +41,8 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
         if wanted and found.name not in wanted:
             continue
         stale = found.state == "stale"
-        reason = _dry(found) if dry_run else remove(found, abandoned=abandoned)
+        look = why_left if dry_run else remove
+        reason = look(found, abandoned=abandoned) if stale else _in_use(found)
         if reason is None:
             freed += found.memory
         elif stale and found.is_there():
@@ -57,10 +58,7 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
     return 1 if failed and not dry_run else 0
 
 
-def _dry(found: Found) -> str | None:
-    """Why it would be left."""
-    if found.state == "stale":
-        return None
+def _in_use(found: Found) -> str:
     holders = f": {holders_in_words(found)}" if found.holders else ""
     return f"it is {state_in_words(found)}{holders}"
 

@@ -13,7 +13,7 @@ import click
 from .children import ChildError, NotSeen
 from .ending import Failure
 from .scenes import SCENES, Stage
-from .telling import Plain, Rich
+from .telling import Lines, Plain, Rich
 from .words import shown
 
 __all__ = ["command"]
@@ -39,7 +39,8 @@ Exit code 0 says that all of it was seen, 1 that a step failed, and which. Nothi
     metavar="MB",
     help=f"Without FILE: how large a file of random bytes to make in the temporary folder.  [default: {DEFAULT_MB}]",
 )
-def command(given: Path | None, file: Path | None, size: int | None) -> None:
+@click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each thing that is seen.")
+def command(given: Path | None, file: Path | None, size: int | None, as_lines: bool) -> None:
     """Starts real processes and shows, step by step, what they see: a map that two of them share, a large file (FILE,
     which is not changed, or one that is made) read at random places mapped and not mapped, a file truncated under a
     live map, a name whose holders are all killed, and a mutex whose owner is killed while another process waits for
@@ -51,7 +52,7 @@ def command(given: Path | None, file: Path | None, size: int | None) -> None:
         if size is not None:
             raise click.UsageError("--size is for the file that is made when there is no FILE: give one of them")
         _check(file)
-    tell = Rich() if sys.stdout.isatty() else Plain()
+    tell = Lines() if as_lines else Rich() if sys.stdout.isatty() else Plain()
     begin = time.perf_counter()
     failed = []
     stage = Stage(file, (size or DEFAULT_MB) * 1_000_000)

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""How `mmf demo` tells what was seen: plain lines, or for a terminal with rich."""
+"""How `mmf demo` tells what was seen: plain lines, for a terminal with rich, or for programs as JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
-__all__ = ["Plain", "Rich"]
+__all__ = ["Lines", "Plain", "Rich"]
 
 WHO = 16  # columns for who saw something
 
@@ -49,6 +50,42 @@ class Plain:
 
     def _line(self, text: str) -> None:
         print(text, flush=True)
+
+
+class Lines:
+    """Each thing a line of JSON with the number of its step, and what else it has of: `title`; `who` and `saw`;
+    `figures`, a list of dictionaries; `failed`; at the end `done`."""
+
+    def __init__(self) -> None:
+        self._number = 0
+
+    def step(self, number: int, of: int, title: str) -> None:
+        """A step begins."""
+        self._number = number
+        self._line(of=of, title=title)
+
+    def saw(self, who: str, what: str) -> None:
+        """Somebody did or saw something."""
+        self._line(who=who, saw=what)
+
+    def busy(self, doing: str) -> AbstractContextManager[object]:
+        """Something takes a while."""
+        return nullcontext()
+
+    def table(self, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+        """Figures."""
+        self._line(figures=[dict(zip(header, row, strict=True)) for row in rows])
+
+    def failed(self, why: str) -> None:
+        """The step failed."""
+        self._line(failed=why)
+
+    def done(self, summary: str) -> None:
+        """All steps were seen."""
+        self._line(done=summary)
+
+    def _line(self, **what: object) -> None:
+        print(json.dumps({"step": self._number, **what}), flush=True)
 
 
 class Rich:

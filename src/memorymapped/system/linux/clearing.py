@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 
 from ..._native import robust
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ..._native.mutexfiles import LockedFolder
     from .survey import Found
 
-__all__ = ["remove"]
+__all__ = ["remove", "why_left"]
 
 _LIMIT = 2.0  # seconds that another process may have the folder of mutexes locked
 
@@ -29,19 +30,45 @@ def remove(found: Found, *, abandoned: bool = False) -> str | None:
     """None: it was removed. Otherwise why it was left.
 
     `abandoned`: also a mutex whose last owner died, and which would tell that the next one who opens it."""
+    reason = why_left(found, abandoned=abandoned)
+    if reason is not None:
+        return reason
+    return _remove_mutex(found, abandoned) if found.kind == "mutex" else locked(_remove, found)
+
+
+def why_left(found: Found, *, abandoned: bool = False) -> str | None:
+    """Why `remove` would leave it, as far as that can be told without trying. None: it would be removed."""
     if found.state != "stale":
         return f"it is {found.state}"
-    if found.kind == "mutex":
-        return _remove_mutex(found, abandoned)
     if found.kind == "foreign":
         return "it is another program's: remove it with rm(1) if you know that nobody needs it"
-    return locked(_remove, found)
+    if found.kind != "mutex":
+        return None if os.geteuid() in (0, found.owner) else _another_users(found)
+    if found.name is None:
+        return "it is no mutex of ours or .NET's, by its name"
+    try:
+        folder = os.stat(found.path.rpartition("/")[0])
+        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, found.owner, folder.st_uid):
+            return _another_users(found)
+        with open(found.path, "rb") as file:
+            return None if abandoned else _told(file.fileno())
+    except FileNotFoundError:
+        return "it is gone"
+    except OSError as error:
+        return f"it cannot be looked at: {error.strerror}"
+
+
+def _another_users(found: Found) -> str:
+    return f"it belongs to user {found.owner}"
+
+
+def _told(fd: int) -> str | None:
+    if robust.tells_of_death(os.pread(fd, robust.LOCK_SIZE, DATA)):
+        return "its last owner died, which whoever opens it next is to be told (--abandoned removes it)"
+    return None
 
 
 def _remove(found: Found) -> str | None:
-    own = os.geteuid()
-    if found.owner != own and own != 0:
-        return f"it belongs to user {found.owner}"
     folder, _, file = found.path.rpartition("/")
     is_global = folder == directories.global_path()
     directory = directories.global_directory(create=False) if is_global else directories.user_directory(create=False)
@@ -54,8 +81,7 @@ def _remove(found: Found) -> str | None:
 
 
 def _remove_mutex(found: Found, abandoned: bool) -> str | None:
-    if found.name is None:
-        return "it is no mutex of ours or .NET's, by its name"
+    assert found.name is not None
     place = places.MutexPlace(parse(found.name))
     place.folder, place.path = found.path.rpartition("/")[0].rpartition("/")[2], found.path  # of any session
     shm = places.folder_of(place, create=False)
@@ -81,9 +107,10 @@ def _remove_unused(shm: LockedFolder, place: places.MutexPlace, found: Found, ab
             return "it is gone"
         if not places.nobody_uses(use.fd):
             return "somebody has it open again"
-        if not abandoned and robust.tells_of_death(os.pread(use.fd, robust.LOCK_SIZE, DATA)):
-            return "its last owner died, which whoever opens it next is to be told (--abandoned removes it)"
+        reason = None if abandoned else _told(use.fd)
+        if reason is not None:
+            return reason
         shm.remove(place.folder.encode(), place.file, status.st_ino)
     finally:
         os.close(folder)
-    return f"it belongs to user {found.owner}" if found.is_there() else None
+    return _another_users(found) if found.is_there() else None
