@@ -137,6 +137,37 @@ def test_a_dry_run_says_what_clean_then_does(mmf: Tool, run: Callable[..., Any],
     assert mmf("ls", tag).code == 1
 
 
+def completed(*words: str) -> list[str]:
+    """What a shell is offered for the last word."""
+    environment = {
+        **os.environ,
+        "_MMF_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(("mmf", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    program = finished(*MMF, env=environment)
+    assert (program.returncode, program.stderr) == (0, "")
+    return program.stdout.splitlines()
+
+
+def test_a_shell_completes_commands_names_and_types(tag: str) -> None:
+    with (
+        MemoryMappedFile.create_new("report-1", 10),
+        MemoryMappedFile.create_new("report 2", 10),
+        MemoryMappedFile.create_new("Global\\report-3", 10),
+        contextlib.closing(Mutex(False, f"m-{tag}")),
+        contextlib.closing(Semaphore(1, 1, "report-4")),
+    ):
+        assert sorted(completed("wa")) == ["plain,wait", "plain,watch"]
+        assert completed("dump", "rep") == ["plain,report-1"]
+        assert completed("info", "rep") == ["plain,report-1", "plain,report-4"]
+        assert completed("wait", "") == ["plain,report-4"]
+        assert f"plain,m-{tag}" in completed("lock", "m-")
+        assert completed("dump", "/et") == ["file,/et"]
+        assert completed("get", "report-1", "0", "uint") == [f"plain,uint{n}" for n in (8, 16, 32, 64)]
+        assert "plain,--json" in completed("clean", "--j")
+
+
 def test_info_says_what_a_typed_map_says_of_itself(mmf: Tool, tag: str) -> None:
     with SharedMemory(Order, "orders", lock_name=tag) as orders:
         orders.data = Order(1, Decimal(2), "three", "4", b"5", [6, 7], [Point(8, 9)] * 2)

@@ -8,6 +8,7 @@ import json
 import click
 
 from ..system.survey import Found, remove, survey, why_left
+from .completing import complete_name
 from .objects import as_json, canonical, holders_in_words, state_in_words
 from .words import shown, size_in_words
 
@@ -28,7 +29,7 @@ Exit code 0 if all that is stale is gone, 1 if something stale could not be remo
 
 
 @click.command("clean", short_help="Removes what nobody holds any more.", epilog=EPILOG)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name())
 @click.option("-n", "--dry-run", is_flag=True, help="Only say what would be removed.")
 @click.option("--abandoned", is_flag=True, help="Also mutexes that would tell the next one that their owner died.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each object.")

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import click
 
+from .completing import complete_name, complete_type
 from .numbers import number_of_bytes
+from .objects import MAPS
 from .shapes import Shape, plain, shape_of
 from .tables import coloured
 from .targets import Bytes, find
@@ -38,10 +40,12 @@ PIECE = 1 << 16
 
 
 @click.command("dump", short_help="Shows bytes or values.", epilog=EPILOG)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.option("-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to begin.  [default: 0]")
 @click.option("-n", "--length", type=number_of_bytes, metavar="BYTES", help="How many bytes.  [default: to the end]")
-@click.option("--as", "type_", metavar="TYPE", help="Values of this type, instead of bytes.")
+@click.option(
+    "--as", "type_", metavar="TYPE", shell_complete=complete_type, help="Values of this type, instead of bytes."
+)
 @click.option("--columns", type=click.IntRange(1, 64), help="Values in a line.  [default: as many as fit 16 bytes]")
 @click.option("-v", "--all", "everything", is_flag=True, help="Also lines that repeat the one before.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each line.")

@@ -7,8 +7,10 @@ import json
 
 import click
 
+from .completing import complete_name, complete_type
 from .ending import Failure
 from .numbers import number_of_bytes
+from .objects import MAPS
 from .shapes import Shape, plain, shape_of
 from .targets import Target, find
 from .words import shown
@@ -26,9 +28,9 @@ TYPE as for mmf dump. A structure or an array is shown as JSON. Nothing is locke
 
 
 @click.command("get", short_help="Shows one value.", epilog=EPILOG)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("offset", type=number_of_bytes, metavar="OFFSET")
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_type)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with its offset and type.")
 def command(target: str, offset: int, type_: str, as_json: bool) -> None:
     """Shows the value of TYPE at OFFSET of a map or a file."""

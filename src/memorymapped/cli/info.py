@@ -12,6 +12,7 @@ import click
 
 from ..shared.layouts import lines_of
 from ..system.survey import Mapped, mapped_by, survey
+from .completing import complete_name
 from .objects import MAPS, as_json, canonical, holders_in_words, state_in_words
 from .picture import Picture, picture
 from .tables import coloured, table
@@ -35,7 +36,7 @@ Nothing is locked and nothing is written; of a map nothing is brought into memor
 
 
 @click.command("info", short_help="Shows one object in full.", epilog=EPILOG)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(files=True))
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each object of the name.")
 def command(target: str, as_lines: bool) -> None:
     """Shows all that can be known of a name (of each kind of object that has it) or of a file: its holders, who has it

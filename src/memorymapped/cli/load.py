@@ -11,9 +11,11 @@ import sys
 import click
 
 from .. import MemoryMappedFile, MemoryMappedViewAccessor
+from .completing import complete_name
 from .ending import Failure
 from .locking import guarded
 from .numbers import number_of_bytes
+from .objects import MAPS
 from .save import PIECE
 from .targets import explained, find
 from .words import shown, size_in_words
@@ -33,11 +35,13 @@ input ends, or Ctrl-C. `-` as FILE is the standard input.
 
 @click.command("load", short_help="Writes a file into a map.", epilog=EPILOG)
 @click.argument("file")
-@click.argument("target", metavar="NAME")
+@click.argument("target", metavar="NAME", shell_complete=complete_name(*MAPS))
 @click.option(
     "-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to write it.  [default: 0]"
 )
-@click.option("--lock", metavar="MUTEX", help="Write while owning this named mutex.")
+@click.option(
+    "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help="Write while owning this named mutex."
+)
 @click.option("--create", is_flag=True, help="Make the map, as large as the file, if nobody holds it.")
 @click.option("--hold", is_flag=True, help="Hold the map until the standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")

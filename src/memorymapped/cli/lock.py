@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import click
 
+from .completing import complete_name
 from .ending import Failure
 from .locking import NotInTime, locked
 from .words import shown
@@ -40,7 +41,7 @@ NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
     short_help="Runs a command while owning a named mutex.",
     epilog=EPILOG,
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_name("mutex"))
 @click.option("-w", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @click.option("-n", "--nonblock", is_flag=True, help="Do not wait at all.")
 @click.option("--recover", is_flag=True, help="Go on if the last owner died; COMMAND sees MMF_ABANDONED=1.")

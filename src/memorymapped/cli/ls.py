@@ -10,6 +10,7 @@ import time
 import click
 
 from ..system.survey import survey
+from .completing import complete_name
 from .objects import as_json, canonical, holders_in_words, state_in_words, style_of
 from .tables import table
 from .words import age_in_words, short_size, shown
@@ -37,7 +38,7 @@ HEADS = ("NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS")
 
 
 @click.command("ls", short_help="Shows what exists, and who holds it.", epilog=EPILOG)
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name())
 @click.option("--stale", is_flag=True, help="Only what nobody holds any more.")
 @click.option("--all", "others", is_flag=True, help="Also what other programs have in the shared-memory file system.")
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(KINDS), help="Only this kind; may be repeated.")

@@ -10,10 +10,12 @@ from typing import TextIO
 
 import click
 
+from .completing import complete_name
 from .ending import Failure
 from .locking import guarded
 from .new_files import NewFile
 from .numbers import number_of_bytes
+from .objects import MAPS
 from .targets import Target, explained, find
 from .words import shown, size_in_words
 
@@ -33,11 +35,13 @@ PIECE = 1 << 22
 
 
 @click.command("save", short_help="Writes a map into a file.", epilog=EPILOG)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("file")
 @click.option("-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to begin.  [default: 0]")
 @click.option("-n", "--length", type=number_of_bytes, metavar="BYTES", help="How many bytes.  [default: to the end]")
-@click.option("--lock", metavar="MUTEX", help="Read while owning this named mutex.")
+@click.option(
+    "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help="Read while owning this named mutex."
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")
 def command(

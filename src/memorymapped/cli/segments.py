@@ -11,8 +11,10 @@ import click
 
 from .. import DamagedSegmentError, SegmentFile
 from ..enums import MemoryMappedFileAccess
+from .completing import complete_name
 from .ending import Failure
 from .numbers import NEGATIVES, refuse_options
+from .objects import MAPS
 from .tables import coloured, cut, is_terminal
 from .targets import Target, explained, find
 from .walk import End, walk
@@ -41,13 +43,18 @@ ENCODINGS = {"utf-16": "utf-16-le", "utf-8": "utf-8", "bytes": None}
 
 
 @click.command("segments", short_help="Shows or appends segments.", epilog=EPILOG, context_settings=NEGATIVES)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("action", type=click.Choice(["list", "show", "append", "follow"]), default="list")
 @click.argument("words", nargs=-1, metavar="[NUMBER|TEXT]...")
 @click.option(
     "--encoding", type=click.Choice(list(ENCODINGS)), default="utf-16", help="What segments are.  [default: utf-16]"
 )
-@click.option("--lock", metavar="MUTEX", help="The mutex that their users take, if it is not the usual one.")
+@click.option(
+    "--lock",
+    metavar="MUTEX",
+    shell_complete=complete_name("mutex"),
+    help="The mutex that their users take, if it is not the usual one.",
+)
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="follow: begin with the last N.")
 @click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="follow: end after so long a silence.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each segment.")

@@ -8,10 +8,12 @@ import sys
 
 import click
 
+from .completing import complete_name, complete_type
 from .ending import Failure
 from .get import within
 from .locking import guarded
 from .numbers import NEGATIVES, number_of_bytes, refuse_options
+from .objects import MAPS
 from .shapes import plain, shape_of
 from .targets import find
 
@@ -32,11 +34,13 @@ The bytes are written as any program would write them. Into a map whose users ta
 
 
 @click.command("set", short_help="Writes one value.", epilog=EPILOG, context_settings=NEGATIVES)
-@click.argument("target", metavar="NAME|FILE")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("offset", type=number_of_bytes, metavar="OFFSET")
-@click.argument("type_", metavar="TYPE")
+@click.argument("type_", metavar="TYPE", shell_complete=complete_type)
 @click.argument("value", required=False)
-@click.option("--lock", metavar="MUTEX", help="Write while owning this named mutex.")
+@click.option(
+    "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help="Write while owning this named mutex."
+)
 @click.option("--json", "as_json", is_flag=True, help="Say what was there before, as JSON.")
 def command(target: str, offset: int, type_: str, value: str | None, lock: str | None, as_json: bool) -> None:
     """Writes VALUE as TYPE at OFFSET of a map or a file."""

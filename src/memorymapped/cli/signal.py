@@ -10,6 +10,7 @@ import click
 
 from .. import EventWaitHandle
 from ..errors import SemaphoreFullError
+from .completing import complete_name
 from .ending import Failure
 from .targets import explained
 from .wait import opened
@@ -28,7 +29,7 @@ An event lives as long as somebody holds it: where nobody does, there is nobody 
 
 
 @click.command("signal", short_help="Sets a named event.", epilog=EPILOG)
-@click.argument("name", metavar="EVENT|SEMAPHORE")
+@click.argument("name", metavar="EVENT|SEMAPHORE", shell_complete=complete_name("event", "semaphore"))
 @click.option("--reset", is_flag=True, help="Reset the event instead.")
 @click.option("--count", type=click.IntRange(min=1), help="How many to give to a semaphore.  [default: 1]")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")

@@ -11,6 +11,7 @@ import click
 
 from .. import EventResetMode, EventWaitHandle, Semaphore
 from ..errors import WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
+from .completing import complete_name
 from .ending import Failure
 from .objects import named
 from .targets import explained
@@ -34,7 +35,7 @@ NOT_IN_TIME = 124
 
 
 @click.command("wait", short_help="Waits for a named event or semaphore.", epilog=EPILOG)
-@click.argument("name", metavar="EVENT|SEMAPHORE")
+@click.argument("name", metavar="EVENT|SEMAPHORE", shell_complete=complete_name("event", "semaphore"))
 @click.option("-w", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @click.option("--create", is_flag=True, help="Make an event (reset by hand, not set) if there is none.")
 @click.option("--json", "as_json", is_flag=True, help="Say how it went, as JSON.")

@@ -9,8 +9,10 @@ import time
 
 import click
 
+from .completing import complete_name, complete_type
 from .ending import Failure
 from .numbers import number_of_bytes
+from .objects import MAPS
 from .pausing import looks
 from .sampling import Budget
 from .shapes import Shape, shape_of
@@ -49,8 +51,10 @@ SHOWN = 16  # bytes of a change
 
 
 @click.command("watch", short_help="Shows what changes in a map or a file.", epilog=EPILOG)
-@click.argument("target", metavar="NAME|FILE")
-@click.option("--as", "type_", metavar="TYPE", help="Values of this type, instead of bytes.")
+@click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
+@click.option(
+    "--as", "type_", metavar="TYPE", shell_complete=complete_type, help="Values of this type, instead of bytes."
+)
 @click.option("-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to begin.  [default: 0]")
 @click.option(
     "-n", "--length", type=number_of_bytes, metavar="BYTES", default=WINDOW, help="As text: how much.  [default: 64K]"
