@@ -93,6 +93,22 @@ def errors(pilot: Pilot[None]) -> dict[str, str]:
 # ------------------------------------------------------------------------------------------------------- the list
 
 
+def test_what_others_change_is_shown(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        with store.opened(path) as tasks:
+            tasks.add(Task("Fourth", id="d"))
+        await seen(pilot, lambda: "4 tasks" in text_of(pilot, "#head"), "the fourth")
+        path.write_bytes(b"<tasks>")
+        await seen(pilot, lambda: any("cannot be read" in each.message for each in pilot.app._notifications), "why not")
+        assert "4 tasks" in text_of(pilot, "#head")
+        path.unlink()
+        await seen(pilot, lambda: "There are no tasks" in text_of(pilot, "#empty"), "the empty list")
+
+    drive(screen, steps)
+
+
 def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
     path = tmp_path / "new" / "tasks.xml"
     screen = SourceScreen(path)

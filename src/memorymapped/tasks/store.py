@@ -17,7 +17,7 @@ from .documents import MOST_BYTES, characters
 from .model import TaskList
 from .source_format import read_tasks, write_tasks
 
-__all__ = ["contents", "kept_file", "load", "opened", "save"]
+__all__ = ["contents", "generation", "kept_file", "load", "opened", "save"]
 
 PATIENCE = 10.0  # seconds to wait for another who changes the list, which takes milliseconds
 
@@ -39,6 +39,15 @@ def contents(path: Path) -> bytes:
     """The bytes of a file, or one more than a document can have, whatever it is."""
     with path.open("rb") as file:
         return file.read(MOST_BYTES + 1)
+
+
+def generation(path: Path) -> tuple[int, ...] | None:
+    """Differs for each content that a file has; None: it cannot be seen."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def save(path: Path, tasks: TaskList, form: str | None = None) -> None:

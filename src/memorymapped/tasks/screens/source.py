@@ -36,6 +36,7 @@ from .table import Heads, TaskTable
 __all__ = ["SourceScreen", "run"]
 
 PATIENCE = 3.0  # seconds for destinations to end by themselves when the user leaves
+_LOOK = 1.0  # seconds between two looks whether another program has changed the list
 _TICK = 0.2  # seconds between two times that are shown; answers and ends are told at once
 _WITH_SCREEN = [word for word in WORKER if word not in ("--no-screen", "--quiet")]
 _NEW = {"title": "", "description": "", "priority": "normal", "duration": 1.0, "parameters": {}}
@@ -65,7 +66,6 @@ class SourceScreen(FilteredScreen):
         Binding("shift+up", "shift(-1)", show=False),
         Binding("shift+down", "shift(1)", show=False),
         *ENDING,
-        Binding("f5,ctrl+l", "reload", show=False),
     ]
     DEFAULT_CSS = """
     SourceScreen {
@@ -84,6 +84,7 @@ class SourceScreen(FilteredScreen):
     def __init__(self, path: Path, command: Sequence[str] | None = None, window: Sequence[str] = ()) -> None:
         super().__init__()
         self.path = path
+        self._read = store.generation(path)
         self.tasks = store.load(path) if path.exists() else TaskList()
         self.jobs: list[Job] = []
         self._command = command
@@ -115,6 +116,7 @@ class SourceScreen(FilteredScreen):
         for button in self.query(Button):
             button.can_focus = False
         self._ticks = self.set_interval(_TICK, self._show_times, pause=True)
+        self.set_interval(_LOOK, self._look)
         self._table.focus()
         self.show()
 
@@ -190,6 +192,22 @@ class SourceScreen(FilteredScreen):
             if done:
                 self.notify(done, timeout=3, markup=False)
             self.show(at[-1])
+
+    async def _look(self) -> None:
+        """Reads the list again if it has been changed, by another program perhaps."""
+        generation = store.generation(self.path)
+        if generation == self._read:
+            return
+        async with self._turn:
+            self._read = generation
+            try:
+                self.tasks = await asyncio.to_thread(store.load, self.path)
+            except FileNotFoundError:
+                self.tasks = TaskList()
+            except (OSError, DocumentError) as error:
+                self._complain(f"the list was changed, and cannot be read: {error}")
+                return
+            self.show()
 
     def _complain(self, text: str) -> None:
         self.notify(safe(text), severity="error", timeout=6, markup=False)
@@ -268,10 +286,6 @@ class SourceScreen(FilteredScreen):
             return task.id
 
         self._change(move)
-
-    def action_reload(self) -> None:
-        """Reads the list again, which others may have changed."""
-        self._change(lambda _: None)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         if event.button.id in ("up", "down"):
