@@ -18,6 +18,7 @@ from privileges import given_up
 from programs import LIMIT, MMF, Terminal, finished, line_with, plain, started, until
 
 from memorymapped import (
+    AbandonedMutexError,
     EventResetMode,
     EventWaitHandle,
     MemoryMappedFile,
@@ -435,6 +436,19 @@ def test_signals_reach_the_command_before_the_lock_is_given_back(tag: str) -> No
         process.terminate()
         assert process.communicate(timeout=LIMIT) == ("ended\n", "")
         assert process.returncode == 3
+
+
+def test_the_command_ends_with_a_lock_that_is_killed(tag: str) -> None:
+    with contextlib.closing(Mutex(False, tag)) as mutex:
+        with started(*MMF, "lock", tag, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
+            assert process.stdout is not None
+            child = int(process.stdout.readline())
+            process.kill()
+            process.wait(LIMIT)
+            until(lambda: not Path(f"/proc/{child}").exists(), "the command has ended")
+        with pytest.raises(AbandonedMutexError):
+            mutex.wait_one(LIMIT)
+        mutex.release_mutex()
 
 
 def test_wait_and_signal(mmf: Tool) -> None:

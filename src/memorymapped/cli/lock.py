@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import click
 
 from .completing import complete_name
+from .dying import dying_with_us
 from .ending import Failure
 from .locking import NotInTime, locked
 from .words import shown
@@ -25,8 +26,9 @@ Examples:
   mmf lock report --nonblock -- ./nightly || echo busy
 
 The mutex is the one that Mutex("report"), and new Mutex(false, "report") in C#, open: it is made if nobody has it.
-COMMAND does not inherit it: it is given back when COMMAND ends, also if it is killed, and if mmf itself is killed the
-next one who takes it is told so.
+COMMAND does not inherit it: it is given back when COMMAND ends, also if it is killed. If mmf itself is killed, COMMAND
+is killed with it (what COMMAND has started is not), and the next one who takes the mutex is told so, if anybody has it
+open then: else it has ended, as its memory has.
 
 \b
 Exit code: that of COMMAND; 128 + N if signal N ended it; 124 the mutex was not to be had in time; 125 another failure,
@@ -74,7 +76,7 @@ def _run(words: Sequence[str], abandoned: bool) -> int:
     environment = {**os.environ, "MMF_ABANDONED": "1"} if abandoned else None
     with _Signals() as signals:
         try:
-            process = subprocess.Popen(words, env=environment)
+            process = subprocess.Popen(words, env=environment, preexec_fn=dying_with_us(signal.SIGKILL))
         except FileNotFoundError:
             print(f"mmf lock: {shown(words[0])}: there is no such command", file=sys.stderr)
             return NOT_FOUND

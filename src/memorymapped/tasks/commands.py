@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
+from ..cli.dying import dying_with_us
 from .processes import end_group, reap_group, until_ended
 
 __all__ = ["LONGEST_OUTPUT", "Tail", "run_command"]
@@ -20,7 +20,6 @@ LONGEST_OUTPUT = 65_536  # bytes
 _PIECE = 65_536
 _PIPE = 2 * _PIECE  # more than a pipe holds
 _MIDST = bytes(range(0x80, 0xC0))  # bytes of UTF-8 within a character
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class Tail:
@@ -58,14 +57,6 @@ async def run_command(
     """Runs a command; its exit code, -N if signal N has ended it, None if it was ended because it took more than
     `timeout` seconds. Its output and errors go to `output`, and `told` is called whenever there is more. Nothing of its
     group is left afterwards. OSError if it cannot be started."""
-    libc = ctypes.CDLL(None)
-    us = os.getpid()
-
-    def die_with_us() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != us:  # that was before
-            os._exit(1)
-
     process = subprocess.Popen(
         arguments,
         stdin=subprocess.DEVNULL,
@@ -73,7 +64,7 @@ async def run_command(
         stderr=subprocess.STDOUT,
         cwd=directory,
         process_group=0,
-        preexec_fn=die_with_us,
+        preexec_fn=dying_with_us(signal.SIGKILL),
     )
     with contextlib.ExitStack() as stack:
         stack.callback(reap_group, process)

@@ -15,7 +15,6 @@ death of the stand-in; a terminal that is closed ends the stand-in by SIGHUP."""
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -29,12 +28,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
+from ..cli.dying import dying_with_us
+
 __all__ = ["in_another_terminal"]
 
 PATIENCE = 10.0  # seconds for the terminal to open
 GRACE = 2.0  # seconds for a destination to end by itself when it was asked to
 _HERE = "memorymapped.tasks.elsewhere"
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _MOST = 1 << 20  # bytes of a message
 _PLACE = [
     "COLORTERM",
@@ -157,12 +157,12 @@ def at(address: str) -> int:
         connection.connect("\0" + address)
         if _user_of(connection) != os.getuid() or (begin := _line(connection)) is None:
             return 1
-        libc = ctypes.CDLL(None)
+        die = dying_with_us(signal.SIGHUP)
 
         def as_before() -> None:
             for each in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
                 signal.signal(each, signal.SIG_DFL)
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGHUP)  # should we be killed
+            die()
 
         environment = _environment(begin["environment"])
         process = subprocess.Popen(begin["command"], env=environment, cwd=begin["directory"], preexec_fn=as_before)
