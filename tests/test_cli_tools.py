@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import struct
 from collections.abc import Callable
 from decimal import Decimal
@@ -344,6 +345,27 @@ def test_saved_and_loaded(mmf: Tool, tmp_path: Path) -> None:
         assert view.read_bytes(0, 10_000) == data[:9_980] + data[10:30]
         assert "10001 are needed" in mmf("load", file, "one", "-s", 9_981).said
     assert mmf("load", file, "gone").code == 1
+
+
+def test_what_is_saved_over_stays_what_it_is(mmf: Tool, tmp_path: Path) -> None:
+    fifo, real, link = tmp_path / "fifo", tmp_path / "real", tmp_path / "link"
+    os.mkfifo(fifo)
+    real.write_bytes(b"before")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    with MemoryMappedFile.create_new("one", 4) as map_, map_.create_view_accessor() as view:
+        view.write_bytes(0, b"1234")
+        assert mmf("save", "one", link, "--force").code == 0
+        assert (link.is_symlink(), real.read_bytes(), stat.S_IMODE(real.stat().st_mode)) == (True, b"1234", 0o600)
+        assert "a directory" in mmf("save", "one", tmp_path, "--force").said
+        with started("cat", fifo) as reader:
+            assert mmf("save", "one", fifo, "--force").code == 0
+            assert reader.communicate(timeout=LIMIT) == ("1234", "")
+        assert stat.S_ISFIFO(fifo.stat().st_mode)
+        with started("sh", "-c", f"echo abc > {fifo}"):
+            assert mmf("load", fifo, "one", "--json").lines[0]["bytes"] == 4
+        assert view.read_bytes(0, 4) == b"abc\n"
+        assert "are needed" in mmf("load", "/proc/self/status", "one").said
 
 
 def test_load_makes_and_holds_a_map(tmp_path: Path) -> None:

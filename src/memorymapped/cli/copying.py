@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .new_files import NewFile
+from .new_files import NewFile, place_of, regular, status_of
 
 __all__ = ["Copied", "copy_file"]
 
@@ -43,14 +43,6 @@ CANNOT = {
     errno.EOPNOTSUPP,
     errno.EPERM,  # sandboxes
     errno.EBADF,  # some network file systems
-}
-
-KINDS = {
-    stat.S_IFDIR: "a directory",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a character device",
-    stat.S_IFBLK: "a block device",
 }
 
 
@@ -98,53 +90,26 @@ def copy_file(
 
 
 def _open_source(source: str) -> tuple[int, os.stat_result]:
-    _regular(os.stat(source), source)  # opening a device or a pipe may do something already
+    regular(os.stat(source), source)  # opening a device or a pipe may do something already
     fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         status = os.fstat(fd)
-        _regular(status, source)
+        regular(status, source)
     except BaseException:
         os.close(fd)
         raise
     return fd, status
 
 
-def _regular(status: os.stat_result, path: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        kind = KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
-        number = errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL
-        raise OSError(number, f"is {kind}, not a regular file", path)
-
-
 def _target(source: str, status: os.stat_result, destination: str, replace: bool) -> tuple[str, str]:
     """The folder and the name of the copy."""
-    if not destination:
-        raise FileNotFoundError(errno.ENOENT, "the name of the destination is empty", destination)
-    existing = _status(destination)
+    existing = status_of(destination)
     if existing is not None and stat.S_ISDIR(existing.st_mode):
         destination = os.path.join(destination, os.path.basename(source))
-        existing = _status(destination)
-    if existing is not None:
-        if os.path.samestat(existing, status):
-            raise shutil.SameFileError(errno.EINVAL, f"is the same file as {source}", destination)
-        _regular(existing, destination)
-    if os.path.lexists(destination):
-        if not replace:
-            what = "exists" if existing is not None else "exists: a link that leads nowhere"
-            raise FileExistsError(errno.EEXIST, what, destination)
-        if os.path.islink(destination):
-            destination = os.path.realpath(destination)
-    folder, name = os.path.split(destination)
-    if not name:
-        raise NotADirectoryError(errno.ENOTDIR, "is no directory", destination)
-    return folder, name
-
-
-def _status(path: str) -> os.stat_result | None:
-    try:
-        return os.stat(path)
-    except FileNotFoundError:
-        return None
+        existing = status_of(destination)
+    if existing is not None and os.path.samestat(existing, status):
+        raise shutil.SameFileError(errno.EINVAL, f"is the same file as {source}", destination)
+    return place_of(destination, existing, replace=replace)
 
 
 def _keep_mode(fd: int, mode: int) -> None:

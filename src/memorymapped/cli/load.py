@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import sys
 
 import click
@@ -50,7 +51,7 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
     if file == "-" and hold:
         raise click.UsageError("--hold waits for the end of the standard input, which FILE is")
     with explained(file):
-        data = sys.stdin.buffer.read() if file == "-" else None
+        data = _read(file)
         size = os.stat(file).st_size if data is None else len(data)
     with contextlib.ExitStack() as stack:
         if create and size:
@@ -68,6 +69,15 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
             print(f"{shown(file)} -> {shown(target)}: {size_in_words(size)}", flush=True)
         if hold:
             sys.stdin.read()
+
+
+def _read(file: str) -> bytes | None:
+    """All of a pipe, a device, or a file that does not tell its length; None for another, which is read in pieces."""
+    if file == "-":
+        return sys.stdin.buffer.read()
+    with open(file, "rb") as source:
+        status = os.fstat(source.fileno())
+        return None if stat.S_ISREG(status.st_mode) and status.st_size else source.read()
 
 
 def _write(view: MemoryMappedViewAccessor, offset: int, file: str, data: bytes | None, size: int) -> None:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import stat
 import sys
 from typing import TextIO
 
@@ -13,7 +15,7 @@ import click
 from .completing import complete_name
 from .ending import Failure
 from .locking import guarded
-from .new_files import NewFile
+from .new_files import NewFile, place_of, status_of
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .targets import Target, explained, find
@@ -28,7 +30,8 @@ Examples:
   mmf save frames - --offset 4096 --length 1M | sha256sum
 
 Nothing is written to the map. Without --lock, what its users change meanwhile is in the file or is not. The file gets
-its name when it is complete. `-` is the standard output.
+its name when it is complete, with --force the owner and mode of the one that it replaces. A pipe or a device is written
+into; `-` is the standard output.
 """
 
 PIECE = 1 << 22
@@ -69,12 +72,29 @@ def _other(file: str) -> TextIO:
 
 
 def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
-    if not force and os.path.lexists(file):
-        raise Failure(f"{shown(file)}: it exists; --force replaces it")
-    folder, name = os.path.split(file)
-    with explained(file), NewFile(folder, name, 0o666) as new:
-        _write(found, begin, end, new.fd)
-        new.publish(force)
+    with explained(file):
+        existing = status_of(file)
+        if existing is not None and (stat.S_ISFIFO(existing.st_mode) or stat.S_ISCHR(existing.st_mode)):
+            with open(file, "wb", buffering=0) as into:
+                _write(found, begin, end, into.fileno())
+            return
+        try:
+            folder, name = place_of(file, existing, replace=force)
+        except FileExistsError as error:
+            raise Failure(f"{shown(file)}: it {error.strerror}; --force replaces it") from error
+        with NewFile(folder, name, 0o666) as new:
+            _write(found, begin, end, new.fd)
+            if existing is not None:
+                _keep_rights(new.fd, existing)
+            new.publish(force)
+
+
+def _keep_rights(fd: int, before: os.stat_result) -> None:
+    """Those of the file that is replaced, as if it had been written into."""
+    with contextlib.suppress(PermissionError):  # another user's, or a file system without any
+        os.fchown(fd, before.st_uid, before.st_gid)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(fd, stat.S_IMODE(before.st_mode))
 
 
 def _write(found: Target, begin: int, end: int, fd: int) -> None:
