@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from peers import needs_root
 from programs import LIMIT, until
 from root import ROOT, objects
 
@@ -329,3 +330,27 @@ def test_a_row_is_right_in_a_storm(run: Run, tag: str) -> None:
 @pytest.mark.timeout(300)
 def test_a_row_is_right_among_a_hundred_processes(run: Run, tag: str) -> None:
     in_a_storm(run, tag, processes=100, limit=SECONDS)
+
+
+@needs_root
+def test_what_other_users_could_have_is_unknown(run: Run) -> None:
+    """Of another program's file, whose holder may not be looked into."""
+    path = ROOT / "psm_of_root"
+    path.write_bytes(bytes(5000))
+    looking = (
+        "from memorymapped.system.survey import survey; import os; os.setgroups([]); os.setgid(65534); os.setuid(65534)"
+    )
+    code = f"{looking}; print([(e.state, len(e.holders)) for e in survey(others=True) if e.path == {str(path)!r}])"
+    try:
+        for mode, state in (0o644, "unknown"), (0o600, "unknown"), (0o666, "unknown"):
+            path.chmod(mode)
+            looker = run(code)
+            assert looker.communicate(timeout=LIMIT)[0] == f"[({state!r}, 0)]\n"
+        (each,) = [each for each in survey(others=True) if each.path == str(path)]
+        assert each.state == "stale", "root sees all"
+        os.chown(path, 65534, -1)
+        path.chmod(0o600)
+        looker = run(code)
+        assert looker.communicate(timeout=LIMIT)[0] == "[('stale', 0)]\n"
+    finally:
+        path.unlink()

@@ -60,6 +60,8 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
 
 
 def _in_use(found: Found) -> str:
+    if found.state == "unknown":
+        return why_left(found) or ""
     holders = f": {holders_in_words(found)}" if found.holders else ""
     return f"it is {state_in_words(found)}{holders}"
 

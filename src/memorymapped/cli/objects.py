@@ -52,7 +52,7 @@ def state_in_words(found: Found) -> str:
     if details.get("waiters"):
         text += f", {details['waiters']} wait"
     elif details.get("contended"):
-        text += ", others wait"
+        text += ", others may wait"
     return text + (", damaged" if "damaged" in details else "")
 
 

@@ -38,6 +38,8 @@ def remove(found: Found, *, abandoned: bool = False) -> str | None:
 
 def why_left(found: Found, *, abandoned: bool = False) -> str | None:
     """Why `remove` would leave it, as far as that can be told without trying. None: it would be removed."""
+    if found.state == "unknown":
+        return "it is another program's, and who has it open cannot be seen by this user"
     if found.state != "stale":
         return f"it is {found.state}"
     if found.kind == "foreign":

@@ -65,7 +65,8 @@ class Found(Record):
         "memory": "Bytes of memory that are really used.",
         "born": "When it was made, in seconds as time.time() has them; None: nobody knows.",
         "state": "`held`, `free` (a mutex that is open and that nobody owns), `abandoned`, `stale` (nobody has it "
-        "open), `unfinished` (somebody makes or removes it).",
+        "open), `unfinished` (somebody makes or removes it), `unknown` (another program's, and processes that this "
+        "user may not look into could have it).",
         "details": "What the object's bytes say: owner and waiters of a mutex, whether an event is set, a count.",
         "holders": "The processes that have it open, as far as this user may look into them.",
     }
@@ -100,12 +101,12 @@ class Found(Record):
 class _Seen:
     """A file, and what was seen of it."""
 
-    __slots__ = ("found", "is_live", "state", "suffix", "works")
+    __slots__ = ("found", "is_hidden", "is_live", "state", "suffix", "works")
 
     def __init__(self, found: Found, suffix: str) -> None:
         self.found = found
         self.suffix = suffix
-        self.is_live = self.works = False
+        self.is_live = self.works = self.is_hidden = False
         self.state = State()
 
     def look(self, locked: set[str] | None) -> bool:
@@ -132,8 +133,12 @@ class _Seen:
         found.details = self.state.details
         if self.is_live or found.holders:
             found.state = self.state.name
+        elif self.is_hidden:
+            found.state = "unknown"
         else:
             found.state = "unfinished" if self.works else "stale"
+            for name in ("waiters", "contended"):  # that was
+                found.details.pop(name, None)
 
 
 def survey(*, others: bool = False, holders: bool = True) -> list[Found]:
@@ -307,10 +312,12 @@ def _find_holders(seen: Iterable[_Seen]) -> None:
     if not wanted:
         return
     folders = tuple({each.found.path.rpartition("/")[0] for each in wanted.values()})
-    foreign = any(each.suffix == "foreign" for each in wanted.values())
+    foreign = [each for each in wanted.values() if each.suffix == "foreign"]
     for pid in _entries("/proc"):
         if not pid.isdigit():
             continue
+        if foreign:
+            _hide(pid, foreign)
         held = _mapped(pid, wanted) if foreign else set()
         for fd in _entries(f"/proc/{pid}/fd"):
             try:
@@ -326,6 +333,23 @@ def _find_holders(seen: Iterable[_Seen]) -> None:
             holder = Holder(int(pid), command_of(int(pid)) or "?")
             for key in held:
                 wanted[key].found.holders.append(holder)
+
+
+def _hide(pid: str, foreign: list[_Seen]) -> None:
+    """Marks what a process could have that we may not look into. Root could have everything: that alone says nothing
+    of a file that is only its owner's."""
+    try:
+        os.listdir(f"/proc/{pid}/fd")
+    except PermissionError:
+        try:
+            user = os.stat(f"/proc/{pid}").st_uid
+        except OSError:
+            return  # it has ended
+        for each in foreign:
+            if each.found.mode & 0o066 or user == each.found.owner:
+                each.is_hidden = True
+    except OSError:
+        return
 
 
 def _has(each: _Seen, info: str) -> bool:
