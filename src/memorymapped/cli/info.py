@@ -13,10 +13,11 @@ import click
 from ..shared.layouts import lines_of
 from ..system.survey import Mapped, mapped_by, survey
 from .completing import complete_name
+from .ending import Failure
 from .objects import MAPS, as_json, canonical, holders_in_words, state_in_words
 from .picture import Picture, picture
 from .tables import coloured, table
-from .targets import Target, find
+from .targets import Target, find, target_of
 from .typed import Typed, typed
 from .walk import End, walk
 from .words import age_in_words, short_size, shown, size_in_words
@@ -42,14 +43,17 @@ def command(target: str, as_lines: bool) -> None:
     """Shows all that can be known of a name (of each kind of object that has it) or of a file: its holders, who has it
     mapped, what a typed map or a segment file says of itself, and which of its pages are in memory."""
     objects = []
-    if not target.startswith(("/", ".")):
+    if not (target.startswith(("/", ".")) and os.path.exists(target)):
         name = canonical(target)
         objects = [each for each in survey() if each.name == name]
     shown_any = False
     for found in objects:
         facts = as_json(found)
         if found.kind in MAPS:
-            facts.update(_of_bytes(Target(target, found.target or found.path, found.size, found), as_lines))
+            try:
+                facts.update(_of_bytes(target_of(target, found), as_lines))
+            except Failure as failure:  # gone meanwhile, another user's: what is known without its bytes is shown
+                facts["unreadable"] = str(failure).removeprefix(f"{shown(target)}: ")
         if as_lines:
             print(json.dumps(facts))
         else:
@@ -58,7 +62,8 @@ def command(target: str, as_lines: bool) -> None:
     if shown_any:
         return
     file = find(target)
-    status = os.stat(file.path)
+    with file.explained():
+        status = os.stat(file.path)
     facts = {
         "name": None,
         "kind": "file",
@@ -82,11 +87,11 @@ def _of_bytes(target: Target, as_json: bool) -> dict[str, object]:
     if not target.size:
         return {}
     facts: dict[str, object] = {}
-    status = os.stat(target.path)
-    processes = mapped_by(status.st_dev, status.st_ino)
-    with target.mapped() as view:
-        pages = picture(view, target.size, processes)
     with target.opened() as data:
+        status = os.fstat(data.fd)
+        processes = mapped_by(status.st_dev, status.st_ino)
+        with target.mapped() as map_:
+            pages = picture(map_, target.size, processes)
         found = typed(data, target.size)
         end = End()
         count = sum(1 for _ in itertools.islice(walk(data, target.size, end), SEGMENTS)) if found is None else 0

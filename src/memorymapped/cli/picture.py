@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from .. import MemoryMappedViewAccessor
+from .. import MemoryMappedFile, MemoryMappedFileAccess
 from ..system import PAGE_SIZE
 from ..system.survey import Mapped, PageFlags, page_flags
 from .tables import coloured
@@ -48,11 +48,12 @@ class Picture:
         return [*lines, f"each {each} of {PAGE_SIZE} bytes: {legend}{more}"]
 
 
-def picture(view: MemoryMappedViewAccessor, size: int, processes: list[Mapped]) -> Picture:
-    """Looks at a view's pages. Nothing is read into memory by that."""
+def picture(map_: MemoryMappedFile, size: int, processes: list[Mapped]) -> Picture:
+    """Looks at a map's pages. Nothing is read into memory by that. ValueError if it is shorter."""
     pages = -(-size // PAGE_SIZE)
     each = -(-pages // CELLS)
-    resident = b"".join(view.mincore(0, size))
+    with map_.create_view_accessor(0, size, MemoryMappedFileAccess.READ) as view:
+        resident = b"".join(view.mincore(0, size))
     cells = [range(at, min(at + each, pages)) for at in range(0, pages, each)]
     flags = page_flags(processes, [range(cell.start, min(cell.stop, cell.start + SAMPLE)) for cell in cells])
     letters = []

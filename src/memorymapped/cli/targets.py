@@ -19,7 +19,7 @@ from .ending import Failure
 from .objects import MAPS, named, not_found
 from .words import shown
 
-__all__ = ["Bytes", "Target", "explained", "find"]
+__all__ = ["Bytes", "Target", "explained", "find", "target_of"]
 
 
 class Bytes:
@@ -59,9 +59,38 @@ class Target:
             raise Failure(f"{shown(self.given)}: it has {self.size} bytes, and the offset {offset} is behind that")
 
     @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """As `explained`, and of what was removed or truncated meanwhile it says that: names come and go while somebody
+        looks."""
+        try:
+            with explained(self.given):
+                yield
+        except Failure as failure:
+            if not isinstance(failure.__cause__, (OSError, ValueError, MemoryFaultError)):
+                raise
+            with explained(self.given):
+                size = self._size_now()
+            if size < self.size:
+                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile") from failure.__cause__
+            raise
+
+    def _size_now(self) -> int:
+        """Failure if it is not there any more."""
+        try:
+            return os.stat(self.path).st_size
+        except FileNotFoundError:
+            if self.found is None:
+                why = "it was removed meanwhile"
+            elif self.found.kind == "file map":
+                why = f"its file {shown(self.path)} is not there any more"
+            else:
+                why = "nobody holds it any more"
+            raise Failure(f"{shown(self.given)}: {why}") from None
+
+    @contextlib.contextmanager
     def opened(self) -> Iterator[Bytes]:
         """Its bytes, for reading."""
-        with explained(self.given):
+        with self.explained():
             fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
         try:
             yield Bytes(self.given, fd)
@@ -69,18 +98,15 @@ class Target:
             os.close(fd)
 
     @contextlib.contextmanager
-    def mapped(self) -> Iterator[MemoryMappedViewAccessor]:
-        """All of it, mapped for reading: to be asked of its pages."""
+    def mapped(self) -> Iterator[MemoryMappedFile]:
+        """It as a map for reading, whose pages can be asked for."""
         if not self.size:
             raise Failure(f"{shown(self.given)}: it is empty")
         with (
-            explained(self.given),
-            MemoryMappedFile.create_from_file(
-                self.path, FileMode.OPEN, capacity=self.size, access=MemoryMappedFileAccess.READ
-            ) as map_,
-            map_.create_view_accessor(0, self.size, MemoryMappedFileAccess.READ) as view,
+            self.explained(),
+            MemoryMappedFile.create_from_file(self.path, FileMode.OPEN, access=MemoryMappedFileAccess.READ) as map_,
         ):
-            yield view
+            yield map_
 
     @contextlib.contextmanager
     def written(self) -> Iterator[MemoryMappedViewAccessor]:
@@ -116,23 +142,35 @@ def explained(given: str) -> Iterator[None]:
 
 
 def find(given: str) -> Target:
-    """The map of a name, or the file at a path. What begins with `/` or `.` is a path; a name that somebody holds comes
-    before a file. Failure if there is neither."""
-    found = None
-    if not given.startswith(("/", ".")):
-        objects = named(given, kinds=MAPS)
-        found = objects[0] if objects else None
+    """The map of a name, or the file at a path. A name that somebody holds comes before a file, but for what begins
+    with `/` or `.`: that is a path, and a name only if nothing is there. Failure if there is neither."""
+    is_path = given.startswith(("/", "."))
+    if is_path and os.path.exists(given):
+        return _file(given)
+    objects = named(given, kinds=MAPS)
+    found = objects[0] if objects else None
     if (found is None or found.state == "stale") and os.path.exists(given):
-        with explained(given):
-            status = os.stat(given)
-            if not stat.S_ISREG(status.st_mode):
-                raise Failure(f"{shown(given)}: it is no plain file")
-            return Target(given, given, status.st_size, None)
+        return _file(given)
     if found is None:
         raise not_found(given)
-    if found.kind == "file map":
-        if found.target is None:
-            raise Failure(f"{shown(given)}: the entry of this file map cannot be read")
-        with explained(given):
-            return Target(given, found.target, os.stat(found.target).st_size, found)
-    return Target(given, found.path, found.size, found)
+    return target_of(given, found)
+
+
+def _file(given: str) -> Target:
+    with explained(given):
+        status = os.stat(given)
+    if not stat.S_ISREG(status.st_mode):
+        raise Failure(f"{shown(given)}: it is no plain file")
+    return Target(given, given, status.st_size, None)
+
+
+def target_of(given: str, found: Found) -> Target:
+    """The map that was found. Failure if there is no file behind it any more."""
+    if found.kind != "file map":
+        return Target(given, found.path, found.size, found)
+    if found.target is None:
+        raise Failure(f"{shown(given)}: the entry of this file map cannot be read")
+    target = Target(given, found.target, 0, found)
+    with explained(given):
+        target.size = target._size_now()
+    return target

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""The tools of `mmf` in what they do not choose: objects that go while they are looked at, contents that are made to
+harm, closed standard streams. One line says what is wrong, and the exit code says it too."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import struct
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from privileges import given_up
+from programs import LIMIT, MMF, Terminal, finished, line_with, started, until
+
+from memorymapped import FileMode, MemoryMappedFile, Mutex, SegmentFile, SharedMemory
+from memorymapped.cli import info, main
+from memorymapped.cli.ending import Failure
+from memorymapped.cli.shapes import shape_of
+from memorymapped.cli.targets import find
+from memorymapped.structs import Struct, int64
+
+
+class One(Struct):
+    x: int64
+
+
+class Said(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+Tool = Callable[..., Said]
+
+
+@pytest.fixture
+def mmf(capfd: pytest.CaptureFixture[str]) -> Tool:
+    """Runs a command in this process."""
+
+    def run(*words: object) -> Said:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Said(code, *capfd.readouterr())
+
+    return run
+
+
+# -- what goes, or becomes shorter, while it is looked at
+
+
+def test_info_of_a_file_map_whose_file_was_removed(mmf: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with MemoryMappedFile.create_from_file(file, FileMode.OPEN_OR_CREATE, "named", 10_000):
+        file.unlink()
+        (row,) = map(json.loads, mmf("info", "named", "--json").out.splitlines())
+        assert (row["name"], row["target"]) == ("User\\named", str(file))
+        assert row["unreadable"] == f"its file {file} is not there any more"
+        assert os.getpid() in [holder["pid"] for holder in row["holders"]]
+        assert row["unreadable"] in mmf("info", "named").out
+        assert mmf("dump", "named") == (1, "", f"mmf dump: named: {row['unreadable']}\n")
+
+
+@pytest.mark.parametrize("what", ["removed", "truncated", "extended"])
+def test_info_of_a_file_that_changes_meanwhile(
+    mmf: Tool, tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 100_000)
+
+    def change() -> None:
+        os.unlink(file) if what == "removed" else os.truncate(file, 5000 if what == "truncated" else 200_000)
+
+    at = {"removed": "the first look", "truncated": "the picture", "extended": "the picture"}[what]
+    if at == "the first look":
+        monkeypatch.setattr(info, "find", lambda given: (find(given), change())[0])
+    else:
+        real = info.mapped_by
+        monkeypatch.setattr(info, "mapped_by", lambda *which: (real(*which), change())[0])
+    said = mmf("info", file)
+    if what == "extended":
+        assert said.code == 0
+    else:
+        why = "it was removed meanwhile" if what == "removed" else "it was truncated to 5000 bytes meanwhile"
+        assert said == (1, "", f"mmf info: {file}: {why}\n")
+
+
+def test_info_of_a_map_that_ends_meanwhile(mmf: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with contextlib.ExitStack() as held:
+        held.enter_context(MemoryMappedFile.create_new("short", 10_000))
+        real = info.survey
+        monkeypatch.setattr(info, "survey", lambda: (real(), held.close())[0])
+        said = mmf("info", "short")
+    assert (said.code, said.err) == (0, "")
+    assert "unreadable  nobody holds it any more" in said.out
+
+
+def test_info_of_what_this_user_may_not_read(mmf: Tool) -> None:
+    with MemoryMappedFile.create_new("Global\\private", 10_000) as map_:
+        os.chmod(map_.path or "", 0)
+        with given_up():
+            (row,) = map(json.loads, mmf("info", "Global\\private", "--json").out.splitlines())
+        assert (row["kind"], row["size"], row["unreadable"]) == ("map", 10_000, "permission denied")
+
+
+def test_names_that_look_like_paths(mmf: Tool) -> None:
+    with MemoryMappedFile.create_new(".hidden", 100), MemoryMappedFile.create_new("/slash", 200):
+        for name, size in (".hidden", 100), ("/slash", 200):
+            assert json.loads(mmf("info", name, "--json").out)["size"] == size
+            assert mmf("dump", name, "--json").code == 0
