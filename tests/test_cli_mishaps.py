@@ -116,3 +116,16 @@ def test_names_that_look_like_paths(mmf: Tool) -> None:
         for name, size in (".hidden", 100), ("/slash", 200):
             assert json.loads(mmf("info", name, "--json").out)["size"] == size
             assert mmf("dump", name, "--json").code == 0
+
+
+def test_a_typed_map_that_says_an_impossible_length(mmf: Tool, tag: str, tmp_path: Path) -> None:
+    with SharedMemory(One, "source", lock_name=tag) as shared:
+        shared.data = One(7)
+        data = bytearray(Path(find("source").path).read_bytes())
+    (control,) = struct.unpack_from("<Q", data, len(data) - 16)
+    struct.pack_into("<Q", data, control + 16, 0)
+    file = tmp_path / "zero"
+    file.write_bytes(data)
+    for words in (["watch", file, "--as", "self", "--duration", 0], ["dump", file, "--as", "self"]):
+        said = mmf(*words)
+        assert said == (1, "", f"mmf {words[0]}: {file}: it does not say what it holds: give a TYPE\n")

@@ -68,7 +68,7 @@ def _text(data: Bytes, at: int, length: int, size: int) -> str | None:
 
 def _value(data: Bytes, control: int, size: int) -> Typed | None:
     magic, version, slots, length, _, flags, letters = _VALUE.unpack(data.read(control, _VALUE.size))
-    if (magic, version, slots) != (b"mmfvalue", 1, _SLOTS) or length > control:
+    if (magic, version, slots) != (b"mmfvalue", 1, _SLOTS) or not 0 < length <= control:
         return None
     (users,) = struct.unpack("<I", data.read(control + 56, 4))
     seq, mirror = (_U64.unpack(data.read(control + at, 8))[0] for at in (64, 72))
