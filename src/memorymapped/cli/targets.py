@@ -66,26 +66,34 @@ class Target:
             with explained(self.given):
                 yield
         except Failure as failure:
-            if not isinstance(failure.__cause__, (OSError, ValueError, MemoryFaultError)):
+            cause = failure.__cause__
+            if isinstance(cause, FileNotFoundError):
+                raise self._gone() from cause
+            if not isinstance(cause, (OSError, ValueError, MemoryFaultError)):
                 raise
-            with explained(self.given):
-                size = self._size_now()
+            size = self.size_now()
             if size < self.size:
-                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile") from failure.__cause__
+                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile") from cause
             raise
 
-    def _size_now(self) -> int:
-        """Failure if it is not there any more."""
+    def size_now(self) -> int:
+        """In bytes. Failure if it is not there any more."""
         try:
-            return os.stat(self.path).st_size
-        except FileNotFoundError:
-            if self.found is None:
-                why = "it was removed meanwhile"
-            elif self.found.kind == "file map":
-                why = f"its file {shown(self.path)} is not there any more"
-            else:
-                why = "nobody holds it any more"
-            raise Failure(f"{shown(self.given)}: {why}") from None
+            with explained(self.given):
+                return os.stat(self.path).st_size
+        except Failure as failure:
+            if isinstance(failure.__cause__, FileNotFoundError):
+                raise self._gone() from None
+            raise
+
+    def _gone(self) -> Failure:
+        if self.found is None:
+            why = "it was removed meanwhile"
+        elif self.found.kind == "file map":
+            why = f"its file {shown(self.path)} is not there any more"
+        else:
+            why = "nobody holds it any more"
+        return Failure(f"{shown(self.given)}: {why}")
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[Bytes]:
@@ -171,6 +179,5 @@ def target_of(given: str, found: Found) -> Target:
     if found.target is None:
         raise Failure(f"{shown(given)}: the entry of this file map cannot be read")
     target = Target(given, found.target, 0, found)
-    with explained(given):
-        target.size = target._size_now()
+    target.size = target.size_now()
     return target
