@@ -129,3 +129,31 @@ def test_a_typed_map_that_says_an_impossible_length(mmf: Tool, tag: str, tmp_pat
     for words in (["watch", file, "--as", "self", "--duration", 0], ["dump", file, "--as", "self"]):
         said = mmf(*words)
         assert said == (1, "", f"mmf {words[0]}: {file}: it does not say what it holds: give a TYPE\n")
+
+
+# -- types of the user's own
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("x = 1\n1 / 0", "mod.py, line 2: ZeroDivisionError: division by zero"),
+        ("def", "SyntaxError: invalid syntax (mod.py, line 1)"),
+        ("raise SystemExit(3)", "mod.py, line 1: SystemExit: 3"),
+        ("import sys; sys.path.clear(); x", "NameError"),
+        ("Mine = int", "no class derived"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(tmp_path: Path, code: str, why: str) -> None:
+    (tmp_path / "mod.py").write_text(code)
+    (tmp_path / "data").write_bytes(bytes(100))
+    said = finished(*MMF, "dump", "data", "--as", "mod:Mine", cwd=tmp_path)
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert said.stderr.startswith("mmf dump: mod:Mine")
+    assert why in said.stderr
+
+
+@pytest.mark.parametrize("text", ["..x:Y", ".:Y", "x:", ":Y", "a..b:Y", "x:Y.", "x y:Z"])
+def test_what_is_no_module_and_class(text: str) -> None:
+    with pytest.raises(Failure, match="is no MODULE:CLASS"):
+        shape_of(text)

@@ -10,6 +10,7 @@ printed."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import json
@@ -171,18 +172,33 @@ def _of_class(text: str) -> Shape:
     import sys
 
     module, _, name = text.partition(":")
+    if not all(part.isidentifier() for part in (*module.split("."), *name.split("."))):
+        raise Failure(f"{text!r:.60} is no MODULE:CLASS")
     sys.path.insert(0, "")
     try:
         found: Any = importlib.import_module(module)
         for part in name.split("."):
             found = getattr(found, part)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError) as error:
         raise Failure(f"{text}: {error}") from None
+    except (Exception, SystemExit) as error:  # the module is the user's program, which may do anything
+        raise Failure(f"{text}: {_where(error)}{type(error).__name__}: {error}") from None
     finally:
-        sys.path.remove("")
+        with contextlib.suppress(ValueError):  # the module may have changed it
+            sys.path.remove("")
     if not (isinstance(found, type) and issubclass(found, Struct)):
         raise Failure(f"{text} is no class derived from memorymapped.Struct")
     return shape_of(found.layout.text)
+
+
+def _where(error: BaseException) -> str:
+    """In which line of the user's module it was raised."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None or last.tb_frame.f_code.co_filename.startswith("<"):
+        return ""  # a syntax error, which says its line itself
+    return f"{last.tb_frame.f_code.co_filename}, line {last.tb_lineno}: "
 
 
 class _Reader:
