@@ -7,19 +7,17 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 import struct
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, Terminal, finished, line_with, started, until
+from programs import LIMIT, MMF, finished, line_with, started
 
-from memorymapped import FileMode, MemoryMappedFile, Mutex, SegmentFile, SharedMemory
+from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
 from memorymapped.cli import info, main
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
@@ -157,3 +155,58 @@ def test_a_module_that_cannot_be_imported(tmp_path: Path, code: str, why: str) -
 def test_what_is_no_module_and_class(text: str) -> None:
     with pytest.raises(Failure, match="is no MODULE:CLASS"):
         shape_of(text)
+
+
+# -- closed standard streams, and what nobody reads
+
+
+def closed(fds: str, *words: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command of which the shell has closed these streams: `0<&-`, `1>&-`."""
+    return finished("sh", "-c", f'exec "$@" {fds}', "sh", *MMF, *words)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["save", "map", "-"],
+        ["top", "--count", 1],
+        ["watch", "map", "--duration", 0],
+        ["segments", "map", "follow", "--timeout", 0],
+        ["segments", "map", "show", "0", "--encoding", "bytes"],
+    ],
+)
+def test_a_closed_output(words: list[object]) -> None:
+    with SegmentFile.create_new(100, "map") as segments:
+        segments.append("x")
+        said = closed("1>&-", *words)
+    assert (said.returncode, said.stderr) == (1, f"mmf {words[0]}: the standard output is closed\n")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["load", "-", "map"],
+        ["load", __file__, "new", "--create", "--hold"],
+        ["segments", "map", "append", "-"],
+        ["tasks", "import", "-"],
+    ],
+)
+def test_a_closed_input(words: list[object]) -> None:
+    with SegmentFile.create_new(100, "map"):
+        said = closed("0<&-", *words)
+    assert (said.returncode, said.stdout, said.stderr.count("\n")) == (1, "", 1)
+    assert "the standard input is closed" in said.stderr
+
+
+def test_follow_ends_with_the_pipe() -> None:
+    with (
+        SegmentFile.create_new(1000, "followed") as segments,
+        started(*MMF, "segments", "followed", "follow") as process,
+    ):
+        segments.append("first")
+        line_with(process, "first")
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait(LIMIT) == 1
+        assert process.stderr is not None
+        assert process.stderr.read() == ""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import stat
-import sys
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import click
 from .children import ChildError, NotSeen
 from .ending import Failure
 from .scenes import SCENES, Stage
+from .tables import is_terminal
 from .telling import Lines, Plain, Rich
 from .words import shown
 
@@ -52,7 +52,7 @@ def command(given: Path | None, file: Path | None, size: int | None, as_lines: b
         if size is not None:
             raise click.UsageError("--size is for the file that is made when there is no FILE: give one of them")
         _check(file)
-    tell = Lines() if as_lines else Rich() if sys.stdout.isatty() else Plain()
+    tell = Lines() if as_lines else Rich() if is_terminal() else Plain()
     begin = time.perf_counter()
     failed = []
     stage = Stage(file, (size or DEFAULT_MB) * 1_000_000)

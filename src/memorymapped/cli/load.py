@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import stat
-import sys
 
 import click
 
@@ -18,6 +18,7 @@ from .locking import guarded
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .save import PIECE
+from .streams import standard_input
 from .targets import explained, find
 from .words import shown, size_in_words
 
@@ -50,6 +51,7 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
     """Writes the bytes of FILE into a map that is large enough."""
     if file == "-" and hold:
         raise click.UsageError("--hold waits for the end of the standard input, which FILE is")
+    waited = standard_input() if hold else io.BytesIO()
     with explained(file):
         data = _read(file)
         size = os.stat(file).st_size if data is None else len(data)
@@ -68,13 +70,13 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
         else:
             print(f"{shown(file)} -> {shown(target)}: {size_in_words(size)}", flush=True)
         if hold:
-            sys.stdin.read()
+            waited.read()
 
 
 def _read(file: str) -> bytes | None:
     """All of a pipe, a device, or a file that does not tell its length; None for another, which is read in pieces."""
     if file == "-":
-        return sys.stdin.buffer.read()
+        return standard_input().read()
     with open(file, "rb") as source:
         status = os.fstat(source.fileno())
         return None if stat.S_ISREG(status.st_mode) and status.st_size else source.read()

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-import select
-import sys
 import time
 from collections.abc import Iterator
+
+from .streams import Output
 
 __all__ = ["looks"]
 
@@ -14,13 +14,11 @@ __all__ = ["looks"]
 def looks(interval: float, duration: float | None) -> Iterator[None]:
     """Comes now, and then every `interval` seconds, the last time after `duration` seconds. What was printed meanwhile
     is flushed. BrokenPipeError as soon as nobody takes the output any more, also if nothing is printed."""
-    begin = time.monotonic()
-    output = select.poll()
-    output.register(sys.stdout.fileno(), 0)  # to be asked for errors only
-    due = begin
+    output = Output()
+    begin = due = time.monotonic()
     while True:
         yield
-        sys.stdout.flush()
+        output.flush()
         now = time.monotonic()
         if duration is not None and now >= begin + duration:
             return
@@ -28,5 +26,4 @@ def looks(interval: float, duration: float | None) -> Iterator[None]:
         if duration is not None:
             due = min(due, begin + duration)
         while (left := due - time.monotonic()) > 0:
-            if output.poll(left * 1000):
-                raise BrokenPipeError
+            output.wait(left)

@@ -18,6 +18,7 @@ from .locking import guarded
 from .new_files import NewFile, place_of, status_of
 from .numbers import number_of_bytes
 from .objects import MAPS
+from .streams import output_descriptor
 from .targets import Target, explained, find
 from .words import shown, size_in_words
 
@@ -58,7 +59,7 @@ def command(
         raise Failure(f"{shown(target)}: it has {found.size} bytes, and {end} are asked for")
     with guarded(lock):
         if file == "-":
-            _write(found, offset, end, sys.stdout.fileno())
+            _write(found, offset, end, output_descriptor())
         else:
             _save(found, offset, end, file, force)
     if as_json:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
+import time
 
 import click
 
@@ -15,6 +17,7 @@ from .completing import complete_name
 from .ending import Failure
 from .numbers import NEGATIVES, refuse_options
 from .objects import MAPS
+from .streams import Output, output_descriptor, standard_input
 from .tables import coloured, cut, is_terminal
 from .targets import Target, explained, find
 from .walk import End, walk
@@ -39,6 +42,7 @@ follow           all, and each new one when it comes, until Ctrl-C or --timeout 
 list and show take no lock and hold nothing. follow looks for new segments as SegmentFile does, which takes the mutex.
 """
 
+LOOK = 0.5  # seconds, between two looks whether anybody takes the output of follow
 ENCODINGS = {"utf-16": "utf-16-le", "utf-8": "utf-8", "bytes": None}
 
 
@@ -130,6 +134,7 @@ def _show(found: Target, words: tuple[str, ...], encoding: str, as_lines: bool) 
             if as_lines:
                 print(_one(number, content, encoding))
             elif encoding == "bytes":
+                output_descriptor()
                 sys.stdout.flush()
                 sys.stdout.buffer.write(content)
             else:
@@ -147,7 +152,7 @@ def _opened(found: Target, encoding: str, lock: str | None, access: MemoryMapped
 def _append(found: Target, words: tuple[str, ...], encoding: str, lock: str | None, as_lines: bool) -> None:
     with _opened(found, encoding, lock, MemoryMappedFileAccess.READ_WRITE) as segments:
         for word in words:
-            lines = sys.stdin.buffer if word == "-" else [word.encode("utf-8", "surrogateescape")]
+            lines = standard_input() if word == "-" else [word.encode("utf-8", "surrogateescape")]
             for line in lines:
                 line = line.removesuffix(b"\n")
                 if line:
@@ -159,12 +164,19 @@ def _append(found: Target, words: tuple[str, ...], encoding: str, lock: str | No
 def _follow(
     found: Target, encoding: str, lock: str | None, last: int | None, timeout: float | None, as_lines: bool
 ) -> None:
+    output, silent = Output(), time.monotonic()
     with _opened(found, encoding, lock, MemoryMappedFileAccess.READ) as segments:
-        start = max(0, len(segments) - last) if last is not None else 0
+        number = max(0, len(segments) - last) if last is not None else 0
         try:
             with explained(found.given):
-                for number, data in enumerate(segments.follow(start, timeout), start):
-                    _printed(number, data, encoding, as_lines)
+                while True:
+                    left = math.inf if timeout is None else max(0.0, silent + timeout - time.monotonic())
+                    if segments.wait_for(number, min(left, LOOK)):
+                        _printed(number, segments.read(number), encoding, as_lines)
+                        number, silent = number + 1, time.monotonic()
+                    elif left <= LOOK:
+                        return
+                    output.wait(0)
         except DamagedSegmentError as error:
             raise Failure(f"{shown(found.given)}: {error}") from None
 

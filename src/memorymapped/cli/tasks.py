@@ -7,7 +7,6 @@ import contextlib
 import json
 import os
 import shlex
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +20,7 @@ from ..tasks.shapes import DocumentError
 from ..tasks.source_format import read_tasks, write_tasks
 from .ending import Failure, Interrupted
 from .showing import screen_fits
+from .streams import standard_input
 from .task_ends import CODES, NO_TASK, UNREADABLE
 from .task_words import parameters, safe
 from .words import shown
@@ -277,7 +277,7 @@ def import_tasks(origin: Path, replace: bool, file: Path | None, as_json: bool) 
     """Takes the tasks of FILE (or of the input for -), XML or JSON, into the list. One with an id that is in the list
     takes the place of that task."""
     with _told():
-        data = sys.stdin.buffer.read(MOST_BYTES + 1) if str(origin) == "-" else store.contents(origin)
+        data = standard_input().read(MOST_BYTES + 1) if str(origin) == "-" else store.contents(origin)
         found = read_tasks(characters(data))
     with _changing(file) as tasks:
         for task in tasks if replace else ():
