@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import struct
 import subprocess
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, finished, line_with, started
+from programs import LIMIT, MMF, Terminal, finished, line_with, started
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
 from memorymapped.cli import info, main
@@ -210,3 +211,38 @@ def test_follow_ends_with_the_pipe() -> None:
         assert process.wait(LIMIT) == 1
         assert process.stderr is not None
         assert process.stderr.read() == ""
+
+
+# -- locks
+
+
+def test_ctrl_c_ends_a_loop_of_the_shell(tag: str) -> None:
+    mmf = " ".join(MMF)
+    loop = f"for i in 1 2 3; do echo turn $i; {mmf} lock {tag} -- sh -c 'echo started; sleep 60'; done; echo behind"
+    with Terminal("bash", "-c", loop) as terminal:
+        terminal.read("started")
+        terminal.type(b"\x03")
+        shown = terminal.read()
+        assert terminal.process.wait(LIMIT) == -signal.SIGINT
+    assert "turn 2" not in shown
+    assert "behind" not in shown
+
+
+def test_a_command_that_takes_ctrl_c_goes_on(tag: str) -> None:
+    script = "trap 'echo caught; exit 3' INT; echo started; while :; do sleep 0.01; done"
+    with Terminal(*MMF, "lock", tag, "--", "sh", "-c", script) as terminal:
+        terminal.read("started")
+        terminal.type(b"\x03")
+        assert "caught" in terminal.read()
+        assert terminal.process.wait(LIMIT) == 3
+
+
+def test_a_command_ended_by_a_signal_of_its_own(tag: str) -> None:
+    said = finished(*MMF, "lock", tag, "--", "sh", "-c", "kill -INT $$")
+    assert (said.returncode, said.stderr) == (130, "")
+
+
+def test_only_the_command_of_an_abandoned_mutex_is_told(tag: str) -> None:
+    environment = {**os.environ, "MMF_ABANDONED": "1"}
+    said = finished(*MMF, "lock", tag, "--", "sh", "-c", 'echo "[$MMF_ABANDONED]"', env=environment)
+    assert said.stdout == "[]\n"

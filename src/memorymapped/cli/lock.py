@@ -13,7 +13,7 @@ import click
 
 from .completing import complete_name
 from .dying import dying_with_us
-from .ending import Failure
+from .ending import Failure, Interrupted
 from .locking import NotInTime, locked
 from .words import shown
 
@@ -31,8 +31,9 @@ is killed with it (what COMMAND has started is not), and the next one who takes 
 open then: else it has ended, as its memory has.
 
 \b
-Exit code: that of COMMAND; 128 + N if signal N ended it; 124 the mutex was not to be had in time; 125 another failure,
-also a mutex whose last owner died; 126 COMMAND cannot be executed; 127 there is none.
+Exit code: that of COMMAND; 128 + N if signal N ended it (if it came to mmf too, mmf ends by it as well, so that a loop
+of the shell ends); 124 the mutex was not to be had in time; 125 another failure, also a mutex whose last owner died;
+126 COMMAND cannot be executed; 127 there is none.
 """
 
 NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
@@ -56,10 +57,11 @@ def command(
     if nonblock:
         timeout = 0.0
     abandoned = False
+    signals = _Signals()
     try:
         with locked(name, timeout, create=True, recover=recover) as died:
             abandoned = died is not None
-            code = _run(words[1:] if words[:1] == ("--",) else words, abandoned)
+            code = _run(words[1:] if words[:1] == ("--",) else words, abandoned, signals)
     except Failure as failure:
         print(f"mmf lock: {failure}", file=sys.stderr)
         code = NOT_IN_TIME if isinstance(failure, NotInTime) else FAILED
@@ -67,14 +69,19 @@ def command(
         import json
 
         print(json.dumps({"name": name, "code": code, "abandoned": abandoned}), file=sys.stderr)
+    if code - 128 in signals.came:
+        raise Interrupted(code - 128)  # it ended COMMAND, and ends us: a loop of the shell ends with it
     return code
 
 
-def _run(words: Sequence[str], abandoned: bool) -> int:
+def _run(words: Sequence[str], abandoned: bool, signals: _Signals) -> int:
     if not words:
         raise click.UsageError("COMMAND is missing")
-    environment = {**os.environ, "MMF_ABANDONED": "1"} if abandoned else None
-    with _Signals() as signals:
+    # Of a mutex around us it says nothing about this one.
+    environment = {name: value for name, value in os.environ.items() if name != "MMF_ABANDONED"}
+    if abandoned:
+        environment["MMF_ABANDONED"] = "1"
+    with signals:
         try:
             process = subprocess.Popen(words, env=environment, preexec_fn=dying_with_us(signal.SIGKILL))
         except FileNotFoundError:
@@ -95,10 +102,11 @@ class _Signals:
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.missed: list[int] = []
+        self.came: set[int] = set()
 
     def __enter__(self) -> _Signals:
         # Functions, also where nothing is to be done: what is ignored would be ignored by the command, too.
-        actions = {signal.SIGTERM: self._pass_on, signal.SIGHUP: self._pass_on, signal.SIGINT: lambda *_: None}
+        actions = {signal.SIGTERM: self._pass_on, signal.SIGHUP: self._pass_on, signal.SIGINT: self._note}
         self.before = {each: signal.signal(each, action) for each, action in actions.items()}
         return self
 
@@ -106,7 +114,11 @@ class _Signals:
         for each, action in self.before.items():
             signal.signal(each, action)
 
+    def _note(self, signum: int, frame: object) -> None:
+        self.came.add(signum)
+
     def _pass_on(self, signum: int, frame: object) -> None:
+        self.came.add(signum)
         if self.process is None:
             self.missed.append(signum)
         else:

@@ -181,7 +181,7 @@ def _of_class(text: str) -> Shape:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise Failure(f"{text}: {error}") from None
-    except (Exception, SystemExit) as error:  # the module is the user's program, which may do anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the module is the user's program
         raise Failure(f"{text}: {_where(error)}{type(error).__name__}: {error}") from None
     finally:
         with contextlib.suppress(ValueError):  # the module may have changed it
