@@ -23,6 +23,7 @@ from memorymapped.cli import info, main
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
+from memorymapped.cli.words import value_in_words
 from memorymapped.structs import Struct, int64
 
 
@@ -246,3 +247,43 @@ def test_only_the_command_of_an_abandoned_mutex_is_told(tag: str) -> None:
     environment = {**os.environ, "MMF_ABANDONED": "1"}
     said = finished(*MMF, "lock", tag, "--", "sh", "-c", 'echo "[$MMF_ABANDONED]"', env=environment)
     assert said.stdout == "[]\n"
+
+
+# -- contents that would do something to a terminal
+
+EVIL = "\x9b31mA\u202eB\x1b[2J\x7f"
+HARMFUL = ("\x9b", "\u202e", "\x1b[2J", "\x7f")
+
+
+@pytest.mark.parametrize("words", [["dump", "map", "--as", "utf16[16]", "-n", 32], ["get", "map", 0, "utf16[16]"]])
+def test_contents_do_nothing_to_a_terminal(words: list[object]) -> None:
+    with MemoryMappedFile.create_new("map", 32) as map_, map_.create_view_accessor() as view:
+        view.write_bytes(0, EVIL.encode("utf-16-le"))
+        with Terminal(*MMF, *words, env={"TERM": "dumb"}) as terminal:
+            shown = terminal.read()
+        assert "31mA" in shown
+        assert not [each for each in HARMFUL if each in shown]
+        if words[0] == "get":
+            assert finished(*MMF, *words).stdout == EVIL + "\n"  # a program gets what there is
+        else:
+            assert not [each for each in HARMFUL if each in finished(*MMF, *words).stdout]
+
+
+@pytest.mark.parametrize("words", [["show", 0], ["follow", "--timeout", 0]])
+def test_segments_do_nothing_to_a_terminal(words: list[object]) -> None:
+    with SegmentFile.create_new(1000, "segments") as segments:
+        segments.append("lines\n\tß" + EVIL)
+        with Terminal(*MMF, "segments", "segments", *words, env={"TERM": "dumb"}) as terminal:
+            shown = terminal.read()
+        assert shown.startswith("lines\r\n")
+        assert "ß" in shown
+        assert not [each for each in HARMFUL if each in shown]
+        assert finished(*MMF, "segments", "segments", *words).stdout == "lines\n\tß" + EVIL + "\n"
+
+
+def test_values_are_printable_and_still_json() -> None:
+    assert value_in_words("plain ß") == "plain ß"
+    for value in EVIL, [EVIL], {"x": EVIL}:
+        shown = value_in_words(value)
+        assert shown.isprintable()
+        assert json.loads(shown) == value

@@ -15,6 +15,7 @@ from .shapes import Shape, plain, shape_of
 from .tables import coloured
 from .targets import Bytes, find
 from .typed import own_shape
+from .words import value_in_words
 
 __all__ = ["command"]
 
@@ -123,9 +124,5 @@ def _values(
             for number, value in enumerate(values):
                 yield json.dumps({"offset": at + number * shape.size, "value": value}), ""
             continue
-        text = "  ".join(f"{_shown(value):>12}" for value in values)
+        text = "  ".join(f"{value_in_words(value):>12}" for value in values)
         yield f"{coloured(f'{at:0{width}x}', 'dim')}  {text}", text
-
-
-def _shown(value: object) -> str:
-    return value if isinstance(value, str) and value.isprintable() else json.dumps(value, ensure_ascii=False)

@@ -12,8 +12,9 @@ from .ending import Failure
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .shapes import Shape, plain, shape_of
+from .tables import is_terminal
 from .targets import Target, find
-from .words import shown
+from .words import safe_text, shown, value_in_words
 
 __all__ = ["command", "within"]
 
@@ -42,7 +43,8 @@ def command(target: str, offset: int, type_: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"offset": offset, "type": shape.text, "value": value}))
     else:
-        print(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        raw = value if isinstance(value, str) else value_in_words(value)
+        print(safe_text(raw) if is_terminal() else raw)
 
 
 def within(target: Target, offset: int, shape: Shape) -> None:

@@ -21,7 +21,7 @@ from .streams import Output, output_descriptor, standard_input
 from .tables import coloured, cut, is_terminal
 from .targets import Target, explained, find
 from .walk import End, walk
-from .words import printable, shown, size_in_words
+from .words import printable, safe_text, shown, size_in_words
 
 __all__ = ["command"]
 
@@ -94,6 +94,12 @@ def _text(data: bytes, encoding: str) -> str:
     return data.hex(" ") if codec is None else data.decode(codec, "replace")
 
 
+def _shown(data: bytes, encoding: str) -> str:
+    """Into a pipe goes what there is."""
+    text = _text(data, encoding)
+    return safe_text(text) if is_terminal() else text
+
+
 def _one(number: int, data: bytes, encoding: str) -> str:
     content = {"hex": data.hex()} if encoding == "bytes" else {"text": _text(data, encoding)}
     return json.dumps({"segment": number, "bytes": len(data), **content})
@@ -138,7 +144,7 @@ def _show(found: Target, words: tuple[str, ...], encoding: str, as_lines: bool) 
                 sys.stdout.flush()
                 sys.stdout.buffer.write(content)
             else:
-                print(_text(content, encoding))
+                print(_shown(content, encoding))
 
 
 def _opened(found: Target, encoding: str, lock: str | None, access: MemoryMappedFileAccess) -> SegmentFile:
@@ -183,4 +189,4 @@ def _follow(
 
 def _printed(number: int, data: bytes | str, encoding: str, as_lines: bool) -> None:
     raw = data if isinstance(data, bytes) else data.encode(ENCODINGS[encoding] or "utf-8", "surrogatepass")
-    print(_one(number, raw, encoding) if as_lines else _text(raw, encoding), flush=True)
+    print(_one(number, raw, encoding) if as_lines else _shown(raw, encoding), flush=True)

@@ -20,7 +20,7 @@ from .showing import screen_fits
 from .targets import find
 from .typed import described_shape
 from .watching import Change, Watch
-from .words import shown
+from .words import shown, value_in_words
 
 __all__ = ["command"]
 
@@ -142,4 +142,4 @@ def _text(value: object) -> str:
     if isinstance(value, bytes):
         more = f" … ({len(value)} bytes)" if len(value) > SHOWN else ""
         return value[:SHOWN].hex(" ") + more
-    return value if isinstance(value, str) and value.isprintable() else json.dumps(value, ensure_ascii=False)
+    return value_in_words(value)

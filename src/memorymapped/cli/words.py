@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 
-__all__ = ["age_in_words", "printable", "short_size", "shown", "size_in_words"]
+__all__ = ["age_in_words", "printable", "safe_text", "short_size", "shown", "size_in_words", "value_in_words"]
 
+_UNUSUAL = re.compile(r"[^\n\t -~]")  # letters that may be unsafe to print
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 
 
@@ -48,3 +51,24 @@ def shown(path: str | bytes) -> str:
     """A file's name, safe to print: one that could move the cursor, or is no text, in quotes and escaped."""
     path = os.fsdecode(path)
     return path if path.isprintable() else repr(path)
+
+
+def value_in_words(value: object) -> str:
+    """A value from memory, safe to print in a line: a text as it is, or, as all else, as JSON."""
+    if isinstance(value, str) and value.isprintable():
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else _UNUSUAL.sub(lambda match: _as_json_has_it(match[0]), text)
+
+
+def safe_text(text: str) -> str:
+    """Lines from memory, safe to print at a terminal: escaped is what could move the cursor or turn what follows."""
+    return _UNUSUAL.sub(lambda match: match[0] if match[0].isprintable() else _escaped(match[0]), text)
+
+
+def _as_json_has_it(letter: str) -> str:
+    return letter if letter.isprintable() else json.dumps(letter)[1:-1]
+
+
+def _escaped(letter: str) -> str:
+    return letter.encode("unicode_escape").decode()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from ..watching import LAST, Value, Watch
+from ..words import value_in_words
 from .rows import Line, Rows, fade_of, fitted, line_of
 
 __all__ = ["LEGEND", "BytesView", "Overview", "ValuesView", "sparkline"]
@@ -198,9 +198,7 @@ class ValuesView(Rows):
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.10g}"
-    if isinstance(value, str):
-        return value if value.isprintable() else repr(value)
-    return json.dumps(value, ensure_ascii=False)
+    return value_in_words(value)
 
 
 def sparkline(values: Sequence[float]) -> str:
