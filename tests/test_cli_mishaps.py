@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 from privileges import given_up
 from programs import LIMIT, MMF, Terminal, finished, line_with, started
+from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
 from memorymapped.cli import info, main
@@ -287,3 +288,27 @@ def test_values_are_printable_and_still_json() -> None:
         shown = value_in_words(value)
         assert shown.isprintable()
         assert json.loads(shown) == value
+
+
+# -- names
+
+
+def test_clean_says_that_there_is_nothing_of_a_name(mmf: Tool) -> None:
+    for more in (), ("--json",), ("--dry-run",):
+        said = mmf("clean", "no such", *more)
+        assert (said.code, said.err) == (1, "mmf clean: User\\no such: there is no such object\n")
+
+
+def test_what_ls_shows_can_be_given_to_every_command(mmf: Tool) -> None:
+    file = ROOT / "folder" / "foreign"
+    file.parent.mkdir()
+    try:
+        file.write_bytes(b"x" * 100)
+        (row,) = (line for line in mmf("ls", "--all").out.splitlines() if "foreign" in line)
+        name = row.split()[0]
+        for command in "ls", "info", "dump":
+            assert mmf(command, name).code == 0
+        assert str(file) in mmf("top", "--all", "--count", 1).out
+    finally:
+        file.unlink()
+        file.parent.rmdir()

@@ -24,7 +24,7 @@ Each object is removed by the protocol that all who open and create it keep to: 
 has it, and it stays, or finds nothing, as before. What other programs have in the shared-memory file system is never
 removed.
 
-Exit code 0 if all that is stale is gone, 1 if something stale could not be removed.
+Exit code 0 if all that is stale is gone, 1 if something stale could not be removed, or if there is no object of a NAME.
 """
 
 
@@ -37,8 +37,9 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
     """Removes the objects that nobody holds any more, all or those with a NAME, and says why it leaves what it
     leaves."""
     wanted = {canonical(name) for name in names}
-    failed, freed = False, 0
+    failed, freed, there = False, 0, set()
     for found in survey():
+        there.add(found.name)
         if wanted and found.name not in wanted:
             continue
         stale = found.state == "stale"
@@ -56,6 +57,10 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
             print(f"left {_what(found)}: {reason}")
     if not as_lines:
         print(f"{size_in_words(freed)} {'could be' if dry_run else 'were'} given back")
+    for name in (absent := sorted(wanted - there)):
+        click.echo(f"mmf clean: {shown(name)}: there is no such object", err=True)
+    if absent:
+        return 1
     return 1 if failed and not dry_run else 0
 
 

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 
 import click
 
 from ..system.survey import survey
 from .completing import complete_name
-from .objects import as_json, canonical, holders_in_words, state_in_words, style_of
+from .objects import as_json, canonical, holders_in_words, is_called, missing, state_in_words, style_of, title_of
 from .tables import table
 from .words import age_in_words, short_size, shown
 
@@ -46,13 +45,13 @@ HEADS = ("NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS")
 def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str, ...], as_lines: bool) -> int:
     """Shows every named map, mutex, event and semaphore of this user, and every one with a Global name: size, memory
     that is really used, mode, age, state, and the processes that hold it."""
-    wanted = {canonical(name) for name in names}
+    names = tuple(name if name.startswith("/") else canonical(name) for name in names)
     found = [
         each
-        for each in survey(others=others or "foreign" in kinds)
+        for each in survey(others=others or "foreign" in kinds or any(name.startswith("/") for name in names))
         if (not stale or each.state == "stale")
         and (not kinds or each.kind in kinds)
-        and (not wanted or each.name in wanted)
+        and (not names or any(is_called(each, name) for name in names))
     ]
     if as_lines:
         for each in found:
@@ -61,7 +60,7 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
         now = time.time()
         rows = [
             (
-                shown(each.name or os.path.basename(each.path)),
+                title_of(each),
                 each.kind,
                 short_size(each.size),
                 short_size(each.memory),
@@ -73,9 +72,9 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
             for each in found
         ]
         print(table(HEADS, rows, right=(2, 3, 5), spare=(4, 3, 1, 2, 5), styles=[style_of(each) for each in found]))
-    elif not wanted:
+    elif not names:
         print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
-    missing = sorted(wanted - {each.name for each in found if each.name})
-    for name in missing:
+    absent = missing(names, found)
+    for name in absent:
         click.echo(f"mmf ls: {shown(name)}: there is no such object", err=True)
-    return 1 if missing else 0
+    return 1 if absent else 0

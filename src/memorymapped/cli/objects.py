@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable, Sequence
 
 from ..errors import InvalidNameError
 from ..system.names import Scope, parse
@@ -12,7 +13,17 @@ from ..system.survey import Found, survey
 from .ending import Failure
 from .words import printable, shown
 
-__all__ = ["as_json", "canonical", "holders_in_words", "named", "state_in_words", "style_of"]
+__all__ = [
+    "as_json",
+    "canonical",
+    "holders_in_words",
+    "is_called",
+    "missing",
+    "named",
+    "state_in_words",
+    "style_of",
+    "title_of",
+]
 
 MAPS = ("map", "file map")
 
@@ -74,6 +85,21 @@ def canonical(given: str) -> str:
     except ValueError as error:
         raise Failure(f"{given!r}: {error}") from None
     return f"{name.scope.value}\\{name.text}"
+
+
+def missing(names: Iterable[str], found: Sequence[Found]) -> list[str]:
+    """Which of the names, or paths, none of these objects has."""
+    return [given for given in names if not any(is_called(each, given) for each in found)]
+
+
+def is_called(found: Found, given: str) -> bool:
+    """Whether this is its name, or its path: other programs' objects have nothing else."""
+    return found.name == canonical(given) or found.path == given
+
+
+def title_of(found: Found) -> str:
+    """The name, or the path, by which every command finds it."""
+    return shown(found.name or found.path)
 
 
 def named(given: str, *, kinds: tuple[str, ...] | None = None, holders: bool = False) -> list[Found]:

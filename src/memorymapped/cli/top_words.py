@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import os
-
 from .counting import Row
-from .words import short_size, shown
+from .objects import title_of
+from .words import short_size
 
 __all__ = ["HEADS", "RIGHT", "cells_of", "order", "owner_of", "rate_in_words", "waiters_of"]
 
@@ -24,7 +23,7 @@ def cells_of(row: Row) -> tuple[str, ...]:
     """One for each head."""
     found = row.found
     return (
-        shown(found.name or os.path.basename(found.path)),
+        title_of(found),
         found.kind,
         short_size(found.size),
         short_size(found.memory),
