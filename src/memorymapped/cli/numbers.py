@@ -7,21 +7,28 @@ import re
 
 import click
 
-__all__ = ["NEGATIVES", "number_of_bytes", "refuse_options"]
+__all__ = ["WithNegatives", "number_of_bytes"]
 
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?)\s*(?:([kKmMgGtT])(?:i?[bB])?)?")
-
-NEGATIVES = {"ignore_unknown_options": True}
-"""Settings of a command that takes negative numbers, which click would take for options: see `refuse_options`."""
 
 _NO_OPTION = re.compile(r"-?|-[0-9.].*|-inf|[^-].*", re.DOTALL)
 
 
-def refuse_options(words: tuple[str, ...]) -> None:
-    """What looks like an option and is none of a command that has NEGATIVES."""
-    for word in words:
-        if not _NO_OPTION.fullmatch(word):
-            raise click.NoSuchOption(word)
+class WithNegatives(click.Command):
+    """A command that takes negative numbers, which click would take for options. What looks like an option and is none
+    of the command's is refused all the same, but behind `--`."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        context.ignore_unknown_options = True
+        behind = args[args.index("--") + 1 :] if "--" in args else []
+        rest = super().parse_args(context, args)
+        for parameter in self.params:
+            if isinstance(parameter, click.Argument):
+                value = context.params.get(parameter.name or "")
+                for word in value if isinstance(value, tuple) else (value,):
+                    if isinstance(word, str) and word not in behind and not _NO_OPTION.fullmatch(word):
+                        raise click.NoSuchOption(word, ctx=context)
+        return rest
 
 
 def number_of_bytes(text: str | int) -> int:

@@ -15,7 +15,7 @@ from .. import DamagedSegmentError, SegmentFile
 from ..enums import MemoryMappedFileAccess
 from .completing import complete_name
 from .ending import Failure
-from .numbers import NEGATIVES, refuse_options
+from .numbers import WithNegatives
 from .objects import MAPS
 from .streams import Output, output_descriptor, standard_input
 from .tables import coloured, cut, is_terminal
@@ -36,7 +36,7 @@ Examples:
 \b
 list             each segment: number, offset, length, how it begins (the default)
 show NUMBER...   all of it; negative numbers count from the end
-append TEXT...   one segment each; - takes each line of the standard input
+append TEXT...   one segment each; - takes each line of the standard input that is not empty
 follow           all, and each new one when it comes, until Ctrl-C or --timeout seconds without any
 
 list and show take no lock and hold nothing. follow looks for new segments as SegmentFile does, which takes the mutex.
@@ -46,7 +46,7 @@ LOOK = 0.5  # seconds, between two looks whether anybody takes the output of fol
 ENCODINGS = {"utf-16": "utf-16-le", "utf-8": "utf-8", "bytes": None}
 
 
-@click.command("segments", short_help="Shows or appends segments.", epilog=EPILOG, context_settings=NEGATIVES)
+@click.command("segments", cls=WithNegatives, short_help="Shows or appends segments.", epilog=EPILOG)
 @click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("action", type=click.Choice(["list", "show", "append", "follow"]), default="list")
 @click.argument("words", nargs=-1, metavar="[NUMBER|TEXT]...")
@@ -73,11 +73,12 @@ def command(
     as_lines: bool,
 ) -> None:
     """Lists, shows, appends and follows the segments of a SegmentFile, or of a C# program's MmFile."""
-    refuse_options((target, *words))
     if words and action in ("list", "follow"):
         raise click.UsageError(f"{action} takes nothing more, not {' '.join(words)!r}")
     if not words and action in ("show", "append"):
         raise click.UsageError(f"{action} needs " + ("numbers" if action == "show" else "texts, or - for the input"))
+    if action == "append" and "" in words:
+        raise click.UsageError("a segment is never empty: its length of 0 would end the file for its readers")
     found = find(target)
     if action == "list":
         _list(found, encoding, as_lines)

@@ -12,7 +12,7 @@ from .completing import complete_name, complete_type
 from .ending import Failure
 from .get import within
 from .locking import guarded
-from .numbers import NEGATIVES, number_of_bytes, refuse_options
+from .numbers import WithNegatives, number_of_bytes
 from .objects import MAPS
 from .shapes import plain, shape_of
 from .targets import find
@@ -33,7 +33,7 @@ The bytes are written as any program would write them. Into a map whose users ta
 """
 
 
-@click.command("set", short_help="Writes one value.", epilog=EPILOG, context_settings=NEGATIVES)
+@click.command("set", cls=WithNegatives, short_help="Writes one value.", epilog=EPILOG)
 @click.argument("target", metavar="NAME|FILE", shell_complete=complete_name(*MAPS, files=True))
 @click.argument("offset", type=number_of_bytes, metavar="OFFSET")
 @click.argument("type_", metavar="TYPE", shell_complete=complete_type)
@@ -44,7 +44,6 @@ The bytes are written as any program would write them. Into a map whose users ta
 @click.option("--json", "as_json", is_flag=True, help="Say what was there before, as JSON.")
 def command(target: str, offset: int, type_: str, value: str | None, lock: str | None, as_json: bool) -> None:
     """Writes VALUE as TYPE at OFFSET of a map or a file."""
-    refuse_options((target, type_, value or ""))
     shape = shape_of(type_)
     if value is None:
         if sys.stdin is None or sys.stdin.isatty():
