@@ -312,3 +312,33 @@ def test_what_ls_shows_can_be_given_to_every_command(mmf: Tool) -> None:
     finally:
         file.unlink()
         file.parent.rmdir()
+
+
+def test_words_behind_two_dashes_are_no_options(mmf: Tool) -> None:
+    with MemoryMappedFile.create_new("-x", 100), SegmentFile.create_new(100, "segments") as segments:
+        assert mmf("set", "--", "-x", 0, "int8", 5).code == 0
+        assert mmf("get", "--", "-x", 0, "int8").out == "5\n"
+        assert mmf("set", "--json", "--", "-x", 0, "utf8[8]", "-abc").code == 0
+        assert mmf("set", "--", "-x", 0, "int8", -1).code == 0
+        assert mmf("segments", "segments", "append", "--", "- item").code == 0
+        assert list(segments) == ["- item"]
+        for words in ("set", "-x", 0, "int8", 5), ("segments", "segments", "append", "-item"):
+            assert mmf(*words).code == 2
+
+
+def test_an_empty_segment_is_refused(mmf: Tool) -> None:
+    with SegmentFile.create_new(100, "segments") as segments:
+        said = mmf("segments", "segments", "append", "one", "")
+        assert (said.code, len(segments)) == (2, 0)
+        assert "never empty" in said.err
+
+
+def test_info_does_not_say_that_any_map_is_a_segment_file(mmf: Tool, tmp_path: Path) -> None:
+    with MemoryMappedFile.create_new("map", 8192) as map_, map_.create_view_accessor() as view:
+        view.write_int32(0, 1)
+        out = mmf("info", "map").out
+    assert "if it is a segment file: 1 segment, up to byte 5\n" in out
+    assert "1 of 2 pages in memory; for others memory is reserved" in out
+    file = tmp_path / "file"
+    file.write_bytes(bytes(8192))
+    assert "2 of 2 pages in memory\n" in mmf("info", file).out

@@ -11,6 +11,7 @@ import os
 import click
 
 from ..shared.layouts import lines_of
+from ..system import PAGE_SIZE
 from ..system.survey import Mapped, mapped_by, survey
 from .completing import complete_name
 from .ending import Failure
@@ -143,7 +144,8 @@ def _print(facts: dict[str, object], words: dict[str, str], first: bool) -> None
         print("\n".join(f"  {line}" for line in lines_of(found.text)))
     if isinstance(segments := facts.get("segments"), dict):
         more = " and more" if segments["more"] else ""
-        print(f"\nas a segment file: {segments['count']} segments, up to byte {segments['end']}{more}")
+        count = f"{segments['count']} segment{'s' * (segments['count'] != 1)}"
+        print(f"\nif it is a segment file: {count}, up to byte {segments['end']}{more}")
     mapped = facts.get("mapped")
     if isinstance(mapped, list) and mapped:
         heads = ("PID", "MAPPED", "RESIDENT", "SHARED", "DIRTY", "HUGE", "SWAPPED", "ACCESS", "COMMAND")
@@ -159,7 +161,9 @@ def _print(facts: dict[str, object], words: dict[str, str], first: bool) -> None
         print("\n" + table(heads, lines, right=range(7)))
     pages = facts.get("pages")
     if isinstance(pages, Picture):
-        print(f"\n{pages.resident} of {pages.pages} pages in memory")
+        reserved = isinstance(memory := facts.get("memory"), int) and memory > pages.resident * PAGE_SIZE
+        more = "; for others memory is reserved, and nobody has touched them" if reserved else ""
+        print(f"\n{pages.resident} of {pages.pages} pages in memory{more}")
         print("\n".join(pages.lines()))
 
 
