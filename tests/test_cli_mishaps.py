@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -24,6 +25,7 @@ from memorymapped.cli import info, main
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
+from memorymapped.cli.watching import Watch
 from memorymapped.cli.words import value_in_words
 from memorymapped.structs import Struct, int64
 
@@ -342,3 +344,34 @@ def test_info_does_not_say_that_any_map_is_a_segment_file(mmf: Tool, tmp_path: P
     file = tmp_path / "file"
     file.write_bytes(bytes(8192))
     assert "2 of 2 pages in memory\n" in mmf("info", file).out
+
+
+def test_a_change_that_is_told_is_not_told_again_as_sampled(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 20_000)
+    with contextlib.closing(Watch(find(str(file)))) as watch, open(file, "r+b", buffering=0) as written:
+        watch.window(5, 9)
+        watch.sample_without(5, 9)
+        watch.sample(10)
+        for at, data, cells in (5, b"aaaa", []), (9, b"b", [0]), (4, b"c", [0]), (4, b"deeeef", [0]), (4096, b"g", [1]):
+            os.pwrite(written.fileno(), data, at)
+            assert watch.sample(10) == cells
+
+
+def test_watch_tells_a_change_once(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 20_000)
+    with (
+        started(*MMF, "watch", file, "-n", 4, "--json", "-i", 0.02) as process,
+        open(file, "r+b", buffering=0) as written,
+    ):
+        told = []
+        for number in range(100, 200):
+            os.pwrite(written.fileno(), bytes([number]), 3)
+            if not select.select([process.stdout], [], [], 0.1)[0]:
+                continue
+            assert process.stdout is not None
+            told.append(json.loads(process.stdout.readline()))
+            if len(told) == 5:
+                break
+    assert [each.get("event") for each in told] == [None] * 5

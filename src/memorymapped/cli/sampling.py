@@ -83,6 +83,7 @@ class Cells:
         self.looked: list[float | None] = [None] * self.count
         self.changed: list[float | None] = [None] * self.count
         self.empty = [True] * self.count
+        self.without = (0, 0)  # from where to where nothing counts as a change: somebody looks there himself
         self._sums = [0] * self.count
         self._now = now
         self._buffer = memoryview(bytearray(min(PIECE, self.step)))
@@ -123,11 +124,18 @@ class Cells:
         count = os.preadv(fd, [self._buffer[: min(PIECE, end - at)]], at)
         if not count:  # it was truncated: who asked will see that, too
             count = end - at
-        elif (check := crc32c(self._buffer[:count])) != _of_zeros(count):
+        elif (check := crc32c(self._blanked(at, count))) != _of_zeros(count):
             self._sum = hash((self._sum, at, check))
         went = at + count - self._at
         self._at += went
         return went
+
+    def _blanked(self, at: int, count: int) -> memoryview:
+        """The piece that was read, with zeros where nothing counts."""
+        begin, end = (min(max(edge - at, 0), count) for edge in self.without)
+        if begin < end:
+            self._buffer[begin:end] = bytes(end - begin)
+        return self._buffer[:count]
 
     def _settle(self, number: int) -> bool:
         """A cell was read to its end. Whether it has changed."""

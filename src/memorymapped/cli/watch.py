@@ -100,6 +100,7 @@ def command(
 def _print(watch: Watch, offset: int, length: int, interval: float, duration: float | None, as_lines: bool) -> None:
     budget = Budget()
     watch.window(offset, offset + length)
+    watch.sample_without(offset, offset + length)
     for _ in looks(interval, duration):
         changes = watch.tick()
         when = datetime.datetime.now()
@@ -114,8 +115,6 @@ def _print(watch: Watch, offset: int, length: int, interval: float, duration: fl
         budget.spend(time.thread_time() - begin)
         for number in cells:
             at, end = number * watch.cells.step, min((number + 1) * watch.cells.step, watch.size)
-            if offset <= at and end <= offset + length:
-                continue  # told above, in full
             facts = {"time": when.timestamp(), "event": "sampled", "offset": at, "length": end - at}
             print(json.dumps(facts) if as_lines else f"{_clock(when)}  {at:08x}  something in {end - at} bytes")
 

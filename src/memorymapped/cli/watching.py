@@ -118,6 +118,7 @@ class Watch:
         self.rate = Rate()
         self.cells = Cells(0)
         self.begin = self.end = 0  # the window that was asked for
+        self.without = (0, 0)  # what is not sampled
         self.data = b""  # what is in it
         self.values: dict[int, Value] = {}  # those in the window, by their offsets
         self._fd: int | None = None
@@ -156,6 +157,11 @@ class Watch:
     def window(self, begin: int, end: int) -> None:
         """What the next looks compare: these bytes."""
         self.begin, self.end = max(0, begin), end
+
+    def sample_without(self, begin: int, end: int) -> None:
+        """Changes of these bytes are no changes of their cells: the window shows them already."""
+        self.without = (begin, end)
+        self._sample_anew()
 
     def tick(self) -> list[Change]:
         """A look: what has changed in the window since the one before. `events` has what happened to all of it."""
@@ -204,7 +210,7 @@ class Watch:
         self.data = b""
         self._fresh.clear()
         self.size = status.st_size
-        self.cells = Cells(self.size, now=self.now)
+        self._sample_anew()
         self.rate = Rate()
         self._count(self.now())
 
@@ -249,7 +255,11 @@ class Watch:
         kind = "truncated" if size < self.size else "grown"
         self.events.append(Event(now, kind, f"it was {kind.replace('grown', 'extended')} to {size} bytes"))
         self.size = size
-        self.cells = Cells(size, now=self.now)
+        self._sample_anew()
+
+    def _sample_anew(self) -> None:
+        self.cells = Cells(self.size, now=self.now)
+        self.cells.without = self.without
 
     def _count(self, now: float) -> None:
         """What a typed map says of itself."""
