@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import select
+import shlex
 import signal
 import struct
 import subprocess
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, Terminal, finished, line_with, started
+from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, started
 from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
@@ -219,10 +220,17 @@ def test_follow_ends_with_the_pipe() -> None:
 
 # -- locks
 
+DIES_OF_CTRL_C = """
+import signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+print("started", flush=True)
+signal.pause()
+"""
+
 
 def test_ctrl_c_ends_a_loop_of_the_shell(tag: str) -> None:
-    mmf = " ".join(MMF)
-    loop = f"for i in 1 2 3; do echo turn $i; {mmf} lock {tag} -- sh -c 'echo started; sleep 60'; done; echo behind"
+    command = [*MMF, "lock", tag, "--", *PYTHON, "-c", DIES_OF_CTRL_C]
+    loop = f"for i in 1 2 3; do echo turn $i; {shlex.join(command)}; done; echo behind"
     with Terminal("bash", "-c", loop) as terminal:
         terminal.read("started")
         terminal.type(b"\x03")
