@@ -23,7 +23,7 @@ HUGE = 64 << 30  # of holes: takes no space, and longer to copy than any test wa
 LARGE = 40 * WINDOW  # for a mapped copy, which reserves its space at the beginning
 CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group, new_files; "
 WITHOUT_UNNAMED_FILES = "new_files._names_by_descriptor = lambda: False; "
-WITHOUT_HOLES = "copying._data = lambda source, at, size: (at, size); "  # that the file system could tell
+WITHOUT_HOLES = "copying.data_range = lambda source, at, size: (at, size); "  # that the file system could tell
 BAR_AT_ONCE = "cp.BAR_AFTER = 0; "
 RUN = "sys.exit(main(['cp', *sys.argv[1:]]))"
 LONG_CP = [*PYTHON, "-c", CHILD + WITHOUT_HOLES + RUN]

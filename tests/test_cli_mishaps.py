@@ -22,7 +22,7 @@ from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, started
 from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
-from memorymapped.cli import info, main
+from memorymapped.cli import info, main, save
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
@@ -383,3 +383,33 @@ def test_watch_tells_a_change_once(tmp_path: Path) -> None:
             if len(told) == 5:
                 break
     assert [each.get("event") for each in told] == [None] * 5
+
+
+# -- large and sparse
+
+
+def test_saved_holes_stay_holes(mmf: Tool, tmp_path: Path) -> None:
+    source, saved = tmp_path / "source", tmp_path / "saved"
+    with open(source, "wb") as file:
+        for at, data in (0, b"first"), (20 << 20, os.urandom(10 << 20)), (50 << 20, b"last"):
+            file.seek(at)
+            file.write(data)
+        file.truncate(100 << 20)
+    for offset, length in (0, 100 << 20), (3, 60 << 20), (40 << 20, 5 << 20), (25 << 20, 75 << 20):
+        assert mmf("save", source, saved, "--force", "-s", offset, "-n", length).code == 0
+        with open(source, "rb") as a, open(saved, "rb") as b:
+            a.seek(offset)
+            assert a.read(length) == b.read()
+        assert saved.stat().st_blocks * 512 < 12 << 20
+
+
+def test_what_is_truncated_while_it_is_saved_is_not_zeros(
+    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 10_000)
+    real = save.data_range
+    monkeypatch.setattr(save, "data_range", lambda *where: (os.truncate(source, 0), real(*where))[1])
+    said = mmf("save", source, tmp_path / "saved")
+    assert said == (1, "", f"mmf save: {source}: it was truncated to 0 bytes meanwhile\n")
+    assert os.listdir(tmp_path) == ["source"]

@@ -153,7 +153,7 @@ def _in_kernel(source: int, target: int, path: str, size: int, progress: Progres
         try:
             while done < size:
                 if done == end:
-                    done, end = _data(source, done, size)
+                    done, end = data_range(source, done, size)
                 else:
                     count = step(source, target, min(PIECE, end - done), done)
                     if count == 0:
@@ -173,7 +173,7 @@ def _in_kernel(source: int, target: int, path: str, size: int, progress: Progres
     raise _changed(path, size, length)
 
 
-def _data(source: int, at: int, size: int) -> tuple[int, int]:
+def data_range(source: int, at: int, size: int) -> tuple[int, int]:
     """From where to where the next data behind `at` lie: before them is a hole, which stays one. A file system that
     cannot tell holes has data everywhere."""
     try:

@@ -13,6 +13,7 @@ from typing import TextIO
 import click
 
 from .completing import complete_name
+from .copying import data_range
 from .ending import Failure
 from .locking import guarded
 from .new_files import NewFile, place_of, status_of
@@ -84,7 +85,7 @@ def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
         except FileExistsError as error:
             raise Failure(f"{shown(file)}: it {error.strerror}; --force replaces it") from error
         with NewFile(folder, name, 0o666) as new:
-            _write(found, begin, end, new.fd)
+            _write_sparse(found, begin, end, new.fd)
             if existing is not None:
                 _keep_rights(new.fd, existing)
             new.publish(force)
@@ -106,3 +107,18 @@ def _write(found: Target, begin: int, end: int, fd: int) -> None:
             piece = data.read(at, min(PIECE, end - at))
             while piece:
                 piece = piece[os.write(fd, piece) :]
+
+
+def _write_sparse(found: Target, begin: int, end: int, fd: int) -> None:
+    """Into a new file, in which the holes of what is read stay holes."""
+    with found.opened() as data:
+        at = begin
+        while at < end:
+            start, at = data_range(data.fd, at, end)
+            for place in range(start, at, PIECE):
+                piece = data.read(place, min(PIECE, at - place))
+                while piece:
+                    written = os.pwrite(fd, piece, place - begin)
+                    place, piece = place + written, piece[written:]
+        data.refuse_shorter(end)  # of a file that ends before, the rest is a hole, too
+    os.ftruncate(fd, end - begin)

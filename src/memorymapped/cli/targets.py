@@ -36,12 +36,19 @@ class Bytes:
             with explained(self.given):
                 part = os.pread(self.fd, min(count, 1 << 24), at)
             if not part:
-                size = os.fstat(self.fd).st_size
-                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile")
+                raise self._truncated()
             parts.append(part)
             at += len(part)
             count -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def refuse_shorter(self, size: int) -> None:
+        """Failure if there are not as many bytes any more."""
+        if os.fstat(self.fd).st_size < size:
+            raise self._truncated()
+
+    def _truncated(self) -> Failure:
+        return Failure(f"{shown(self.given)}: it was truncated to {os.fstat(self.fd).st_size} bytes meanwhile")
 
 
 class Target:
