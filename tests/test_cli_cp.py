@@ -423,6 +423,7 @@ def test_a_full_disk_says_what_is_needed_and_leaves_nothing(
 
 @pytest.mark.parametrize("options", [[], ["--mapped"]])
 def test_a_limit_of_the_system_that_is_reached_leaves_nothing(options: list[str], huge: Path) -> None:
+    os.truncate(huge, LARGE)  # the disk is not to be the limit
     limited = CHILD + "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20)); " + RUN
     program = finished(*PYTHON, "-c", limited, *options, "source", "copy", cwd=huge.parent)
     assert "copy: file too large" in failed(program)
