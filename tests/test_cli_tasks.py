@@ -234,6 +234,40 @@ def test_with_json_the_task_is_told_without_an_answer_too(mmf: Any) -> None:
     assert (line["task"]["title"], line["task"]["parameters"]) == ("t", {"a": "b"})
 
 
+@pytest.mark.parametrize("limit", ["pipe", "descriptors", "list"])
+def test_what_goes_wrong_in_one_of_several_runs_is_told_and_ends_the_others(
+    limit: str, mmf: Any, kept: Path, mark: str
+) -> None:
+    mmf("add", "slow", "--command", f"sh -c 'sleep 1000; :' {mark}")  # the first of the list: it is cancelled
+    for i in range(30 if limit == "descriptors" else 1):
+        mmf("add", f"quick {i}", "--command", f"sh -c 'echo x > {kept}'" if limit == "list" else "true")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh"] if limit == "descriptors" else []
+    output = writing if limit == "pipe" else None
+    with started(*command, *RUN, "--all", "--jobs", 31, "--json", **({"stdout": output} if output else {})) as process:
+        os.close(writing)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in errors
+    said = {"pipe": "", "descriptors": "Too many open files", "list": f"cannot be kept in {kept}: line 1, column 1"}
+    assert said[limit] in errors
+
+
+def test_what_has_become_of_a_task_is_kept_where_nobody_reads_it(mmf: Any, kept: Path) -> None:
+    mmf("add", "t", "--duration", 0)
+    with open("/dev/full", "w") as full, started(*RUN, "--select", "t", stdout=full) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert [task.state for task in store.load(kept)] == ["succeeded"]
+
+
+def test_without_a_selection_and_a_task_that_waits_nothing_is_started(mmf: Any) -> None:
+    mmf("add", "t")
+    mmf("edit", "t", "--state", "failed")
+    assert mmf("run") == (6, "", "mmf tasks: there are no tasks that wait\n")
+
+
 def test_ctrl_c_ends_all_runs_first(mmf: Any, mark: str) -> None:
     for title in ("one", "two"):
         mmf("add", title, "--command", f"sh -c 'sleep 1000; :' {mark}")

@@ -45,12 +45,13 @@ def run_all(
                 report = await Run(offered, words, form=form, timeout=timeout, told=_tell_stops()).run()
             except OSError as error:
                 raise Failure(f"the tasks cannot be handed over: {error}") from error
-        _print(report, task, as_json)
-        if kept is not None:
-            try:
+        try:
+            if kept is not None:  # first: who reads the output may be gone, and the task has been run all the same
                 _keep(kept, task, report)
-            except (OSError, DocumentError) as error:
-                raise Failure(f"what became of the task cannot be kept in {kept}: {error}") from error
+        except (OSError, DocumentError) as error:
+            raise Failure(f"what became of the task cannot be kept in {kept}: {error}") from error
+        finally:
+            _print(report, task, as_json)
         return _code(report)
 
     async def all_of_them() -> tuple[list[int], int | None]:
@@ -58,19 +59,16 @@ def run_all(
         runs = [asyncio.ensure_future(one(task, turn)) for task in chosen]
         with hearing_signals(lambda: [each.cancel() for each in runs]) as heard:
             try:
-                await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
+                done, _ = await asyncio.wait(runs, return_when=asyncio.FIRST_EXCEPTION)
             finally:
                 for each in runs:
                     each.cancel()
                 ended = await asyncio.gather(*runs, return_exceptions=True)
         if heard:
             return [], heard[0]
-        codes = []
-        for result in ended:
-            if isinstance(result, BaseException):
-                raise result
-            codes.append(result)
-        return codes, None
+        for each in done:
+            each.result()  # what went wrong: the others were only cancelled then
+        return [code for code in ended if isinstance(code, int)], None
 
     return asyncio.run(all_of_them())
 

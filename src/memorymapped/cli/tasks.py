@@ -354,8 +354,11 @@ def run(
             chosen = [*tasks.filtered(state="waiting")]
         elif not selected:
             chosen = [None]
-        if not chosen or not len(tasks):
-            raise NoSuchTaskError("there are no tasks that wait" if len(tasks) else "there are no tasks: add one first")
+        is_ours_to_choose = not selected and line is None  # another program may choose what does not wait
+        if not len(tasks):
+            raise NoSuchTaskError("there are no tasks: add one first")
+        if not chosen or (is_ours_to_choose and not tasks.filtered(state="waiting")):
+            raise NoSuchTaskError("there are no tasks that wait")
         write_tasks(tasks, form)  # too long: said before anything is started
     words = _words("--command", line)
 

@@ -69,14 +69,16 @@ def reap_session(process: subprocess.Popen[bytes]) -> None:
     if process.returncode is not None:
         return
     os.kill(process.pid, signal.SIGKILL)  # the first: then nobody starts more for it
-    for _ in range(_ROUNDS):
-        found = [each for each in _pids() if each != process.pid and _session_of(each) == process.pid]
-        if not found:
-            break
-        for each in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):  # what has become another user's stays
-                os.kill(each, signal.SIGKILL)
-    process.wait()
+    try:
+        for _ in range(_ROUNDS):
+            found = [each for each in _pids() if each != process.pid and _session_of(each) == process.pid]
+            if not found:
+                break
+            for each in found:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # what has become another user's stays
+                    os.kill(each, signal.SIGKILL)
+    finally:
+        process.wait()  # also where /proc cannot be read, as too many files are open
 
 
 def _pids() -> list[int]:
