@@ -4,8 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
 import os
+import select
 import signal
+import struct
+import subprocess
 import sys
 import termios
 from collections.abc import Awaitable, Callable, Iterator
@@ -480,6 +485,8 @@ def test_the_end_of_the_source_is_told(exchange: tuple[SegmentFile, Destination]
         os.write(writing, b"x")
         await seen(pilot, lambda: screen.problem is not None, "the end of the source")
         assert "the source has ended" in text_of(pilot, "#said")
+        with pytest.raises(ValueError, match="closed"):  # the memory does not wait for a key
+            offer._segments.read(0)
         await pilot.press("r")
 
     try:
@@ -581,6 +588,47 @@ def test_a_source_that_is_ended_while_a_destination_has_its_terminal_ends_both(l
     assert ended(pid)
     assert "Traceback" not in plain(terminal.read())
     assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
+
+
+def test_a_destination_whose_source_is_killed_gives_the_terminal_back_at_once(lent: tuple[Terminal, int]) -> None:
+    terminal, pid = lent
+    watch = os.pidfd_open(pid)
+    try:
+        terminal.process.kill()
+        terminal.read("the source has ended")
+        assert select.select([watch], [], [], LIMIT)[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(watch, signal.SIGKILL)
+        os.close(watch)
+    assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
+
+
+def test_a_terminal_that_is_closed_ends_a_destination_that_no_signal_tells(
+    exchange: tuple[SegmentFile, Destination],
+) -> None:
+    segments, _ = exchange
+    master, slave = os.openpty()
+    try:
+        command = [*MMF, "tasks-worker", segments.file_id]
+        environment = {**os.environ, "TERM": "xterm"}
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        process = subprocess.Popen(
+            command, stdin=slave, stdout=slave, stderr=slave, start_new_session=True, env=environment
+        )
+        os.close(slave)
+        shown = b""
+        while b"Choose a task" not in shown:
+            assert select.select([master], [], [], LIMIT)[0]
+            shown += os.read(master, 65536)
+    finally:
+        os.close(master)
+    try:
+        assert process.wait(LIMIT) == 4
+    finally:
+        process.kill()
+        process.wait()
+    assert read_answer(segments.read(1)).result.outcome == "cancelled"
 
 
 def test_a_browser_shows_it(tmp_path: Path) -> None:

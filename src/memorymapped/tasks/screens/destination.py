@@ -4,6 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import os
+import select
 import signal
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -62,12 +66,14 @@ class DestinationScreen(ToolScreen):
     }
     """
 
-    def __init__(self, offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> None:
+    def __init__(self, offer: Destination, begin: OfferedTask, *, go_on: bool = False, is_lent: bool = False) -> None:
+        """`is_lent`: the terminal is the source's, and without a source somebody else's: then this leaves at once."""
         super().__init__()
         self.outcome: Outcome | None = None
         self.problem: Exception | None = None
         self._offer = offer
         self._go_on = go_on
+        self._is_lent = is_lent
         self._tasks = {task.id: task for task in offer.tasks} | {begin.id: begin}
         self._begin = begin
         self._execution: Execution | None = None
@@ -204,6 +210,10 @@ class DestinationScreen(ToolScreen):
 
     def _fail(self, problem: Exception) -> None:
         self.problem = problem
+        self._offer.close()  # the memory goes now, whenever somebody presses a key
+        if self._is_lent and isinstance(problem, SourceGoneError):
+            self.app.exit()
+            return
         self._ticks.pause()
         self.add_class("at-work")
         self._text("#head", "No answer")
@@ -256,7 +266,23 @@ def _problems(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 class _App(ToolApp):
-    """A signal cancels the task, and that is answered."""
+    """A signal cancels the task, and that is answered; so does a terminal that is closed, of which the kernel tells
+    only whose controlling terminal it is, and of a lent one that is the source."""
+
+    # Textual calls that of ToolApp too.
+    async def on_mount(self) -> None:
+        self._hang_up = select.epoll()
+        with contextlib.suppress(PermissionError):  # a file, say, which never hangs up
+            self._hang_up.register(0, 0)  # no keys, which are Textual's: only what is always told
+            asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self._take_hang_up)
+
+    def _take_hang_up(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
+        self._take(signal.SIGHUP)
+
+    def on_unmount(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
+        self._hang_up.close()
 
     def interrupted(self) -> None:
         if isinstance(self._first, DestinationScreen):
@@ -265,7 +291,7 @@ class _App(ToolApp):
 
 def run(offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> tuple[OfferedTask, Outcome]:
     """Shows it until a task was run and answered, or the user leaves. SourceGoneError, OSError."""
-    screen = DestinationScreen(offer, begin, go_on=go_on)
+    screen = DestinationScreen(offer, begin, go_on=go_on, is_lent=_has_lent_terminal())
     app = _App(screen)
     run_app(app)
     if screen.problem is not None:
@@ -273,3 +299,16 @@ def run(offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> tuple
     if screen.outcome is None:
         raise Interrupted(app.signum or signal.SIGTERM)
     return screen.current, screen.outcome
+
+
+def _has_lent_terminal() -> bool:
+    """Whether our terminal controls another session: that of the source, which has lent it to us."""
+    if not os.isatty(0):
+        return False
+    try:
+        os.tcgetpgrp(0)
+    except OSError as error:
+        if error.errno != errno.ENOTTY:
+            raise
+        return True
+    return False
