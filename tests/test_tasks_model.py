@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -192,6 +194,56 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
     assert len(store.load(target)) == 1
 
 
+@pytest.mark.parametrize("kind", ["fifo", "socket", "directory", "link to a fifo"])
+def test_only_a_regular_file_is_replaced(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "list.xml"
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    else:
+        os.mkfifo(tmp_path / "fifo" if kind.startswith("link") else path)
+    if kind.startswith("link"):
+        path.symlink_to("fifo")
+    before = path.stat()
+    with pytest.raises(OSError, match=r"is a \w+.*, not a regular file: .*" + path.name):
+        store.save(path, some("one"))
+    assert os.path.samestat(path.stat(), before)
+
+
+def test_a_read_only_list_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "list.xml"
+    store.save(path, some("one"))
+    path.chmod(0o444)
+    with pytest.raises(PermissionError, match=r"is read-only: .*list\.xml"), store.opened(path) as tasks:
+        tasks.add(Task("two"))
+    assert titles(store.load(path)) == ["one"]
+
+
+def test_a_planted_link_leads_nowhere(tmp_path: Path) -> None:
+    """In a folder where others write: of a name that can be foretold they make a link to a file of ours."""
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for name in (".list.xml.new", ".list.xml", "list.xml.new", "list.xml~"):
+        (tmp_path / name).symlink_to(victim)
+    store.save(tmp_path / "list.xml", some("one"))
+    assert victim.read_text() == "precious"
+    assert not (tmp_path / "list.xml").is_symlink()
+
+
+def test_where_there_is_no_room_the_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(fd: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store.save(tmp_path / "list.xml", some("one"))
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OSError, match=r"No space left.*list\.xml"):
+        store.save(tmp_path / "list.xml", some("two"))
+    assert titles(store.load(tmp_path / "list.xml")) == ["one"]
+    assert os.listdir(tmp_path) == ["list.xml"]
+
+
 ADDING = """
 import sys
 from pathlib import Path
@@ -226,4 +278,5 @@ def test_who_is_killed_leaves_the_old_list_or_the_new_one(tmp_path: Path, run: C
         with store.opened(path) as tasks:
             assert {task.title for task in tasks} == {"t"}
             tasks.add(Task("t"))
-    assert [name for name in os.listdir(tmp_path) if name != "tasks.xml"] == []
+    # Between two system calls the complete list has a second name.
+    assert [name for name in os.listdir(tmp_path) if name != "tasks.xml" and not name.startswith(".mmf-")] == []

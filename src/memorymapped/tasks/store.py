@@ -7,10 +7,12 @@ two sources at a time lose nothing."""
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..cli.new_files import NewFile, regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
 from .documents import MOST_BYTES, characters
@@ -52,24 +54,35 @@ def generation(path: Path) -> tuple[int, ...] | None:
 
 def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
     """Replaces the file, in a format, or as JSON if its name ends so and as XML if not. Its folder is made; a link is
-    followed. DocumentError, OSError: then it is as it was."""
+    followed; what is no regular file, or read-only, is refused. DocumentError, OSError: then it is as it was."""
     data = write_tasks(tasks, form or ("json" if path.suffix == ".json" else "xml")).encode()
+    before = _replaceable(path)
     path = Path(os.path.realpath(path))
-    with _alone(path.parent):
-        # One name for all: what a killed process has left is the next one's to use.
-        temporary = path.with_name(f".{path.name}.new")
-        try:
-            with open(temporary, "wb", opener=_private) as file:
-                with contextlib.suppress(FileNotFoundError):
-                    os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        _sync(path.parent)
+    try:
+        with _alone(path.parent), NewFile(str(path.parent), path.name, 0o600) as file:
+            while data:
+                data = data[os.write(file.fd, data) :]
+            if before is not None:
+                os.fchmod(file.fd, before.st_mode & 0o777)
+            os.fsync(file.fd)
+            file.publish(replace=True)
+            _sync(path.parent)
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def _replaceable(path: Path) -> os.stat_result | None:
+    """The status of the file, None if there is none. OSError if it is none that a list may take the place of: it is a
+    device or a pipe, say, or not to be written. (A rename asks for neither.)"""
+    status = status_of(str(path))
+    if status is None:
+        return None
+    regular(status, str(path))
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, "is read-only", str(path))
+    return status
 
 
 @contextlib.contextmanager
@@ -104,10 +117,6 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
         finally:
             mutex.release_mutex()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _sync(folder: Path) -> None:
