@@ -194,6 +194,25 @@ def test_a_task_is_edited_and_what_was_not_typed_stays_as_it_was(path: Path) -> 
     assert (task.description, task.parameters, task.state) == ("\x1b[2J", strange, "waiting")
 
 
+@pytest.mark.parametrize(
+    "text", ["a\u00a0b\u200d\u00ad\u3000c", "a\r\n\tb", "\\n\x1b\\", "C:\\new", "\u202eb\u2028\x85"], ids=ascii
+)
+def test_a_text_is_saved_as_it_was_but_for_what_was_typed(path: Path, text: str) -> None:
+    with store.opened(path) as tasks:
+        tasks.edit("a", description=text)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        await pilot.press("tab")
+        await pilot.pause()
+        await pilot.press("Z", "ctrl+s")
+        await seen(pilot, lambda: store.load(path)["a"].description != text, "the change")
+
+    drive(SourceScreen(path), steps)
+    assert store.load(path)["a"].description == f"Z{text}"
+
+
 @pytest.mark.parametrize("text", ["", "a\\nb", "\\", "\n", "\t\r\x1b é\u2028", "\\x41", "\U0001f600\x00"])
 def test_any_text_of_a_parameter_comes_through_the_form(text: str) -> None:
     assert pairs_of(lines_of({"a": text, "b": text})) == {"a": text, "b": text}

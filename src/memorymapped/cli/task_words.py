@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from unicodedata import category
 
 import click
 
-__all__ = ["outcome_in_words", "parameters", "safe"]
+__all__ = ["is_harmless", "outcome_in_words", "parameters", "safe"]
+
+_TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def parameters(given: Iterable[str]) -> dict[str, str]:
@@ -24,7 +28,13 @@ def parameters(given: Iterable[str]) -> dict[str, str]:
 def safe(text: str, *, lines: bool = False) -> str:
     """Of another program: what could move the cursor is escaped; with `lines`, but for line breaks and tabs."""
     kept = "\n\t" if lines else ""
-    return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if is_harmless(c) or c in kept else c.encode("unicode_escape").decode() for c in text)
+
+
+def is_harmless(text: str) -> bool:
+    """Whether it can be shown as it is. Spaces of all kinds, soft hyphens and joiners can, which Python does not call
+    printable; what turns the direction of a line cannot: it could show another text."""
+    return all(c.isprintable() or (category(c) in ("Zs", "Cf") and not _TURNS.search(c)) for c in text)
 
 
 def outcome_in_words(title: str, outcome: str, seconds: float, message: str, output: str) -> str:

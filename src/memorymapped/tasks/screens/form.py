@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Label, Select, Static, TextArea
 
-from ...cli.task_words import safe
+from ...cli.task_words import is_harmless
 
 __all__ = ["Form", "lines_of", "pairs_of"]
 
@@ -35,16 +35,25 @@ HINTS = {
     "command": "a command line; none: the task is simulated",
     "fail": "percent of a simulated task; nothing: it succeeds",
 }
+_KEPT = {"title": "", "description": "\n\t"}  # what is not printable, and typed as it is
 _ESCAPE = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 
 def lines_of(parameters: Mapping[str, str]) -> str:
     """Parameters as lines NAME=TEXT; a backslash, and what is not printable, is escaped."""
-
-    def escaped(text: str) -> str:
-        return "".join(c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode() for c in text)
-
     return "\n".join(f"{name}={escaped(text)}" for name, text in parameters.items())
+
+
+def escaped(text: str, kept: str = "") -> str:
+    """A text as it can be typed: a backslash, and what is not printable, but for those that are `kept`, is escaped."""
+    return "".join(
+        c if (c.isprintable() and c != "\\") or c in kept else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+def unescaped(text: str) -> str:
+    """The text that is meant by an escaped one. What is no escape means itself."""
+    return _ESCAPE.sub(lambda match: match.group().encode().decode("unicode_escape"), text)
 
 
 def pairs_of(lines: str) -> dict[str, str]:
@@ -59,7 +68,7 @@ def pairs_of(lines: str) -> dict[str, str]:
             raise ValueError(f"line {number}: NAME=TEXT is expected")
         if name in found:
             raise ValueError(f"line {number}: {name} is there twice")
-        found[name] = _ESCAPE.sub(lambda match: match.group().encode().decode("unicode_escape"), text)
+        found[name] = unescaped(text)
     return found
 
 
@@ -117,7 +126,8 @@ class Form(ModalScreen[dict[str, Any] | None]):
     def _texts_of(fields: Fields) -> dict[str, str]:
         """What the rows begin with."""
         names = [name for name in ("title", "description", "priority") if name in fields]
-        texts = {name: safe(str(fields[name]), lines=name == "description") for name in names}
+        texts = {name: str(fields[name]) for name in names}
+        texts |= {name: escaped(texts[name], _KEPT[name]) for name in _escaped(fields)}
         if "duration" in fields:
             texts["duration"] = f"{fields['duration']:.15g}"
         if "parameters" in fields:
@@ -166,7 +176,8 @@ class Form(ModalScreen[dict[str, Any] | None]):
         wrong: dict[str, str] = {}
         for name in ("title", "description", "priority"):
             if name in texts:
-                fields[name] = self._given[name] if texts[name] == self._shown[name] else texts[name]
+                text = unescaped(texts[name]) if name in _escaped(self._given) else texts[name]
+                fields[name] = self._given[name] if texts[name] == self._shown[name] else text
         if "duration" in texts:
             try:
                 fields["duration"] = float(texts["duration"])
@@ -245,3 +256,12 @@ def _is_percentage(text: str) -> bool:
         return 0 <= float(text) <= 100
     except ValueError:
         return False
+
+
+def _escaped(fields: Fields) -> list[str]:
+    """The texts that have what cannot be shown, and so are escaped as parameters are. In others a backslash is one."""
+    return [
+        name
+        for name, kept in _KEPT.items()
+        if name in fields and not all(c in kept or is_harmless(c) for c in fields[name])
+    ]
