@@ -230,6 +230,36 @@ def test_a_deleted_task_is_brought_back(path: Path) -> None:
     drive(SourceScreen(path), steps)
 
 
+def test_what_cannot_be_saved_is_not_lost(path: Path) -> None:
+    screen = SourceScreen(path)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        async def refused(*keys: str) -> None:
+            pilot.app.clear_notifications()
+            whole = path.read_bytes()
+            path.write_text("damaged")
+            await pilot.press(*keys)
+            await seen(pilot, lambda: any("not changed" in each.message for each in pilot.app._notifications), "why")
+            path.write_bytes(whole)
+
+        await refused("delete")
+        assert not screen._deleted, "there is nothing to be brought back"
+        await pilot.press("delete")
+        await seen(pilot, lambda: titles(path) == ["Second", "Third"], "the deletion")
+        await refused("u")
+        await pilot.press("u")
+        await seen(pilot, lambda: titles(path) == ["First", "Second", "Third"], "it again")
+        for key, typed in (("n", "New"), ("e", " one")):
+            await pilot.press("home", key)
+            await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+            await refused("end", *typed.replace(" ", "_"), "enter")
+            await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form again")
+            await pilot.press("enter")
+            await seen(pilot, lambda t=typed: any(t.replace(" ", "_") in each for each in titles(path)), "the change")
+
+    drive(screen, steps)
+
+
 def test_tasks_are_moved_with_keys_and_mouse(path: Path) -> None:
     screen = SourceScreen(path)
 

@@ -9,9 +9,9 @@ import os
 import signal
 import sys
 import termios
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult, SuspendNotSupported
@@ -39,9 +39,13 @@ PATIENCE = 3.0  # seconds for destinations to end by themselves when the user le
 _LOOK = 1.0  # seconds between two looks whether another program has changed the list
 _TICK = 0.2  # seconds between two times that are shown; answers and ends are told at once
 _WITH_SCREEN = [word for word in WORKER if word not in ("--no-screen", "--quiet")]
-_NEW = {"title": "", "description": "", "priority": "normal", "duration": 1.0, "parameters": {}}
+_NEW: dict[str, Any] = {"title": "", "description": "", "priority": "normal", "duration": 1.0, "parameters": {}}
 _LEFT_OVER = "\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"
 """Ends what a program may have left on that was killed while it drew a screen: keys, mouse, the other screen."""
+
+
+def _form(heading: str, fields: Mapping[str, Any], done: str = "Save") -> Form:
+    return Form(heading, fields, problems_of, PRIORITIES, done)
 
 
 def run(path: Path, command: Sequence[str] | None = None, window: Sequence[str] = ()) -> None:
@@ -170,12 +174,17 @@ class SourceScreen(FilteredScreen):
         self.show()
 
     @work
-    async def _change(self, what: Callable[[TaskList], str | None], done: str = "") -> None:
-        await self._changed(what, done)
+    async def _change(
+        self, what: Callable[[TaskList], str | None], done: str = "", then: Callable[[], object] = lambda: None
+    ) -> None:
+        await self._changed(what, done, then)
 
-    async def _changed(self, what: Callable[[TaskList], str | None], done: str = "") -> None:
+    async def _changed(
+        self, what: Callable[[TaskList], str | None], done: str = "", then: Callable[[], object] = lambda: None
+    ) -> bool:
         """Changes the kept list, beside what draws: another program may have it just now. `what` gives the id of the
-        task at which the cursor is to be then."""
+        task at which the cursor is to be then; `then` is called when it is saved. Whether it was: if not, that is said,
+        and all is as it was."""
         at: list[str | None] = []
 
         def change() -> TaskList:
@@ -188,10 +197,12 @@ class SourceScreen(FilteredScreen):
                 self.tasks = await asyncio.to_thread(change)
             except (OSError, DocumentError, InvalidTaskError, NoSuchTaskError) as error:
                 self._complain(f"the list was not changed: {error}")
-                return
+                return False
+            then()
             if done:
                 self.notify(done, timeout=3, markup=False)
             self.show(at[-1])
+            return True
 
     async def _look(self) -> None:
         """Reads the list again if it has been changed, by another program perhaps."""
@@ -225,32 +236,34 @@ class SourceScreen(FilteredScreen):
 
     @work
     async def action_new(self) -> None:
-        fields = await self.app.push_screen_wait(Form("A new task", _NEW, problems_of, PRIORITIES, "Create"))
-        if fields is not None:
+        fields: Any = _NEW
+        while (fields := await self.app.push_screen_wait(_form("A new task", fields, "Create"))) is not None:
             task, after = Task(**fields), self.current
 
-            def add(tasks: TaskList) -> str:
+            def add(tasks: TaskList, task: Task = task, after: Task | None = after) -> str:
                 behind = after is not None and after.id in tasks
                 tasks.add(task, tasks.position(after.id) + 1 if behind and after is not None else None)
                 return task.id
 
-            self._change(add)
+            if await self._changed(add):
+                return  # else the form is there again, with what was typed
 
     @work
     async def action_edit(self) -> None:
         task = self.current
         if task is None:
             return
-        before = {name: value for name, value in task.fields().items() if name in _NEW}
-        fields = await self.app.push_screen_wait(Form(f"Task {safe(task.title)}", before, problems_of, PRIORITIES))
-        if fields is not None:
+        fields: Any
+        before = fields = {name: value for name, value in task.fields().items() if name in _NEW}
+        while (fields := await self.app.push_screen_wait(_form(f"Task {safe(task.title)}", fields))) is not None:
+            changed = {name: value for name, value in fields.items() if value != before[name]}
 
-            def edit(tasks: TaskList) -> str:
-                changed = {name: value for name, value in fields.items() if value != before[name]}
+            def edit(tasks: TaskList, changed: dict[str, Any] = changed) -> str:
                 again = {"state": "waiting"} if changed else {}  # what has ended was another task, so to speak
                 return tasks.edit(task.id, **changed, **again).id
 
-            self._change(edit)
+            if await self._changed(edit):
+                return
 
     def action_delete(self) -> None:
         task = self.current
@@ -259,19 +272,32 @@ class SourceScreen(FilteredScreen):
         if task.id in {job.task.id for job in self.going}:
             self._complain(f"{task.title} is running: x cancels that")
             return
+        removed: list[tuple[Task, int]] = []
 
         def delete(tasks: TaskList) -> str | None:
             where = tasks.position(task.id)
-            self._deleted.append((tasks.remove(task.id), where))
+            removed.append((tasks.remove(task.id), where))
             left = list(tasks)
             return left[min(where, len(left) - 1)].id if left else None
 
-        self._change(delete, f"{safe(task.title)} was deleted: u brings it back")
+        done = f"{safe(task.title)} was deleted: u brings it back"
+        self._change(delete, done, lambda: self._deleted.extend(removed))
 
     def action_undo(self) -> None:
-        if self._deleted:
-            task, where = self._deleted.pop()
-            self._change(lambda tasks: tasks.add(task, min(where, len(tasks))).id)
+        back: list[tuple[Task, int]] = []
+
+        def undo(tasks: TaskList) -> str | None:
+            if not self._deleted:
+                return None
+            back.append(self._deleted[-1])
+            task, where = back[0]
+            return task.id if task.id in tasks else tasks.add(task, min(where, len(tasks))).id
+
+        def is_back() -> None:
+            for each in back:
+                self._deleted.remove(each)
+
+        self._change(undo, then=is_back)
 
     def action_shift(self, step: int) -> None:
         """Moves the task beyond its neighbour, of those that are shown."""
