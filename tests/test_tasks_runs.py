@@ -27,6 +27,8 @@ from memorymapped.tasks.source import WORKER, Report, Run
 WAITS = 1000  # seconds: for ever
 ANSWER = '{"version": 1, "answer": {"details": {"id": "a", "title": "t", "duration": 1}, "result": {"outcome": "failed", "seconds": 1}}}'  # fmt: skip  # noqa: E501
 
+OTHER = ANSWER.replace('"a"', '"zzz"')
+
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +117,9 @@ def test_what_a_destination_prints_goes_where_it_is_wanted(tmp_path: Path) -> No
         ("s.append('x' * 4_100_000)", "too long"),
         ("m, n = end(); m[n:n+4] = b'\\xff' * 4", "is damaged"),
         ("os.truncate(s.path, 0)", ""),
+        (f"s.append({OTHER!r})", "about the task 'zzz', which was not offered"),
     ],
-    ids=["nonsense", "odd", "long", "length", "cut"],
+    ids=["nonsense", "odd", "long", "length", "cut", "other"],
 )  # fmt: skip
 def test_an_answer_that_cannot_be_read_is_told(code: str, why: str) -> None:
     report = ran(*python("\n".join(["pass", "s = SegmentFile.open_existing(sys.argv[1], grow=True)", code])))

@@ -122,6 +122,8 @@ class Run:
         self.pid: int | None = None
         self.stopped: int | None = None
         self.answer: Answer | None = None
+        tasks = list(tasks)
+        self._offered = {task.id for task in tasks}
         self._document = write_tasks(tasks, form)
         self._command = list(command)
         self._timeout = timeout
@@ -227,10 +229,13 @@ class Run:
         try:
             if not segments.wait_for(1, 0):
                 return "there is none"
-            self.answer = read_answer(segments.read(1))
+            answer = read_answer(segments.read(1))
         # UnicodeDecodeError: bytes that are no UTF-16. The others: a length that leads nowhere, a file that was cut.
         except (DocumentError, UnicodeDecodeError, DamagedObjectError, MemoryFaultError) as error:
             return str(error)
+        if answer.details.id not in self._offered:
+            return f"it is about the task {answer.details.id!r}, which was not offered"
+        self.answer = answer
         self._told(self)
         return None
 
