@@ -17,8 +17,11 @@ import pytest
 
 from memorymapped import OutOfRangeError
 from memorymapped.tasks import store
+from memorymapped.tasks.destination import choose
+from memorymapped.tasks.destination_format import read_tasks
 from memorymapped.tasks.model import InvalidTaskError, NoSuchTaskError, Task, TaskList, problems_of
 from memorymapped.tasks.shapes import DocumentError
+from memorymapped.tasks.source_format import write_tasks
 
 
 def titles(tasks: TaskList) -> list[str]:
@@ -131,6 +134,13 @@ def test_a_task_is_found_by_number_id_title_or_beginning(given: str, id: str | N
     else:
         with pytest.raises(NoSuchTaskError, match="more than one task: 'Build', 'Buildings'"):
             tasks.find(given)
+
+
+@pytest.mark.parametrize("given", ["1", "2", "3", "x", "fi", "abc", "Fir", "4"])
+def test_both_sides_mean_the_same_task(given: str) -> None:
+    tasks = TaskList([Task("first", id="2"), Task("x", id="1"), Task("4", id="x"), Task("y", id="abc")])
+    offered = read_tasks(write_tasks(tasks))[0]
+    assert tasks.find(given).id == choose(offered, given).id
 
 
 def test_what_no_task_is_called_is_told() -> None:
@@ -248,6 +258,8 @@ ADDING = """
 import sys
 from pathlib import Path
 from memorymapped.tasks import store
+from memorymapped.tasks.destination import choose
+from memorymapped.tasks.destination_format import read_tasks
 from memorymapped.tasks.model import Task
 print("ready", flush=True)
 for i in range(int(sys.argv[3])):

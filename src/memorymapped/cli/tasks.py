@@ -42,7 +42,7 @@ Examples:
   mmf tasks schema xml > tasks.xsd
 
 The list is kept in $XDG_STATE_HOME/memorymapped/tasks.xml (~/.local/state); --file FILE takes another one, which may
-be JSON. A TASK is meant by its number in the list, its id, its title, or the beginning of one of these.
+be JSON. A TASK is meant by its id, its title, its number in the list, or the beginning of id or title.
 
 {CODES}"""
 

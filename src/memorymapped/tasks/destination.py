@@ -145,8 +145,8 @@ def choose(tasks: Sequence[OfferedTask], given: str | None = None) -> OfferedTas
             raise NothingToRunError(f"none of the {len(tasks)} tasks is waiting")
         return max(waiting, key=lambda task: PRIORITIES.index(task.priority))
     found = [task for task in tasks if given == task.id] or [task for task in tasks if given == task.title]
-    if not found and given.isascii() and given.isdecimal() and 0 < int(given[:9]) <= len(tasks):
-        found = [tasks[int(given[:9]) - 1]]
+    if not found and given.isascii() and given.isdecimal() and len(given) < 9 and 1 <= int(given) <= len(tasks):
+        found = [tasks[int(given) - 1]]
     if not found and given:
         begin = given.casefold()
         found = [task for task in tasks if task.id.startswith(given) or task.title.casefold().startswith(begin)]

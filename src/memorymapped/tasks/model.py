@@ -223,12 +223,15 @@ class TaskList:
         ]
 
     def find(self, given: str) -> Task:
-        """The task that somebody means by its number (from 1), its id, its title, or a beginning of either that only
-        one has. NoSuchTaskError says which there are."""
-        if given.isascii() and given.isdecimal() and len(given) < 9 and 1 <= int(given) <= len(self):
-            return self._tasks[int(given) - 1]
-        exact = [task for task in self._tasks if given in (task.id, task.title)]
-        found = exact or [task for task in self._tasks if given and _begins(task, given)]
+        """The task that somebody means by its id, its title, its number (from 1), or a beginning of id or title that
+        only one has: in this order, as the destination does. NoSuchTaskError says which there are."""
+        found = [task for task in self._tasks if given == task.id] or [
+            task for task in self._tasks if given == task.title
+        ]
+        if not found and given.isascii() and given.isdecimal() and len(given) < 9 and 1 <= int(given) <= len(self):
+            found = [self._tasks[int(given) - 1]]
+        if not found and given:
+            found = [task for task in self._tasks if _begins(task, given)]
         if len(found) == 1:
             return found[0]
         titles = ", ".join(repr(task.title) for task in (found or self._tasks)[:10])
