@@ -630,6 +630,25 @@ def test_the_terminal_is_as_it_was_after_a_destination_that_was_killed_on_it(len
     assert flags & termios.ICANON
 
 
+def test_a_destination_that_is_stopped_on_the_terminal_is_told_there(lent: tuple[Terminal, int]) -> None:
+    terminal, pid = lent
+    for again in (True, False):
+        terminal.shown = ""
+        os.kill(pid, signal.SIGSTOP)
+        terminal.read("the destination is stopped by signal 19")
+        terminal.read("Ctrl-C ends it")
+        assert termios.tcgetattr(terminal._master)[3] & termios.ISIG
+        if again:
+            os.kill(pid, signal.SIGCONT)
+            terminal.read("Choose a task")
+    terminal.shown = ""
+    terminal.type(b"\x03")
+    terminal.read("cancelled")
+    terminal.type(b"q")
+    assert terminal.process.wait(LIMIT) == 0
+    assert ended(pid)
+
+
 def test_a_source_that_is_ended_while_a_destination_has_its_terminal_ends_both(lent: tuple[Terminal, int]) -> None:
     terminal, pid = lent
     terminal.process.send_signal(signal.SIGTERM)

@@ -63,6 +63,11 @@ class Job:
         return time.monotonic() - self.begin if self.report is None else self.report.seconds
 
     @property
+    def is_stopped(self) -> bool:
+        """Whether the process is stopped."""
+        return not self.is_over and self._run.stopped is not None
+
+    @property
     def pid(self) -> int | None:
         """Of the destination; None if it is not started."""
         return self._run.pid

@@ -100,6 +100,7 @@ class SourceScreen(FilteredScreen):
         self._followed: list[Worker[None]] = []
         self._keys: tuple[bool, ...] = ()
         self._is_ending = False
+        self._tell_stop: Callable[[], None] | None = None  # while a destination has our terminal
 
     def compose(self) -> ComposeResult:
         yield self.too_small()
@@ -387,24 +388,43 @@ class SourceScreen(FilteredScreen):
         """The terminal is the destination's: we draw nothing and hear no keys. Of a new size it is told by us, as it is
         in a session of its own."""
         loop = asyncio.get_running_loop()
+        was_stopped = False
 
         def tell_size() -> None:
             if job.pid is not None and not job.is_over:
                 os.kill(job.pid, signal.SIGWINCH)
 
+        def clear(text: str = "") -> None:
+            termios.tcsetattr(0, termios.TCSANOW, attributes)
+            assert sys.__stderr__ is not None
+            sys.__stderr__.write(_LEFT_OVER + text)
+            sys.__stderr__.flush()
+
+        def tell_stop() -> None:
+            """One that is stopped hears no keys, Ctrl-C neither: we do. If it goes on it draws its screen anew."""
+            nonlocal was_stopped
+            if job.is_stopped and not was_stopped:
+                clear(f"mmf tasks: the destination is {job.message}; Ctrl-C ends it\r\n")
+            was_stopped = job.is_stopped
+
         with self.app.batch_update(), self.app.suspend():
             attributes = termios.tcgetattr(0)
+            interrupt = signal.getsignal(signal.SIGINT)
             loop.add_signal_handler(signal.SIGWINCH, tell_size)
+            loop.add_signal_handler(signal.SIGINT, job.cancel)
+            self._tell_stop = tell_stop
             try:
                 yield
             finally:
+                self._tell_stop = None
+                loop.remove_signal_handler(signal.SIGINT)
+                signal.signal(signal.SIGINT, interrupt)
                 loop.remove_signal_handler(signal.SIGWINCH)
-                termios.tcsetattr(0, termios.TCSANOW, attributes)
-                assert sys.__stderr__ is not None
-                sys.__stderr__.write(_LEFT_OVER)
-                sys.__stderr__.flush()
+                clear()
 
     def _job_changed(self, job: Job) -> None:
+        if self._tell_stop is not None:
+            self._tell_stop()
         for panel in self.query(RunPanel) if self.is_mounted else ():
             if panel.job is job:
                 panel.show()
