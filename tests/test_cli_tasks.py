@@ -110,6 +110,31 @@ def test_lists_cross_as_files(mmf: Any, tmp_path: Path, kept: Path) -> None:
     assert titles(kept) == ["one"]
 
 
+def test_a_damaged_list_is_told_by_its_name_and_made_anew(mmf: Any, kept: Path, tmp_path: Path) -> None:
+    good = tmp_path / "good.json"
+    mmf("add", "one", "--file", good)
+    kept.parent.mkdir(parents=True)
+    kept.write_text("garbage")
+    for command in (["list"], ["add", "t"], ["import", good]):
+        code, _, said = mmf(*command)
+        assert code == 7
+        assert said.startswith(f"mmf tasks: the tasks cannot be read: {kept}: line 1, column 1: ")
+    assert mmf("import", "--replace", good) == (0, "1 tasks were taken\n", "")
+    assert titles(kept) == ["one"]
+
+
+def test_a_list_that_grows_too_long_cannot_be_written(mmf: Any, kept: Path) -> None:
+    parameters = {f"p{i}": "x" * 10_000 for i in range(100)}
+    store.save(kept, TaskList([Task("t", parameters=parameters) for _ in range(3)]))
+    before = kept.read_bytes()
+    code, _, said = mmf(
+        "add", "t", *(word for name, text in parameters.items() for word in ("--set", f"{name}={text}"))
+    )
+    assert code == 1
+    assert said.startswith("mmf tasks: the tasks cannot be written: tasks: the document has 4")
+    assert kept.read_bytes() == before
+
+
 @pytest.mark.parametrize(("form", "head"), [((), "<?xml"), (("xml",), "<?xml"), (("json",), "{")])
 def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> None:
     code, said, _ = mmf("schema", *form)
@@ -126,9 +151,9 @@ def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> No
         (["run", "--all"], 6, "there are no tasks"),
         (["list", "--file", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
         (["import", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
-        (["import", __file__], 7, "the tasks cannot be read: line 1, column 1: neither XML nor JSON"),
-        (["add", ""], 2, "title expected a line that is not blank of 1 to 200 characters, not 0"),
-        (["add", "t", "--duration", "-1"], 2, "duration expected a number"),
+        (["import", __file__], 7, f"the tasks cannot be read: {__file__}: line 1, column 1: neither XML nor JSON"),
+        (["add", ""], 2, "title: expected a line that is not blank of 1 to 200 characters, not 0"),
+        (["add", "t", "--duration", "-1"], 2, "duration: expected a number"),
         (["add", "t", "--set", "x"], 2, "a parameter is given as NAME=TEXT, not 'x'"),
         (["add", "t", "--at", "2"], 2, "2 is no place in the list: the last is 1"),
         (["run", "--select", "x", "--all"], 2, "give one of them"),
@@ -250,7 +275,7 @@ def test_what_goes_wrong_in_one_of_several_runs_is_told_and_ends_the_others(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    said = {"pipe": "", "descriptors": "Too many open files", "list": f"cannot be kept in {kept}: line 1, column 1"}
+    said = {"pipe": "", "descriptors": "Too many open files", "list": f"cannot be kept: {kept}: line 1, column 1"}
     assert said[limit] in errors
 
 

@@ -21,6 +21,8 @@ from memorymapped.tasks import processes
 from memorymapped.tasks.commands import LONGEST_OUTPUT, Tail
 from memorymapped.tasks.destination import Destination, Execution, NothingToRunError, SourceGoneError, choose
 from memorymapped.tasks.destination_format import OfferedTask, Outcome
+from memorymapped.tasks.model import Task
+from memorymapped.tasks.source_format import read_answer, write_tasks
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +149,17 @@ def test_output_is_text_whatever_it_is() -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- its source
+
+
+def test_an_output_that_makes_the_answer_too_long_is_cut() -> None:
+    large = {f"p{i}": '"' * 6600 for i in range(99)} | {"command": "head -c 100000 /dev/zero"}
+    with SegmentFile.create_new(1 << 20, grow=True, max_capacity=64 << 20) as segments:
+        segments.write(0, write_tasks([Task("t", id="a", parameters=large)], "xml"))
+        with SegmentFile.open_existing(segments.file_id, grow=True) as theirs, Destination(theirs) as offer:
+            asyncio.run(offer.run(Execution(offer.tasks[0])))
+        result = read_answer(segments.read(1)).result
+    assert (result.outcome, result.truncated) == ("succeeded", True)
+    assert 0 < len(result.output) < 65_536
 
 
 def test_a_process_that_has_the_number_of_the_source_now_is_not_the_source() -> None:

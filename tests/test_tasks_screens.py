@@ -615,7 +615,13 @@ def lent(tmp_path: Path) -> Iterator[tuple[Terminal, int]]:
         terminal.type(b"R")
         terminal.read("Choose a task")
         (pid,) = carrying(f"--select=lent-{os.getpid()}")
-        yield terminal, pid
+        watch = os.pidfd_open(pid)
+        try:
+            yield terminal, pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(watch, signal.SIGKILL)
+            os.close(watch)
 
 
 def test_the_terminal_is_as_it_was_after_a_destination_that_was_killed_on_it(lent: tuple[Terminal, int]) -> None:
@@ -666,8 +672,6 @@ def test_a_destination_whose_source_is_killed_gives_the_terminal_back_at_once(le
         terminal.read("the source has ended")
         assert select.select([watch], [], [], LIMIT)[0]
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(watch, signal.SIGKILL)
         os.close(watch)
     assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
 

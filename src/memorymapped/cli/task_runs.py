@@ -49,7 +49,7 @@ def run_all(
             if kept is not None:  # first: who reads the output may be gone, and the task has been run all the same
                 _keep(kept, task, report)
         except (OSError, DocumentError) as error:
-            raise Failure(f"what became of the task cannot be kept in {kept}: {error}") from error
+            raise Failure(f"what became of the task cannot be kept: {error}") from error
         finally:
             _print(report, task, as_json)
         return _code(report)

@@ -16,7 +16,7 @@ import click
 from ..tasks import store
 from ..tasks.documents import FORMATS, MOST_BYTES, characters
 from ..tasks.model import PRIORITIES, STATES, InvalidTaskError, NoSuchTaskError, Task, TaskList
-from ..tasks.shapes import DocumentError
+from ..tasks.shapes import DocumentError, UnwritableError
 from ..tasks.source_format import read_tasks, write_tasks
 from .ending import Failure, Interrupted
 from .showing import screen_fits
@@ -128,9 +128,11 @@ def _told() -> Iterator[None]:
     try:
         yield
     except InvalidTaskError as error:
-        raise click.UsageError("; ".join(f"{field} {problem}" for field, problem in error.problems.items())) from None
+        raise click.UsageError(str(error)) from None
     except NoSuchTaskError as error:
         raise Failure(str(error), NO_TASK) from None
+    except UnwritableError as error:
+        raise Failure(f"the tasks cannot be written: {error}") from None
     except DocumentError as error:
         raise Failure(f"the tasks cannot be read: {error}", UNREADABLE) from None
     except BrokenPipeError:
@@ -141,8 +143,8 @@ def _told() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _changing(file: Path | None) -> Iterator[TaskList]:
-    with _told(), store.opened(file or store.kept_file()) as tasks:
+def _changing(file: Path | None, *, anew: bool = False) -> Iterator[TaskList]:
+    with _told(), store.opened(file or store.kept_file(), anew=anew) as tasks:
         yield tasks
 
 
@@ -270,18 +272,18 @@ def export(target: Path, form: str | None, file: Path | None, as_json: bool) -> 
 
 @command.command("import", short_help="Takes tasks from a file.")
 @click.argument("origin", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False, allow_dash=True))
-@click.option("--replace", is_flag=True, help="Instead of those that are in the list.")
+@click.option("--replace", is_flag=True, help="Instead of those that are in the list, also if that is damaged.")
 @_file
 @_json
 def import_tasks(origin: Path, replace: bool, file: Path | None, as_json: bool) -> None:
     """Takes the tasks of FILE (or of the input for -), XML or JSON, into the list. One with an id that is in the list
     takes the place of that task."""
     with _told():
-        data = standard_input().read(MOST_BYTES + 1) if str(origin) == "-" else store.contents(origin)
-        found = read_tasks(characters(data))
-    with _changing(file) as tasks:
-        for task in tasks if replace else ():
-            tasks.remove(task.id)
+        if str(origin) == "-":
+            found = read_tasks(characters(standard_input().read(MOST_BYTES + 1)))
+        else:
+            found = list(store.load(origin))
+    with _changing(file, anew=replace) as tasks:
         for task in found:
             if task.id in tasks:
                 tasks.edit(task.id, **task.fields())

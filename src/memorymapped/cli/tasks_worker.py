@@ -14,7 +14,7 @@ import click
 from ..errors import DamagedObjectError, MemoryFaultError
 from ..tasks.destination import SOURCE, Destination, Execution, NothingToRunError, SourceGoneError, choose
 from ..tasks.destination_format import OfferedTask, Outcome
-from ..tasks.shapes import DocumentError
+from ..tasks.shapes import DocumentError, UnwritableError
 from .ending import Failure
 from .showing import screen_fits
 from .task_ends import CODES, GONE, NO_TASK, OF_OUTCOME, UNREADABLE, hearing_signals
@@ -78,6 +78,8 @@ def command(
                 outcome = asyncio.run(_run(offer, task, go_on))
     except NothingToRunError as error:
         raise Failure(str(error), NO_TASK) from None
+    except UnwritableError as error:
+        raise Failure(f"the answer cannot be written: {error}") from None
     except (DocumentError, UnicodeDecodeError, DamagedObjectError, MemoryFaultError) as error:
         raise Failure(f"the tasks cannot be read: {error}", UNREADABLE) from None
     except SourceGoneError as error:

@@ -25,6 +25,7 @@ from ..system.processes import start_of
 from .commands import Tail, run_command
 from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
 from .processes import until_ended
+from .shapes import UnwritableError
 
 __all__ = ["SOURCE", "Destination", "Execution", "NothingToRunError", "SourceGoneError", "choose"]
 
@@ -79,8 +80,18 @@ class Destination:
         return cls(segments, source)
 
     def answer(self, task: OfferedTask, outcome: Outcome) -> None:
-        """Writes segment 1. OSError (ENOSPC) if there is no room; ValueError if somebody has answered already."""
-        self._segments.write(1, write_answer(task, outcome, self.form))
+        """Writes segment 1; of an output that makes it too long only the end. OSError (ENOSPC) if there is no room;
+        ValueError if somebody has answered already."""
+        while True:
+            try:
+                document = write_answer(task, outcome, self.form)
+            except UnwritableError:
+                if not outcome.output:
+                    raise
+                outcome.output, outcome.truncated = outcome.output[len(outcome.output) // 2 + 1 :], True
+            else:
+                self._segments.write(1, document)
+                return
 
     async def run(self, execution: Execution, *, go_on: bool = False) -> Outcome:
         """Runs a task to its end, and answers. SourceGoneError if the source ends before: the task is cancelled then,

@@ -7,7 +7,7 @@ import codecs
 from importlib import import_module
 from typing import Any
 
-from .shapes import LONGEST, Document, DocumentError
+from .shapes import LONGEST, Document, DocumentError, UnwritableError
 
 __all__ = ["FORMATS", "MOST_BYTES", "characters", "format_of", "read", "write"]
 
@@ -41,13 +41,16 @@ def read(document: Document, text: str) -> Any:
 
 
 def write(document: Document, value: Any, form: str) -> str:
-    """A value as such a document, "xml" or "json". DocumentError if it does not fit."""
+    """A value as such a document, "xml" or "json". UnwritableError if it does not fit."""
     if form not in FORMATS:
         raise ValueError(f"a format is one of {', '.join(FORMATS)}, not {form!r}")
-    document.check(value)
+    try:
+        document.check(value)
+    except DocumentError as error:
+        raise UnwritableError(error.message, error.where) from None
     text: str = _module(form).write(document, value)
     if len(text) > LONGEST:
-        raise DocumentError(f"the document has {len(text)} characters: expected at most {LONGEST}", document.name)
+        raise UnwritableError(f"the document has {len(text)} characters: expected at most {LONGEST}", document.name)
     return text
 
 

@@ -29,6 +29,7 @@ __all__ = [
     "Pairs",
     "Shape",
     "Text",
+    "UnwritableError",
     "Whole",
     "Word",
 ]
@@ -44,7 +45,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 
 class DocumentError(MemoryMappedFileError, ValueError):
     """A document is not what it should be: what is wrong at `where` (such as `tasks[2].duration`), `line` and `column`
-    (from 1; 0 if it is not about a place)."""
+    (from 1; 0 if it is not about a place); of a `file`, if it is one."""
 
     def __init__(self, message: str, where: str = "", line: int = 0, column: int = 0) -> None:
         super().__init__(message, where, line, column)
@@ -52,10 +53,16 @@ class DocumentError(MemoryMappedFileError, ValueError):
         self.where = where
         self.line = line
         self.column = column
+        self.file = ""
 
     def __str__(self) -> str:
+        file = f"{self.file}: " if self.file else ""
         place = f"line {self.line}, column {self.column}: " if self.line else ""
-        return f"{place}{self.where + ': ' if self.where else ''}{self.message}"
+        return f"{file}{place}{self.where + ': ' if self.where else ''}{self.message}"
+
+
+class UnwritableError(DocumentError):
+    """No document can have what is to be written: it is too long, or not of the document's shape."""
 
 
 class Shape:

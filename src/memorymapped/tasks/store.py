@@ -17,6 +17,7 @@ from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
 from .documents import MOST_BYTES, characters
 from .model import TaskList
+from .shapes import DocumentError
 from .source_format import read_tasks, write_tasks
 
 __all__ = ["contents", "generation", "kept_file", "load", "opened", "save"]
@@ -34,7 +35,11 @@ def kept_file() -> Path:
 
 def load(path: Path) -> TaskList:
     """The list in a file, XML or JSON. FileNotFoundError and the like; DocumentError, if it is no list of tasks."""
-    return TaskList(read_tasks(characters(contents(path))))
+    try:
+        return TaskList(read_tasks(characters(contents(path))))
+    except DocumentError as error:
+        error.file = str(path)
+        raise
 
 
 def contents(path: Path) -> bytes:
@@ -86,18 +91,19 @@ def _replaceable(path: Path) -> os.stat_result | None:
 
 
 @contextlib.contextmanager
-def opened(path: Path) -> Iterator[TaskList]:
-    """The list of a file, to be changed, by nobody else meanwhile; an empty one if there is no file. Saved at the end
+def opened(path: Path, *, anew: bool = False) -> Iterator[TaskList]:
+    """The list of a file, to be changed, by nobody else meanwhile; an empty one if there is no file, and if it is to be
+    made `anew`, whatever was there. Saved at the end
     if it was changed, and not after an exception. TimeoutError: another has it for long; and what load and save
     raise."""
     with _alone(Path(os.path.realpath(path)).parent):
         try:
-            tasks = load(path)
+            tasks = TaskList() if anew else load(path)
         except FileNotFoundError:
             tasks = TaskList()
         before = tuple(tasks)
         yield tasks
-        if tuple(tasks) != before:
+        if anew or tuple(tasks) != before:
             save(path, tasks)
 
 
