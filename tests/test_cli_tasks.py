@@ -157,6 +157,7 @@ def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> No
         (["add", "t", "--set", "x"], 2, "a parameter is given as NAME=TEXT, not 'x'"),
         (["add", "t", "--at", "2"], 2, "2 is no place in the list: the last is 1"),
         (["run", "--select", "x", "--all"], 2, "give one of them"),
+        (["run", "--timeout", "nan"], 2, "--timeout is a number of seconds, not nan"),
         (["run", "--command", "'"], 2, "--command"),
         (["nonsense"], 2, "No such command 'nonsense'"),
     ],

@@ -101,6 +101,9 @@ def test_a_command_has_its_output_and_exit_code(tmp_path: Path) -> None:
         ({"command": " "}, "it is empty"),
         ({"command": "echo \0"}, "cannot be run: embedded null"),
         ({"command": "true", "timeout": "soon"}, "cannot be run so: could not convert"),
+        ({"command": "true", "timeout": "nan"}, "cannot be run so: expected a number of at least 0, not 'nan'"),
+        ({"command": "true", "timeout": "-1"}, "cannot be run so: expected a number of at least 0, not '-1'"),
+        ({"fail": "nan"}, "the parameter fail is a percentage, not 'nan'"),
     ],
 )
 def test_a_command_that_cannot_be_run_is_a_failure(parameters: dict[str, str], said: str) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -347,6 +348,8 @@ def run(
     """Starts a destination, another process, for each selected task, and shows what it answers. Without a selection the
     destination takes the most urgent task that waits. What has become of a task is kept in the list; a given --file is
     not changed."""
+    if timeout is not None and isnan(timeout):  # which is in any range
+        raise click.UsageError("--timeout is a number of seconds, not nan")
     if selected and every:
         raise click.UsageError("--select and --all: give one of them")
     tasks = _loaded(file)

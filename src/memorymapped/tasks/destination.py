@@ -214,7 +214,7 @@ class Execution:
     async def _simulated(self) -> Outcome:
         given, duration = self.task.parameters, self.task.duration
         try:
-            fails = float(given["fail"]) if "fail" in given else None
+            fails = _not_negative(given["fail"]) if "fail" in given else None
         except ValueError:
             return Outcome("failed", 0.0, message=f"the parameter fail is a percentage, not {given['fail']!r:.80}")
         self._output.add(given.get("prints", "").encode())
@@ -231,7 +231,7 @@ class Execution:
         given = self.task.parameters
         try:
             arguments = shlex.split(given["command"])
-            timeout = float(given["timeout"]) if "timeout" in given else None
+            timeout = _not_negative(given["timeout"]) if "timeout" in given else None
             if not arguments:
                 raise ValueError("it is empty")
         except ValueError as error:
@@ -254,3 +254,11 @@ class Execution:
             return Outcome("failed", 0.0, message=f"ended by signal {-code}", signal=-code)
         message = f"exit code {code}"
         return Outcome("failed" if code else "succeeded", 0.0, message=message if code else "", exit_code=code)
+
+
+def _not_negative(text: str) -> float:
+    """A number that is not below 0, and no NaN, with which nothing can be compared. ValueError."""
+    number = float(text)
+    if not number >= 0:
+        raise ValueError(f"expected a number of at least 0, not {text!r:.80}")
+    return number
