@@ -7,9 +7,11 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from programs import LIMIT, state, until
 from root import objects
 from support.interrupting import At, Interrupt, random_signals
 from support.leftovers import files_of, roots
+from support.waits import in_futex
 
 from memorymapped import AbandonedMutexError, FairMutex, Mutex
 from memorymapped.system.linux import objects as objects_of_names
@@ -201,3 +204,40 @@ def test_ctrl_c_together_with_the_release_leaves_it_free(how: str, cls: type[Loc
     assert lock.wait_one(LIMIT), "and nobody is told of an abandonment"
     lock.release()
     lock.close()
+
+
+def test_a_mutex_that_is_free_at_the_moment_of_a_look_is_not_damaged() -> None:
+    """Who waits looks each second whether there is a thread of the number that the lock has: it may have none."""
+    owned, let_go, free = threading.Event(), threading.Event(), threading.Event()
+    begin = time.monotonic()
+
+    def own() -> None:
+        with mutex:
+            owned.set()
+            let_go.wait(LIMIT)
+        free.set()
+
+    def handle(*_: object) -> None:  # called within the wait, right before the look
+        while time.monotonic() < begin + 1.1:
+            time.sleep(0.01)
+        let_go.set()
+        assert free.wait(LIMIT)
+
+    def interrupt() -> None:
+        until(lambda: in_futex(os.getpid()), "the main thread waits")
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        with closing(Mutex()) as mutex:
+            threads = [threading.Thread(target=own), threading.Thread(target=interrupt)]
+            threads[0].start()
+            assert owned.wait(LIMIT)
+            begin = time.monotonic()
+            threads[1].start()
+            assert mutex.wait_one(LIMIT)
+            mutex.release_mutex()
+            for thread in threads:
+                thread.join(LIMIT)
+    finally:
+        signal.signal(signal.SIGUSR1, before)

@@ -431,8 +431,10 @@ cdef class RobustMutex:
                 self.refuse_state()
             if mmf_now() >= next_look:
                 word = MMF_INSIDE(lock).word
-                # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death.
-                if word == seen and not word & 0x40000000 and not mmf_thread_exists(word & 0x3FFFFFFF):
+                # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death. (No
+                # thread at all: it is free just now, and was given back and taken again all the time.)
+                if (word & 0x3FFFFFFF and word == seen and not word & 0x40000000
+                        and not mmf_thread_exists(word & 0x3FFFFFFF)):
                     raise DamagedObjectError(EBADMSG, f"{self.called()} is damaged: it says that thread "
                                              f"{word & 0x3FFFFFFF} owns it, which does not exist here (or lives in "
                                              "another pid namespace, which the format of this mutex cannot serve)")
