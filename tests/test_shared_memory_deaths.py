@@ -46,7 +46,8 @@ def step_through(stage: Actor, way: str, step: int) -> None:
     assert "old" in counts
     assert ("new" in counts) == (way in ("data", "edit") or way.startswith("after"))
     assert ("the other program's" in counts) == (way in ("after a write", "read"))
-    assert counts["rollbacks"] > 0 or way in ("discarded", "made", "recovered")
+    if step <= 2:  # few instructions are those between which a value is half there
+        assert counts["rollbacks"] > 0 or way in ("discarded", "made", "recovered")
 
 
 @pytest.mark.parametrize("way", WAYS)
