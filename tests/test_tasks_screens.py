@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import LIMIT, MMF, Terminal, plain, started, until
+from programs import LIMIT, MMF, Terminal, plain, started, state, until
 from support.sessions import carrying, ended, no_children
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
@@ -653,6 +653,28 @@ def test_a_destination_that_is_stopped_on_the_terminal_is_told_there(lent: tuple
     terminal.type(b"q")
     assert terminal.process.wait(LIMIT) == 0
     assert ended(pid)
+
+
+def test_a_destination_that_is_stopped_again_before_the_source_looks_is_told_again(lent: tuple[Terminal, int]) -> None:
+    terminal, pid = lent
+    os.kill(pid, signal.SIGSTOP)
+    terminal.read("the destination is stopped by signal 19")
+    source = terminal.process
+    source.send_signal(signal.SIGSTOP)
+    assert os.waitid(os.P_PID, source.pid, os.WSTOPPED) is not None
+    try:
+        terminal.shown = ""
+        os.kill(pid, signal.SIGCONT)
+        terminal.read("Choose a task")
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: state(pid) == "T", "the destination stops")
+    finally:
+        source.send_signal(signal.SIGCONT)
+    terminal.read("the destination is stopped by signal 19")
+    terminal.type(b"\x03")
+    terminal.read("cancelled")
+    terminal.type(b"q")
+    assert source.wait(LIMIT) == 0
 
 
 def test_a_source_that_is_ended_while_a_destination_has_its_terminal_ends_both(lent: tuple[Terminal, int]) -> None:

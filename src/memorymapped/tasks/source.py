@@ -96,9 +96,10 @@ class Report(Record):
 
 
 class Run:
-    """A destination for some tasks: `await run.run()` starts it and returns the Report. Meanwhile `pid` and `stopped`
-    (whether the process is stopped, by Ctrl-Z or a debugger) tell what is known, `told` is called when that, or
-    `answer`, has changed, and `cancel` asks it to end early: it answers that its task was cancelled.
+    """A destination for some tasks: `await run.run()` starts it and returns the Report. Meanwhile `pid`, `stopped`
+    (the signal by which the process is stopped, by Ctrl-Z or a debugger, or None) and `stops` (how often it was) tell
+    what is known, `told` is called when that, or `answer`, has changed, and `cancel` asks it to end early: it answers
+    that its task was cancelled.
 
     `command`: of the destination, in whose words {id}, {path} and {lock} stand for the id of the exchange, its file,
     which programs without named maps can map, and the name of its mutex; without any of them the id is put behind it.
@@ -121,6 +122,7 @@ class Run:
         self.file_id = unique_id()
         self.pid: int | None = None
         self.stopped: int | None = None
+        self.stops = 0
         self.answer: Answer | None = None
         tasks = list(tasks)
         self._offered = {task.id for task in tasks}
@@ -269,6 +271,7 @@ class Run:
         with contextlib.suppress(ChildProcessError):
             while (seen := os.waitid(os.P_PID, process.pid, options)) is not None:
                 self.stopped = seen.si_status if seen.si_code == os.CLD_STOPPED else None
+                self.stops += self.stopped is not None
                 self._told(self)
 
 

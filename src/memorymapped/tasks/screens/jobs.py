@@ -68,6 +68,11 @@ class Job:
         return not self.is_over and self._run.stopped is not None
 
     @property
+    def stops(self) -> int:
+        """How often the process was stopped. Of one that goes on and is stopped again at once nothing else tells."""
+        return self._run.stops
+
+    @property
     def pid(self) -> int | None:
         """Of the destination; None if it is not started."""
         return self._run.pid

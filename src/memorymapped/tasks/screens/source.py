@@ -388,7 +388,7 @@ class SourceScreen(FilteredScreen):
         """The terminal is the destination's: we draw nothing and hear no keys. Of a new size it is told by us, as it is
         in a session of its own."""
         loop = asyncio.get_running_loop()
-        was_stopped = False
+        told = 0
 
         def tell_size() -> None:
             if job.pid is not None and not job.is_over:
@@ -402,10 +402,10 @@ class SourceScreen(FilteredScreen):
 
         def tell_stop() -> None:
             """One that is stopped hears no keys, Ctrl-C neither: we do. If it goes on it draws its screen anew."""
-            nonlocal was_stopped
-            if job.is_stopped and not was_stopped:
+            nonlocal told
+            if job.is_stopped and job.stops > told:
                 clear(f"mmf tasks: the destination is {job.message}; Ctrl-C ends it\r\n")
-            was_stopped = job.is_stopped
+            told = job.stops
 
         with self.app.batch_update(), self.app.suspend():
             attributes = termios.tcgetattr(0)
