@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 import pytest
+from programs import Result, Tool
 from root import ROOT, objects
 from support.leftovers import alone, files_of, unique
 
@@ -86,3 +87,16 @@ def run() -> Iterator[Callable[..., Started]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def mmf(capfd: pytest.CaptureFixture[str]) -> Tool:
+    """Runs a command in this process."""
+    from memorymapped.cli import main
+
+    def run(*words: object) -> Result:
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        return Result(code, *capfd.readouterr())
+
+    return run

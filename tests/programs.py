@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
 import pty
 import re
@@ -16,7 +17,7 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PYTHON = [sys.executable, "-W", "error"]
 MMF = [*PYTHON, "-m", "memorymapped"]
@@ -160,3 +161,26 @@ class Terminal:
 def plain(shown: str) -> str:
     """Without the codes for colours and cursor."""
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+
+
+class Result(NamedTuple):
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    @property
+    def said(self) -> str:
+        """The one line of a failure."""
+        assert self.out == ""
+        assert self.err.count("\n") == 1
+        assert "Traceback" not in self.err
+        return self.err.rstrip("\n")
+
+
+Tool = Callable[..., Result]

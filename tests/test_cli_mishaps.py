@@ -12,17 +12,15 @@ import shlex
 import signal
 import struct
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, started
+from programs import LIMIT, MMF, PYTHON, Terminal, Tool, finished, line_with, started
 from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
-from memorymapped.cli import info, main, save
+from memorymapped.cli import info, save
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
@@ -33,29 +31,6 @@ from memorymapped.structs import Struct, int64
 
 class One(Struct):
     x: int64
-
-
-class Said(NamedTuple):
-    """What a command said."""
-
-    code: int
-    out: str
-    err: str
-
-
-Tool = Callable[..., Said]
-
-
-@pytest.fixture
-def mmf(capfd: pytest.CaptureFixture[str]) -> Tool:
-    """Runs a command in this process."""
-
-    def run(*words: object) -> Said:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Said(code, *capfd.readouterr())
-
-    return run
 
 
 # -- what goes, or becomes shorter, while it is looked at

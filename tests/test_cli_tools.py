@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, Terminal, finished, line_with, plain, started, until
+from programs import LIMIT, MMF, Terminal, Tool, finished, line_with, plain, started, until
 
 from memorymapped import (
     AbandonedMutexError,
@@ -30,14 +30,13 @@ from memorymapped import (
     SharedMemory,
     StructArray,
 )
-from memorymapped.cli import COMMANDS, main
+from memorymapped.cli import COMMANDS
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import NAMES, shape_of
 from memorymapped.cli.shapes import plain as as_json
 from memorymapped.structs import Array, FixedBytes, Struct, Utf8, Utf16, float64, int32
 
 DELAYED = MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
-Tool = Callable[..., "Result"]
 
 
 class Point(Struct):
@@ -53,39 +52,6 @@ class Order(Struct):
     raw: Annotated[bytes, FixedBytes(3)]
     weights: Array[float64, Literal[2]]
     corners: Array[Point, Literal[2]]
-
-
-class Result:
-    """What a command said."""
-
-    def __init__(self, code: int, out: str, err: str) -> None:
-        self.code = code
-        self.out = out
-        self.err = err
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-    @property
-    def said(self) -> str:
-        """The one line of a failure."""
-        assert self.out == ""
-        assert self.err.count("\n") == 1
-        assert "Traceback" not in self.err
-        return self.err.rstrip("\n")
-
-
-@pytest.fixture
-def mmf(capfd: pytest.CaptureFixture[str]) -> Tool:
-    """Runs a command in this process."""
-
-    def run(*words: object) -> Result:
-        capfd.readouterr()
-        code = main([str(word) for word in words])
-        return Result(code, *capfd.readouterr())
-
-    return run
 
 
 # -- ls, info, clean

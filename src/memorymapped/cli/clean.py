@@ -44,7 +44,7 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
             continue
         stale = found.state == "stale"
         look = why_left if dry_run else remove
-        reason = look(found, abandoned=abandoned) if stale else _in_use(found)
+        reason = look(found, abandoned=abandoned) if stale or found.state == "unknown" else _in_use(found)
         if reason is None:
             freed += found.memory
         elif stale and found.is_there():
@@ -59,14 +59,10 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
         print(f"{size_in_words(freed)} {'could be' if dry_run else 'were'} given back")
     for name in (absent := sorted(wanted - there)):
         click.echo(f"mmf clean: {shown(name)}: there is no such object", err=True)
-    if absent:
-        return 1
-    return 1 if failed and not dry_run else 0
+    return 1 if absent or (failed and not dry_run) else 0
 
 
 def _in_use(found: Found) -> str:
-    if found.state == "unknown":
-        return why_left(found) or ""
     holders = f": {holders_in_words(found)}" if found.holders else ""
     return f"it is {state_in_words(found)}{holders}"
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import stat
@@ -51,7 +50,7 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
     """Writes the bytes of FILE into a map that is large enough."""
     if file == "-" and hold:
         raise click.UsageError("--hold waits for the end of the standard input, which FILE is")
-    waited = standard_input() if hold else io.BytesIO()
+    waited = standard_input() if hold else None
     with explained(file):
         data = _read(file)
         size = os.stat(file).st_size if data is None else len(data)
@@ -69,7 +68,7 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
             print(json.dumps({"file": file, "target": target, "bytes": size}), flush=True)
         else:
             print(f"{shown(file)} -> {shown(target)}: {size_in_words(size)}", flush=True)
-        if hold:
+        if waited is not None:
             waited.read()
 
 

@@ -93,9 +93,8 @@ def _replaceable(path: Path) -> os.stat_result | None:
 @contextlib.contextmanager
 def opened(path: Path, *, anew: bool = False) -> Iterator[TaskList]:
     """The list of a file, to be changed, by nobody else meanwhile; an empty one if there is no file, and if it is to be
-    made `anew`, whatever was there. Saved at the end
-    if it was changed, and not after an exception. TimeoutError: another has it for long; and what load and save
-    raise."""
+    made `anew`, whatever was there. Saved at the end if it was changed, and not after an exception. TimeoutError:
+    another has it for long; and what load and save raise."""
     with _alone(Path(os.path.realpath(path)).parent):
         try:
             tasks = TaskList() if anew else load(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 
-from .lock_table import HOLD
+from .lock_table import locks_through
 
 __all__ = ["Holder", "describe", "holders"]
 
@@ -31,9 +31,8 @@ def holders(path: str) -> list[Holder]:
             try:
                 if os.readlink(f"/proc/{pid}/fd/{fd}") != path:
                     continue
-                with open(f"/proc/{pid}/fdinfo/{fd}") as info:
-                    if not any(line.startswith("lock:") and _is_hold(line) for line in info):
-                        continue
+                if not any(lock.is_hold for lock in locks_through(f"/proc/{pid}/fdinfo/{fd}")):
+                    continue
             except OSError:
                 continue  # it ended, or is not ours to look into
             found.append(Holder(pid, _command(pid)))
@@ -46,10 +45,6 @@ def describe(path: str) -> str:
     found = holders(path)
     shown = ", ".join(f"process {h.pid} ({h.command})" for h in found[:4])
     return shown + (f" and {len(found) - 4} more" if len(found) > 4 else "")
-
-
-def _is_hold(line: str) -> bool:
-    return "OFDLCK" in line and str(HOLD) in line.split()
 
 
 def _numbers(folder: str) -> list[int]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 
-__all__ = ["HOLD", "LockRow", "is_locked", "lock_table", "table_key"]
+__all__ = ["HOLD", "LockRow", "is_locked", "lock_table", "locks_through", "table_key"]
 
 HOLD = 1 << 62  # the byte that a holder of a map has locked: protocol A
 _TABLE = "/proc/locks"
@@ -50,10 +50,21 @@ class LockRow(Record):
         self.kind, _, _, process, self.file, self.start, *_ = line.decode().split()
         self.process = int(process)
 
+    @property
+    def is_hold(self) -> bool:
+        """That of a holder: protocol A."""
+        return self.kind == "OFDLCK" and self.start == str(HOLD)
+
 
 def table_key(device: int, inode: int) -> str:
     """A file as the table writes it."""
     return f"{os.major(device):02x}:{os.minor(device):02x}:{inode}"
+
+
+def locks_through(info: str) -> list[LockRow]:
+    """Those that a descriptor has, of its file in /proc/PID/fdinfo."""
+    with open(info, "rb") as lines:
+        return [LockRow(_text(line)) for line in lines if line.startswith(b"lock:")]
 
 
 def lock_table() -> list[LockRow] | None:
@@ -66,7 +77,7 @@ def is_locked(device: int, inode: int) -> bool | None:
     key = table_key(device, inode)
 
     def is_hold(row: LockRow) -> bool:
-        return row.file == key and row.kind == "OFDLCK" and row.start == str(HOLD)
+        return row.is_hold and row.file == key
 
     table = _read(is_hold)
     return None if table is None else any(map(is_hold, table))

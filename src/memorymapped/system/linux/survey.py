@@ -31,7 +31,7 @@ from ...record import Record
 from ..names import parse
 from . import directories
 from .holders import Holder
-from .lock_table import HOLD, lock_table, table_key
+from .lock_table import HOLD, lock_table, locks_through, table_key
 from .mutex_places import TEMPORARY
 from .places import EVENT, FAIR, KINDS, MAP, SEMAPHORE, locate
 from .processes import command_of
@@ -303,7 +303,7 @@ def _locked() -> set[str] | None:
     table = lock_table()
     if table is None:
         return None
-    return {row.file for row in table if row.kind == "FLOCK" or (row.kind == "OFDLCK" and row.start == str(HOLD))}
+    return {row.file for row in table if row.is_hold or row.kind == "FLOCK"}
 
 
 def _find_holders(seen: Iterable[_Seen]) -> None:
@@ -316,10 +316,16 @@ def _find_holders(seen: Iterable[_Seen]) -> None:
     for pid in _entries("/proc"):
         if not pid.isdigit():
             continue
-        if foreign:
-            _hide(pid, foreign)
         held = _mapped(pid, wanted) if foreign else set()
-        for fd in _entries(f"/proc/{pid}/fd"):
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except PermissionError:
+            descriptors = []
+            if foreign:
+                _hide(pid, foreign)
+        except OSError:
+            descriptors = []  # it has ended
+        for fd in descriptors:
             try:
                 if not os.readlink(f"/proc/{pid}/fd/{fd}").startswith(folders):
                     continue
@@ -339,33 +345,20 @@ def _hide(pid: str, foreign: list[_Seen]) -> None:
     """Marks what a process could have that we may not look into. Root could have everything: that alone says nothing
     of a file that is only its owner's."""
     try:
-        os.listdir(f"/proc/{pid}/fd")
-    except PermissionError:
-        try:
-            user = os.stat(f"/proc/{pid}").st_uid
-        except OSError:
-            return  # it has ended
-        for each in foreign:
-            if each.found.mode & 0o066 or user == each.found.owner:
-                each.is_hidden = True
+        user = os.stat(f"/proc/{pid}").st_uid
     except OSError:
-        return
+        return  # it has ended
+    for each in foreign:
+        if each.found.mode & 0o066 or user == each.found.owner:
+            each.is_hidden = True
 
 
 def _has(each: _Seen, info: str) -> bool:
     """Whether a descriptor has the lock that makes its process a holder; whoever has a foreign file open, has it."""
     if each.suffix == "foreign":
         return True
-    with open(info) as lines:
-        for line in lines:
-            words = line.split()
-            if words[0] != "lock:":
-                continue
-            if words[2] == "OFDLCK" and words[7] == str(HOLD) and each.suffix in KINDS:
-                return True
-            if words[2] == "FLOCK" and each.suffix == "mutex":
-                return True
-    return False
+    locks = locks_through(info)
+    return any(lock.is_hold if each.suffix in KINDS else lock.kind == "FLOCK" for lock in locks)
 
 
 def _mapped(pid: str, wanted: dict[tuple[int, int], _Seen]) -> set[tuple[int, int]]:
