@@ -17,7 +17,7 @@ from memorymapped._native.memory cimport *
 from memorymapped._native.structs cimport (
     StructLayout, Value, layout_of, reference, references, snapshot_at, write_value)
 
-cdef extern from "<string.h>" nogil:
+cdef extern from "pages.h" nogil:
     void *memmem(const void *block, size_t length, const void *bytes, size_t size)
 
 cdef extern from "Python.h":

@@ -8,12 +8,13 @@
 #ifndef MEMORYMAPPED_COPY_H
 #define MEMORYMAPPED_COPY_H
 
-#include <Python.h> /* first: it asks the C library for memrchr and memmem */
+#include <Python.h>
+
+#include "pages.h"
 
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -60,7 +61,7 @@ static inline void mmf_expect_large(char *memory, size_t size)
     uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
     uintptr_t end = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
     if (size >= 2 * MMF_HUGE_PAGE && end > start)
-        (void)madvise((void *)start, end - start, MADV_HUGEPAGE); /* advice: its failure changes nothing */
+        mmf_huge_pages((char *)start, end - start);
 }
 
 /* `count` elements of `size` bytes, `from_step` and `to_step` bytes apart. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The fault guard: a fault in mapped memory becomes a mark that can be asked, not the death of the process.
- * What it promises, its steps and the reasons are at the head of guard.c.
+ * What it promises, its steps and the reasons are at the head of linux/guard.c; windows/guard.c says what is different
+ * there.
  */
 #ifndef MEMORYMAPPED_GUARD_H
 #define MEMORYMAPPED_GUARD_H
@@ -9,6 +10,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+/* What is mapped. Linux: a file descriptor. Windows: the handle of a section in the lower half and that of its file, which
+ * a flush needs, or 0, in the upper one (handles have 32 bits that mean something). -1: memory of its own. */
+#if defined(_WIN32)
+typedef int64_t mmf_object;
+#else
+typedef int mmf_object;
+#endif
 
 /* One mapping that the guard watches. Regions are never freed, only reused, so that the signal handler may
  * walk them without a lock. `mark` is the lowest address that was replaced by zero pages, 0 if none was. */
@@ -30,7 +39,7 @@ typedef struct {
 } mmf_guard_state;
 
 /* Maps and watches. NULL with errno set if that fails. `length` > 0; `page` a power of two. */
-mmf_region *mmf_map(size_t length, int prot, int flags, int fd, off_t offset, size_t page);
+mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64_t offset, size_t page);
 
 /* Stops watching and unmaps. Only when no access, pin or buffer of the mapping is left. */
 void mmf_unmap(mmf_region *region);

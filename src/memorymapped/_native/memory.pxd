@@ -4,6 +4,7 @@ from libc.stddef cimport size_t
 
 
 cdef extern from "guard.h" nogil:
+    ctypedef int mmf_object  # or longer
     ctypedef struct mmf_region:
         uintptr_t start
         uintptr_t end
@@ -58,7 +59,7 @@ cdef int take_buffer(object exporter, Py_buffer *buffer, int flags) except -1
 cdef int let_others_run() except -1
 cdef int transfer_elements(Py_buffer *buffer, Py_ssize_t first, Py_ssize_t count, char *block, bint back) except -1
 cdef int transfer(char *to, const char *source, Py_ssize_t size, bint fresh) except -1
-cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page)
+cdef Mapping new_mapping(mmf_object fd, long long offset, size_t length, int protection, int flags, size_t page)
 
 
 cdef class View:

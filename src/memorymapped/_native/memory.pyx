@@ -13,7 +13,7 @@ Every access keeps one order:
 1. convert all arguments: `__index__`, `__float__`, `__buffer__` are Python code and may close the view;
 2. look at the view: closed, direction, bounds. From here to 4 no Python code runs;
 3. touch the memory;
-4. ask for the guard's mark (guard.c): a fault in 3 raises MemoryFaultError.
+4. ask for the guard's mark (linux/guard.c): a fault in 3 raises MemoryFaultError.
 
 A closed view has `data == NULL` and `readable == writable == -1`, so the bounds check of 2 is all that the fast
 path asks; `refuse` then finds out what was wrong.
@@ -28,7 +28,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EFAULT, ENOMEM, errno
 from libc.stddef cimport size_t
-from libc.stdint cimport uintptr_t
+from libc.stdint cimport int64_t, uintptr_t
 from libc.string cimport memcpy, memmove, strchr, strerror
 
 cdef extern from "guard.h" nogil:
@@ -37,27 +37,23 @@ cdef extern from "guard.h" nogil:
         size_t regions
         unsigned long faults
         unsigned long displaced
-    mmf_region *mmf_map(size_t length, int prot, int flags, int fd, long long offset, size_t page)
+    mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64_t offset, size_t page)
     void mmf_unmap(mmf_region *region)
     int mmf_arm()
     void mmf_guard_status(mmf_guard_state *state)
 
-cdef extern from "<sys/mman.h>" nogil:
-    int msync(void *address, size_t length, int flags)
-    int madvise(void *address, size_t length, int advice)
-    int mincore(void *address, size_t length, unsigned char *vector)
-    int MS_SYNC
-    int MS_INVALIDATE
+cdef extern from "pages.h" nogil:
+    size_t mmf_page_size()
+    int mmf_flush(const mmf_region *region, char *start, size_t length, bint rereads)
+    int mmf_advise(char *start, size_t length, int advice)
+    int mmf_resident(char *start, size_t length, unsigned char *pages)
     enum:
-        _READ "PROT_READ"
-        _WRITE "PROT_WRITE"
-        _EXECUTE "PROT_EXEC"
-        _SHARED "MAP_SHARED"
-        _PRIVATE "MAP_PRIVATE"
-        _NORESERVE "MAP_NORESERVE"
-
-cdef extern from "<unistd.h>" nogil:
-    int getpagesize()
+        _READ "MMF_MAP_READ"
+        _WRITE "MMF_MAP_WRITE"
+        _EXECUTE "MMF_MAP_EXECUTE"
+        _SHARED "MMF_MAP_SHARED"
+        _PRIVATE "MMF_MAP_PRIVATE"
+        _NORESERVE "MMF_MAP_NORESERVE"
 
 cdef extern from "Python.h":
     ctypedef struct PyMethodDef:
@@ -83,7 +79,7 @@ cdef enum:
     FRESH = 32 * 1024 * 1024
     STRIDED_PIECE = 1024 * 1024  # elements: each may lie in a page of its own
 
-cdef size_t system_page = getpagesize()
+cdef size_t system_page = mmf_page_size()
 cdef char nothing[1]  # what an empty view points at: never read or written
 
 
@@ -108,7 +104,7 @@ cdef class Mapping:
         """Mapping is the exporter of its views' buffers; the reference that they held is all there is to release."""
 
 
-cdef Mapping new_mapping(int fd, long long offset, size_t length, int protection, int flags, size_t page):
+cdef Mapping new_mapping(mmf_object fd, long long offset, size_t length, int protection, int flags, size_t page):
     cdef Mapping mapping = Mapping.__new__(Mapping)
     mapping.region = mmf_map(length, protection, flags, fd, offset, page)
     if mapping.region == NULL:
@@ -222,7 +218,7 @@ cdef class View:
     """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream. `source` is what
     it was made from, and knows the names and sizes that messages show."""
 
-    def __cinit__(self, object source, int fd, long long offset, Py_ssize_t size, int protection, int flags,
+    def __cinit__(self, object source, mmf_object fd, long long offset, Py_ssize_t size, int protection, int flags,
                   size_t page, bint reads, bint writes, bint flushes):
         """`page` is the granularity of the file's mappings, a power of two; `source` says what a fault means
         (`source.fault(view, position, size)` returns the exception)."""
@@ -444,7 +440,7 @@ cdef class View:
         self.pages(position, count, &start, &length)
         if length:
             with nogil:
-                rc = msync(start, length, MS_SYNC | MS_INVALIDATE)
+                rc = mmf_flush(mapping.region, start, length, True)
             if rc:
                 raise OSError(errno, f"{strerror(errno).decode()}: flushing {self!r}")
             if self.own_pages:
@@ -475,7 +471,7 @@ cdef class View:
             return  # DONT_NEED would throw away what was written, and an advice changes no data
         if length:
             with nogil:
-                rc = madvise(start, length, kind)
+                rc = mmf_advise(start, length, kind)
             if rc:
                 raise OSError(errno, f"{strerror(errno).decode()}: advice {kind} for {self!r}")
 
@@ -494,7 +490,7 @@ cdef class View:
             vector = PyBytes_FromStringAndSize(NULL, (piece + system_page - 1) // system_page)
             states = <unsigned char *>PyBytes_AS_STRING(vector)
             with nogil:
-                rc = mincore(start + at, piece, states)
+                rc = mmf_resident(start + at, piece, states)
             if rc:
                 raise OSError(errno, f"{strerror(errno).decode()}: asking for the resident pages of {self!r}")
             PyErr_CheckSignals()
@@ -517,7 +513,7 @@ cdef class View:
             if self.flushes:
                 length = region.end - region.start
                 with nogil:
-                    rc = msync(mapping.base, length, MS_SYNC)
+                    rc = mmf_flush(region, mapping.base, length, False)
             self.was_faulted = mmf_marked(region)
             mapping = None
             if rc:

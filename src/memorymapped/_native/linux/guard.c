@@ -260,7 +260,7 @@ static mmf_region *take_region(void)
     return region;
 }
 
-mmf_region *mmf_map(size_t length, int prot, int flags, int fd, off_t offset, size_t page)
+mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object fd, int64_t offset, size_t page)
 {
     if (length > SIZE_MAX - page) {
         errno = ENOMEM;

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What memory.pyx asks the kernel about pages: Linux's half. The other is windows/pages.h, of the same names; meson.build
+ * says which folder is searched.
+ */
+#ifndef MEMORYMAPPED_PAGES_H
+#define MEMORYMAPPED_PAGES_H
+
+#include <Python.h> /* first: it asks the C library for memrchr and memmem */
+
+#include "guard.h"
+
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* How a mapping is made. */
+enum {
+    MMF_MAP_READ = PROT_READ,
+    MMF_MAP_WRITE = PROT_WRITE,
+    MMF_MAP_EXECUTE = PROT_EXEC,
+    MMF_MAP_SHARED = MAP_SHARED,
+    MMF_MAP_PRIVATE = MAP_PRIVATE,
+    MMF_MAP_NORESERVE = MAP_NORESERVE,
+};
+
+/* Of the system: what is flushed, advised, and counted. */
+static inline size_t mmf_page_size(void) { return (size_t)getpagesize(); }
+
+/* Writes whole pages of a mapping through to its file, and waits. `rereads`: what others wrote to the file by other ways
+ * is seen afterwards. 0, or -1 with errno. */
+static inline int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
+{
+    (void)region;
+    return msync(start, length, rereads ? MS_SYNC | MS_INVALIDATE : MS_SYNC);
+}
+
+/* The advice has a number of madvise(2). 0, or -1 with errno. */
+static inline int mmf_advise(char *start, size_t length, int advice) { return madvise(start, length, advice); }
+
+/* For each page 1 if it is in memory, else 0, in the lowest bit. 0, or -1 with errno. */
+static inline int mmf_resident(char *start, size_t length, unsigned char *pages) { return mincore(start, length, pages); }
+
+/* Asks for huge pages. It is an advice: that it fails changes nothing. */
+static inline void mmf_huge_pages(char *start, size_t length) { (void)madvise(start, length, MADV_HUGEPAGE); }
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The fault guard on Windows. guard.h has what it promises, linux/guard.c the protocol; this is what differs.
+ *
+ * A file cannot be shortened while it is mapped (error 1224), so the usual reason is none here. What is left is a page
+ * that cannot be read: the disk failed, the share is gone. The kernel then raises EXCEPTION_IN_PAGE_ERROR in the thread
+ * that touched it, and our vectored handler, which sees it before all others', takes the steps of linux/guard.c:
+ *
+ *   Fault    3  find the region, pins + 1, look again whether it is still one.
+ *            4  mark, from the start of the view on: there is no way to take a part of a view away.
+ *            5  the first one unmaps the view and puts zero pages of its own there; whoever comes meanwhile waits. The
+ *               access is repeated.
+ *            6  pins - 1.
+ *
+ * Between the two calls of 5 nothing is there. Another thread that touches the view then gets an access violation: in a
+ * region that is marked it waits as well, and repeats. A thread that asks for memory may be given that very place: then
+ * the pages cannot be replaced, and the exception goes on to whoever comes next, usually to the end of the process.
+ *
+ * An access violation anywhere else is none of ours: a write to a view that may only be read stays an error.
+ */
+#include "guard.h"
+#include "pages.h"
+
+#include <windows.h>
+
+#include <psapi.h>
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define CHUNK 256
+
+typedef struct {
+    mmf_region region; /* the first: its address is this one's */
+    HANDLE file;       /* to be flushed; NULL: none */
+    volatile LONG state;
+} view;
+enum { MAPPED, BEING_REPLACED, REPLACED, LOST };
+
+struct chunk {
+    struct chunk *next;
+    view view[CHUNK];
+};
+
+static SRWLOCK registry = SRWLOCK_INIT;
+static struct chunk *chunks; /* published by a release store, never freed */
+static mmf_region *free_regions;
+static size_t watched;
+static unsigned long faults;
+static PVOID armed;
+
+/* ------------------------------------------------------------------------------------------ the handler */
+
+/* What an access needs, by the number that an exception has for it. */
+static int needed(ULONG_PTR access) { return access == 1 ? MMF_MAP_WRITE : access == 8 ? MMF_MAP_EXECUTE : MMF_MAP_READ; }
+
+static int replace(view *v, uintptr_t start, int in_page, int need)
+{
+    static const DWORD protections[8] = {
+        PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE, PAGE_READWRITE,
+        PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_READWRITE,
+    };
+    if (in_page && InterlockedCompareExchange(&v->state, BEING_REPLACED, MAPPED) == MAPPED) {
+        __atomic_store_n(&v->region.mark, start, __ATOMIC_SEQ_CST);
+        /* Safe: the view is ours, and cannot be unmapped by its owner while we hold a pin. */
+        int done = UnmapViewOfFile((void *)start) &&
+                   VirtualAlloc((void *)start, v->region.end - start, MEM_RESERVE | MEM_COMMIT,
+                                protections[v->region.prot & 7]) == (void *)start;
+        __atomic_add_fetch(&faults, 1, __ATOMIC_RELAXED);
+        InterlockedExchange(&v->state, done ? REPLACED : LOST);
+        return done;
+    }
+    while (v->state == BEING_REPLACED)
+        Sleep(0);
+    /* Replaced while this thread was on its way here, if the pages allow what it did; else it may not do that. */
+    return v->state == REPLACED && (v->region.prot & need) == need;
+}
+
+/* Whether the access is to be repeated. */
+static int handle(uintptr_t address, int in_page, int need)
+{
+    for (struct chunk *c = __atomic_load_n(&chunks, __ATOMIC_ACQUIRE); c; c = c->next) {
+        for (int i = 0; i < CHUNK; i++) {
+            mmf_region *region = &c->view[i].region;
+            uintptr_t start = __atomic_load_n(&region->start, __ATOMIC_ACQUIRE);
+            if (start == 0 || address < start || address >= region->end)
+                continue;
+            __atomic_add_fetch(&region->pins, 1, __ATOMIC_SEQ_CST);
+            int found = __atomic_load_n(&region->start, __ATOMIC_SEQ_CST) == start && address < region->end;
+            int done = found && replace(&c->view[i], start, in_page, need);
+            __atomic_sub_fetch(&region->pins, 1, __ATOMIC_SEQ_CST);
+            if (found)
+                return done;
+        }
+    }
+    return 0;
+}
+
+static LONG CALLBACK on_exception(EXCEPTION_POINTERS *pointers)
+{
+    const EXCEPTION_RECORD *record = pointers->ExceptionRecord;
+    int in_page = record->ExceptionCode == (DWORD)EXCEPTION_IN_PAGE_ERROR;
+    if ((!in_page && record->ExceptionCode != (DWORD)EXCEPTION_ACCESS_VIOLATION) || record->NumberParameters < 2)
+        return EXCEPTION_CONTINUE_SEARCH;
+    DWORD error = GetLastError();
+    int repeat = handle((uintptr_t)record->ExceptionInformation[1], in_page, needed(record->ExceptionInformation[0]));
+    SetLastError(error);
+    return repeat ? EXCEPTION_CONTINUE_EXECUTION : EXCEPTION_CONTINUE_SEARCH;
+}
+
+/* ---------------------------------------------------------------------------------- arming, the registry */
+
+static int said(DWORD error)
+{
+    switch (error) {
+    case ERROR_ACCESS_DENIED: return EACCES;
+    case ERROR_INVALID_HANDLE: return EBADF;
+    case ERROR_NOT_ENOUGH_MEMORY:
+    case ERROR_COMMITMENT_LIMIT: return ENOMEM;
+    case ERROR_DISK_FULL: return ENOSPC;
+    case ERROR_INVALID_PARAMETER:
+    case ERROR_INVALID_ADDRESS:
+    case ERROR_MAPPED_ALIGNMENT: return EINVAL;
+    default: return EIO;
+    }
+}
+
+static int failed(void)
+{
+    errno = said(GetLastError());
+    return -1;
+}
+
+int mmf_arm(void)
+{
+    AcquireSRWLockExclusive(&registry);
+    if (!armed)
+        armed = AddVectoredExceptionHandler(1, on_exception);
+    ReleaseSRWLockExclusive(&registry);
+    if (armed)
+        return 0;
+    errno = ENOMEM;
+    return -1;
+}
+
+static mmf_region *take_region(void)
+{
+    mmf_region *region = NULL;
+    AcquireSRWLockExclusive(&registry);
+    if (!free_regions) {
+        struct chunk *c = calloc(1, sizeof *c);
+        if (c) {
+            for (int i = CHUNK - 1; i >= 0; i--) {
+                c->view[i].region.next_free = free_regions;
+                free_regions = &c->view[i].region;
+            }
+            c->next = chunks;
+            __atomic_store_n(&chunks, c, __ATOMIC_RELEASE);
+        }
+    }
+    if (free_regions) {
+        region = free_regions;
+        free_regions = region->next_free;
+        watched++;
+    }
+    ReleaseSRWLockExclusive(&registry);
+    if (!region)
+        errno = ENOMEM;
+    return region;
+}
+
+static void give_region(mmf_region *region)
+{
+    AcquireSRWLockExclusive(&registry);
+    region->next_free = free_regions;
+    free_regions = region;
+    watched--;
+    ReleaseSRWLockExclusive(&registry);
+}
+
+size_t mmf_page_size(void)
+{
+    SYSTEM_INFO info;
+    GetSystemInfo(&info);
+    return info.dwPageSize;
+}
+
+static void *map(HANDLE section, int64_t offset, size_t length, int prot, int flags)
+{
+    DWORD access = flags & MMF_MAP_PRIVATE ? FILE_MAP_COPY : prot & MMF_MAP_WRITE ? FILE_MAP_WRITE : FILE_MAP_READ;
+    if (prot & MMF_MAP_EXECUTE)
+        access |= FILE_MAP_EXECUTE | (flags & MMF_MAP_PRIVATE ? 0 : FILE_MAP_READ);
+    char *address = MapViewOfFile(section, access, (DWORD)(offset >> 32), (DWORD)offset, length);
+    if (address && flags & MMF_MAP_COMMIT &&
+        !VirtualAlloc(address, length, MEM_COMMIT, prot & MMF_MAP_WRITE ? PAGE_READWRITE : PAGE_READONLY)) {
+        DWORD error = GetLastError();
+        UnmapViewOfFile(address);
+        SetLastError(error);
+        return NULL;
+    }
+    return address;
+}
+
+static HANDLE handle_in(int32_t half) { return (HANDLE)(intptr_t)half; }
+
+mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64_t offset, size_t page)
+{
+    static size_t of_system;
+    HANDLE own = GetCurrentProcess(), section = handle_in((int32_t)object), file = NULL;
+    void *address = NULL;
+    if (!of_system)
+        of_system = mmf_page_size();
+    if (length > SIZE_MAX - page) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (mmf_arm() != 0)
+        return NULL;
+    mmf_region *region = take_region();
+    if (!region)
+        return NULL;
+    if (object == -1) {
+        section = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, (DWORD)(length >> 32), (DWORD)length, NULL);
+        if (section)
+            address = map(section, 0, length, prot, flags);
+    } else if (object >> 32 == 0 || DuplicateHandle(own, handle_in((int32_t)(object >> 32)), own, &file, 0, FALSE,
+                                                    DUPLICATE_SAME_ACCESS)) {
+        address = map(section, offset, length, prot, flags);
+    }
+    if (!address)
+        failed();
+    int error = errno;
+    if (object == -1 && section)
+        CloseHandle(section); /* the view keeps it */
+    if (!address) {
+        if (file)
+            CloseHandle(file);
+        give_region(region);
+        errno = error;
+        return NULL;
+    }
+    ((view *)region)->file = file;
+    ((view *)region)->state = MAPPED;
+    region->end = (uintptr_t)address + ((length + of_system - 1) & ~(of_system - 1));
+    region->page = of_system; /* only where views begin is it `page` */
+    region->prot = prot;
+    region->mark = 0;
+    __atomic_store_n(&region->start, (uintptr_t)address, __ATOMIC_RELEASE);
+    return region;
+}
+
+void mmf_unmap(mmf_region *region)
+{
+    view *v = (view *)region;
+    uintptr_t start = region->start;
+    __atomic_store_n(&region->start, 0, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&region->pins, __ATOMIC_SEQ_CST) != 0)
+        Sleep(0);
+    if (v->state == REPLACED)
+        VirtualFree((void *)start, 0, MEM_RELEASE);
+    else if (v->state == MAPPED)
+        UnmapViewOfFile((void *)start);
+    if (v->file)
+        CloseHandle(v->file);
+    give_region(region);
+}
+
+void mmf_guard_status(mmf_guard_state *state)
+{
+    AcquireSRWLockShared(&registry);
+    state->armed = armed != NULL;
+    state->regions = watched;
+    state->displaced = 0;
+    state->faults = __atomic_load_n(&faults, __ATOMIC_RELAXED);
+    ReleaseSRWLockShared(&registry);
+}
+
+/* --------------------------------------------------------------------------------------------- pages.h */
+
+int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
+{
+    HANDLE file = ((const view *)region)->file;
+    (void)rereads;
+    if (__atomic_load_n(&region->mark, __ATOMIC_SEQ_CST))
+        return 0; /* the pages are nobody's but ours now: who flushes asks for the mark */
+    for (int turn = 0; !FlushViewOfFile(start, length); turn++) {
+        if (GetLastError() != ERROR_LOCK_VIOLATION || turn == 100) /* the system's own writer is at it */
+            return failed();
+        Sleep(10);
+    }
+    return !file || FlushFileBuffers(file) ? 0 : failed();
+}
+
+int mmf_advise(char *start, size_t length, int advice)
+{
+    enum { NORMAL, RANDOM, SEQUENTIAL, WILL_NEED, DONT_NEED };
+    WIN32_MEMORY_RANGE_ENTRY range = {start, length};
+    switch (advice) {
+    case NORMAL:
+    case RANDOM:
+    case SEQUENTIAL: return 0;
+    case WILL_NEED: return PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0) ? 0 : failed();
+    case DONT_NEED: return VirtualUnlock(start, length) || GetLastError() == ERROR_NOT_LOCKED ? 0 : failed();
+    default: errno = EINVAL; return -1;
+    }
+}
+
+int mmf_resident(char *start, size_t length, unsigned char *pages)
+{
+    enum { AT_ONCE = 512 };
+    PSAPI_WORKING_SET_EX_INFORMATION asked[AT_ONCE];
+    size_t page = mmf_page_size(), count = (length + page - 1) / page;
+    for (size_t done = 0; done < count;) {
+        size_t some = count - done < AT_ONCE ? count - done : AT_ONCE;
+        for (size_t i = 0; i < some; i++)
+            asked[i].VirtualAddress = start + (done + i) * page;
+        if (!K32QueryWorkingSetEx(GetCurrentProcess(), asked, (DWORD)(some * sizeof *asked)))
+            return failed();
+        for (size_t i = 0; i < some; i++)
+            pages[done + i] = asked[i].VirtualAttributes.Valid;
+        done += some;
+    }
+    return 0;
+}

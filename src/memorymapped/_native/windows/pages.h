@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What memory.pyx asks the kernel about pages: the half of Windows. The other is linux/pages.h, of the same names.
+ */
+#ifndef MEMORYMAPPED_PAGES_H
+#define MEMORYMAPPED_PAGES_H
+
+#include "guard.h"
+
+#include <string.h>
+
+/* How a mapping is made. */
+enum {
+    MMF_MAP_READ = 1,
+    MMF_MAP_WRITE = 2,
+    MMF_MAP_EXECUTE = 4,
+    MMF_MAP_SHARED = 1,
+    MMF_MAP_PRIVATE = 2,
+    MMF_MAP_NORESERVE = 0, /* what is private counts against committed memory as it is mapped: there is no other way */
+    MMF_MAP_COMMIT = 4,    /* the pages of a reserved section (SEC_RESERVE) are committed as it is mapped */
+};
+
+size_t mmf_page_size(void);
+
+/* Writes whole pages of a mapping through to its file, and waits for the disk. `rereads` is nothing here: all ways to a
+ * local file go through one cache. 0, or -1 with errno. */
+int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads);
+
+/* The advice has a number of madvise(2). What this system has no words for is left out; huge pages (EINVAL) cannot be had
+ * so. 0, or -1 with errno. */
+int mmf_advise(char *start, size_t length, int advice);
+
+/* For each page 1 if it is in the working set of this process, else 0. 0, or -1 with errno. */
+int mmf_resident(char *start, size_t length, unsigned char *pages);
+
+static inline void mmf_huge_pages(char *start, size_t length) { (void)start, (void)length; }
+
+/* The C library lacks these two. */
+static inline void *memrchr(const void *block, int byte, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)block + size;
+    while (at != (const unsigned char *)block)
+        if (*--at == (unsigned char)byte)
+            return (void *)at;
+    return NULL;
+}
+
+static inline void *memmem(const void *block, size_t length, const void *bytes, size_t size)
+{
+    const char *at = block, *end = at + length;
+    if (!size)
+        return (void *)at;
+    while ((size_t)(end - at) >= size) {
+        at = memchr(at, *(const char *)bytes, (size_t)(end - at) - size + 1);
+        if (!at || !memcmp(at, bytes, size))
+            return (void *)at;
+        at++;
+    }
+    return NULL;
+}
+
+#endif
