@@ -14,7 +14,10 @@ from pathlib import Path
 
 def metadata(project: dict[str, object]) -> str:
     """METADATA of pyproject.toml's [project], as far as an installer reads it."""
-    lines = ["Metadata-Version: 2.4", *(f"{field.title()}: {project[field]}" for field in ("name", "version", "requires-python"))]
+    lines = [
+        "Metadata-Version: 2.4",
+        *(f"{field.title()}: {project[field]}" for field in ("name", "version", "requires-python")),
+    ]
     for extra, requirements in project["optional-dependencies"].items():  # type: ignore[attr-defined]
         lines.append(f"Provides-Extra: {extra}")
         lines += [f'Requires-Dist: {each}; extra == "{extra}"' for each in requirements]
