@@ -394,7 +394,7 @@ class MemoryMappedFile:
             except FileNotFoundError:
                 raise ValueError("a map cannot be created with access WRITE, only opened: use READ_WRITE") from None
         backing = create_memory(name, EITHER, capacity, access, reserve=reserve, inheritable=inheritable, secure=secure)
-        if backing.held.created:
+        if backing.created:
             return cls._made(backing, access)
         return cls._opened(backing, name, RIGHTS_OF[access], inheritable)
 
@@ -604,7 +604,8 @@ class MemoryMappedFile:
             return
         protection, flags, _, _ = PROTECTION[Access.READ]
         size = size or capacity - offset
-        with View(backing, backing.fd, offset, size, protection, flags, backing.page_size, True, False, False) as view:
+        page = backing.page_size
+        with View(backing, backing.view_fd, offset, size, protection, flags, page, True, False, False) as view:
             view.flush()
 
     def get_access_control(self) -> MemoryMappedFileSecurity:

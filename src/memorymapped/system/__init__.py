@@ -29,8 +29,27 @@ if sys.platform == "linux":
         unnamed_memory,
         write_access,
     )
+elif sys.platform == "win32":
+    from .windows import (
+        CREATE,
+        EITHER,
+        PAGE_SIZE,
+        PRIVATE,
+        PROTECTION,
+        Backing,
+        FileMap,
+        NamedMemory,
+        create_memory,
+        from_descriptor,
+        locate,
+        map_descriptor,
+        map_path,
+        open_entry,
+        open_memory,
+        unnamed_memory,
+    )
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = [
     "CREATE",

@@ -185,20 +185,25 @@ size_t mmf_page_size(void)
     return info.dwPageSize;
 }
 
+/* The pages of a reserved section (SEC_RESERVE) are committed where a view is made of them, as .NET does. */
+static int commit(char *address, size_t length, int prot, int flags)
+{
+    MEMORY_BASIC_INFORMATION found;
+    DWORD protection = flags & MMF_MAP_PRIVATE ? PAGE_WRITECOPY : prot & MMF_MAP_WRITE ? PAGE_READWRITE : PAGE_READONLY;
+    if (prot & MMF_MAP_EXECUTE)
+        protection = prot & MMF_MAP_WRITE ? PAGE_EXECUTE_READWRITE : PAGE_EXECUTE_READ;
+    if (!VirtualQuery(address, &found, sizeof found))
+        return 0;
+    return (found.State == MEM_COMMIT && found.RegionSize >= length) ||
+           VirtualAlloc(address, length, MEM_COMMIT, protection) != NULL;
+}
+
 static void *map(HANDLE section, int64_t offset, size_t length, int prot, int flags)
 {
     DWORD access = flags & MMF_MAP_PRIVATE ? FILE_MAP_COPY : prot & MMF_MAP_WRITE ? FILE_MAP_WRITE : FILE_MAP_READ;
     if (prot & MMF_MAP_EXECUTE)
         access |= FILE_MAP_EXECUTE | (flags & MMF_MAP_PRIVATE ? 0 : FILE_MAP_READ);
-    char *address = MapViewOfFile(section, access, (DWORD)(offset >> 32), (DWORD)offset, length);
-    if (address && flags & MMF_MAP_COMMIT &&
-        !VirtualAlloc(address, length, MEM_COMMIT, prot & MMF_MAP_WRITE ? PAGE_READWRITE : PAGE_READONLY)) {
-        DWORD error = GetLastError();
-        UnmapViewOfFile(address);
-        SetLastError(error);
-        return NULL;
-    }
-    return address;
+    return MapViewOfFile(section, access, (DWORD)(offset >> 32), (DWORD)offset, length);
 }
 
 static HANDLE handle_in(int32_t half) { return (HANDLE)(intptr_t)half; }
@@ -223,8 +228,15 @@ mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64
         section = CreateFileMappingW(INVALID_HANDLE_VALUE, NULL, PAGE_READWRITE, (DWORD)(length >> 32), (DWORD)length, NULL);
         if (section)
             address = map(section, 0, length, prot, flags);
-    } else if (object >> 32 == 0 || DuplicateHandle(own, handle_in((int32_t)(object >> 32)), own, &file, 0, FALSE,
-                                                    DUPLICATE_SAME_ACCESS)) {
+    } else if (object >> 32 == 0) {
+        address = map(section, offset, length, prot, flags);
+        if (address && !commit(address, length, prot, flags)) {
+            DWORD error = GetLastError();
+            UnmapViewOfFile(address);
+            SetLastError(error);
+            address = NULL;
+        }
+    } else if (DuplicateHandle(own, handle_in((int32_t)(object >> 32)), own, &file, 0, FALSE, DUPLICATE_SAME_ACCESS)) {
         address = map(section, offset, length, prot, flags);
     }
     if (!address)

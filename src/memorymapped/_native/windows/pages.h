@@ -17,7 +17,6 @@ enum {
     MMF_MAP_SHARED = 1,
     MMF_MAP_PRIVATE = 2,
     MMF_MAP_NORESERVE = 0, /* what is private counts against committed memory as it is mapped: there is no other way */
-    MMF_MAP_COMMIT = 4,    /* the pages of a reserved section (SEC_RESERVE) are committed as it is mapped */
 };
 
 size_t mmf_page_size(void);

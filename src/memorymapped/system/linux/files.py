@@ -17,7 +17,7 @@ from ..._native.files import allocate, identity, is_memory, mark_of, page_size_o
 from ..._typing import TYPE_CHECKING
 from ...enums import FileMode
 from ...enums import MemoryMappedFileAccess as Access
-from ...errors import OutOfRangeError
+from ..capacities import check_capacity
 from ..names import Name
 from . import maps
 from .backing import Backing, Descriptor
@@ -67,7 +67,7 @@ class FileMap(Descriptor):
         if self.fixed is not None:
             return
         size = 0 if empty else self.size()
-        _check_capacity(self.path, capacity, size, access)
+        check_capacity(self.path, capacity, size, access)
         if capacity > size or empty:
             _resize(self, self.fd, max(capacity, size), False, empty)
 
@@ -116,7 +116,7 @@ def map_path(
         size = _length(fd, status)
         if mode is FileMode.CREATE and size is not None:
             size = 0
-        _check_capacity(path, capacity, size, access)
+        check_capacity(path, capacity, size, access)
         if not writes and access is Access.COPY_ON_WRITE and size is not None and capacity > size:
             read_only, fd = fd, _reopen_for_writing(path, status)  # it must grow: now the right to write is needed
             os.close(read_only)
@@ -152,7 +152,7 @@ def map_descriptor(
     path = _path_of(fd)
     _check_kind(path or f"descriptor {fd}", status.st_mode)
     size = _length(fd, status)
-    _check_capacity(path, capacity, size, access)
+    check_capacity(path, capacity, size, access)
     grows = size is not None and capacity > size
     if flags == os.O_WRONLY or (flags == os.O_RDONLY and (access not in _READABLE or grows)):
         raise PermissionError(
@@ -229,25 +229,6 @@ def _length(fd: int, status: os.stat_result) -> int | None:
     if stat.S_ISCHR(status.st_mode):
         return None
     return status.st_size if stat.S_ISREG(status.st_mode) else os.lseek(fd, 0, os.SEEK_END)
-
-
-def _check_capacity(path: str | None, capacity: int, size: int | None, access: Access) -> None:
-    shown = path or "the file"
-    if size is None:
-        if capacity == 0:
-            raise ValueError(f"{shown} is a device without a size: give the capacity in bytes that the map shall have")
-        return
-    if capacity == 0 and size == 0:
-        raise ValueError(f"{shown} is empty: give the capacity in bytes that the map shall have")
-    if access in (Access.READ, Access.READ_EXECUTE) and capacity > size:
-        raise ValueError(
-            f"{shown} has {size} bytes, and a map with {access.name} access cannot make it {capacity}: ask for at "
-            "most its size, or for an access that writes"
-        )
-    if 0 < capacity < size:
-        raise OutOfRangeError(
-            f"capacity {capacity} is less than the {size} bytes of {shown}: a map never shortens its file"
-        )
 
 
 def _backing(

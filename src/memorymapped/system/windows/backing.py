@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: MIT
+"""What a map stands on: the handle of a section, and what has to happen when it is closed."""
+
+from __future__ import annotations
+
+import errno
+import io
+
+from ..._native.memory import View
+from ..._native.win32 import (
+    PAGE_EXECUTE_READ,
+    PAGE_EXECUTE_READWRITE,
+    PAGE_READONLY,
+    PAGE_READWRITE,
+    PAGE_WRITECOPY,
+    SEC_RESERVE,
+    close_handle,
+    create_section,
+)
+from ...enums import MemoryMappedFileAccess as Access
+from ...errors import ClosedError, MemoryFaultError
+
+__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "unnamed_memory"]
+
+PAGE_SIZE = 4096
+GRANULARITY = 65536
+"""Where views may begin."""
+
+PAGES = {
+    Access.READ_WRITE: PAGE_READWRITE,
+    Access.READ: PAGE_READONLY,
+    Access.COPY_ON_WRITE: PAGE_WRITECOPY,
+    Access.READ_EXECUTE: PAGE_EXECUTE_READ,
+    Access.READ_WRITE_EXECUTE: PAGE_EXECUTE_READWRITE,
+}
+
+
+class Backing:
+    """`fd` is a handle or descriptor of our own, -1 after close, `last_size` the size in bytes as it was last seen."""
+
+    fd: int
+    view_fd: int
+    """What views are mapped from (guard.h: mmf_object)."""
+    last_size: int
+    device: int = 0
+    inode: int = 0
+    mark: int = 0
+    """With device and inode 0 where nothing tells an object from a later one of its name: memory."""
+    path: str | None = None
+    """The file; None for memory."""
+    name: str | None = None
+    is_memory: bool = True
+    """Nothing is ever written to a disk that would stay."""
+    page_size: int = GRANULARITY
+    """The granularity of its mappings."""
+    owner_bits: int | None = None
+    created: bool = False
+    """Whether this call has made it."""
+    fixed: int | None = None
+    """The size of what has none of its own: a device, which cannot be mapped here."""
+
+    def size(self) -> int:
+        """The capacity now, in bytes."""
+        if self.fd < 0:
+            raise ClosedError("the map is closed")
+        return self.last_size
+
+    def name_alive(self) -> bool:
+        """Whether the name still leads to this object: it does as long as there is a handle."""
+        return self.fd >= 0 and self.name is not None
+
+    def close(self) -> None:
+        """Lets go of it; a second call does nothing."""
+        raise NotImplementedError
+
+    def grow(self, size: int, *, reserve: bool) -> None:
+        """Makes it `size` bytes, never shorter."""
+        raise io.UnsupportedOperation("memory has the size that it was made with, for good: make a new map")
+
+    def fit(self, capacity: int, access: Access, *, empty: bool = False) -> None:
+        """Of a file that was mapped `as_it_is`: see FileMap. Memory has the size that it was made with."""
+
+    def reserve(self, start: int, end: int) -> None:
+        """Takes the memory of these bytes: it is taken already."""
+
+    # -- what a view's trouble means
+
+    def size_now(self) -> int | None:
+        """The size of the file behind a view that may have outlived the map; None if that cannot be known."""
+        return self.last_size
+
+    def fault(self, view: View, position: int, size: int) -> MemoryFaultError:
+        """The exception for an access of `size` bytes at `position` that hit a lost page."""
+        reason = f"a page could not be read, and all of {view!r} is lost by that"
+        return MemoryFaultError(errno.EIO, reason, self.path or "memory")
+
+    def is_too_short(self, view: View) -> bool:
+        """Whether the file is shorter now than the view: nobody can shorten a file that is mapped."""
+        return False
+
+
+class Section(Backing):
+    """Memory by its handle."""
+
+    def __init__(self, handle: int, size: int) -> None:
+        self.fd = self.view_fd = handle
+        self.last_size = size
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            handle = self.fd
+            self.fd = self.view_fd = -1
+            close_handle(handle)
+
+
+def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:
+    """Memory without a name. `reserve` False: its pages are committed where a view is made of them."""
+    pages = PAGE_READWRITE if reserve else PAGE_READWRITE | SEC_RESERVE
+    return Section(create_section(None, -1, pages, capacity, inheritable)[0], capacity)
