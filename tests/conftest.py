@@ -8,11 +8,14 @@ names must be empty of objects: a test that leaves one fails.
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from programs import Result, Tool
@@ -39,6 +42,23 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     _folders.close()
     shutil.rmtree(ROOT, ignore_errors=True)
     shutil.rmtree(config.option.basetemp, ignore_errors=True)
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Each worker imports its share of the tests first, so that what pytest compiles them to is made once, and not by
+    all of them at the same time. One that cannot be imported is told when it is collected."""
+    if (worker := getattr(session.config, "workerinput", None)) is None or session.config.args_source.name == "ARGS":
+        return
+    modules = sorted(Path(__file__).parent.glob("test_*.py"))
+    for path in modules[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]:
+        with contextlib.suppress(Exception):
+            importlib.import_module(path.stem)
+
+
+def pytest_collection_finish() -> None:
+    """What is there now stays: looking for garbage need not go through it again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

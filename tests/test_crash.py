@@ -489,13 +489,6 @@ killer.spared.add(resource_tracker._resource_tracker._pid)
 """
 
 
-@pytest.mark.parametrize(("count", "kind", "step"), [("own", "user", 30), ("started", "user", 30)])
-def test_killed_in_a_hand_over(scene: Scene, tmp_path: Path, count: str, kind: str, step: int) -> None:
-    scene.stage.do(TRACKER)
-    deaths = enumerate_stops(lambda number, _: hand_over(scene, tmp_path, count, number, kind), step)
-    print(f"{deaths} deaths")
-
-
 @pytest.mark.campaign
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("count", ["own", "started"])

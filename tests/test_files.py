@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from campaigns import campaign
 from privileges import WITHOUT, given_up
 from root import ROOT, descriptors
 from support.actors import Actor
@@ -1013,7 +1014,7 @@ def grow(number, rounds, reserve):
 """
 
 
-@pytest.mark.parametrize("reserve", [False, True])
+@pytest.mark.parametrize("reserve", [False, *campaign(True)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_growers_at_once_take_nothing_from_each_other(kind: str, reserve: bool) -> None:
     with contextlib.ExitStack() as stack:

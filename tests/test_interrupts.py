@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from campaigns import campaign
 from root import objects
 from support.interrupting import At, Interrupt
 
@@ -88,7 +89,7 @@ def drops(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # raised in a finalizer
-@pytest.mark.parametrize("name", ["n", "Global\\n", "long" * 100])
+@pytest.mark.parametrize("name", ["n", *campaign("Global\\n", "long" * 100)])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_exception_at_any_line_leaves_no_hold(operation: str, name: str, path: str) -> None:
     do = OPERATIONS[operation]
@@ -116,7 +117,7 @@ def test_an_exception_at_any_line_leaves_no_hold(operation: str, name: str, path
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("name", ["n", "Global\\n"])
+@pytest.mark.parametrize("name", ["n", *campaign("Global\\n")])
 @pytest.mark.parametrize("operation", [o for o in OPERATIONS if o != "with"])
 def test_a_close_that_an_exception_broke_off_can_be_repeated(operation: str, name: str, path: str) -> None:
     do = OPERATIONS[operation]
@@ -145,7 +146,7 @@ def test_a_close_that_an_exception_broke_off_can_be_repeated(operation: str, nam
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", ["n", "Global\\n"])
+@pytest.mark.parametrize("name", ["Global\\n", *campaign("n")])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_signals_at_random_moments_leave_no_hold_and_no_lock(operation: str, name: str, path: str) -> None:
     do = OPERATIONS[operation]

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from campaigns import campaign
 from support.actors import PRELUDE, Actor
 from support.guarding import Result, ledger
 from support.leftovers import files_of
@@ -181,7 +182,7 @@ def kill_after_instructions(case: str, tag: str, near: int, others: int) -> None
 
 @pytest.mark.parametrize("case", ["take and release"])
 def test_killed_after_each_instruction(case: str, tag: str) -> None:
-    kill_after_instructions(case, tag, 3, ALL or 60)
+    kill_after_instructions(case, tag, 3, 20)
 
 
 @pytest.mark.campaign
@@ -226,10 +227,11 @@ LIVES = {
     "close, not the last, owned": (MAKE + "; m.wait_one()", "m.close()", True),
     "fork": (MAKE, "if os.fork() == 0: os._exit(0)", True),
 }
+FEW = ("create, owned", "close, the last, owned")
 
 
-@pytest.mark.parametrize("scope", [pytest.param("Global", marks=pytest.mark.campaign), "User"])
-@pytest.mark.parametrize("life", LIVES)
+@pytest.mark.parametrize("scope", ["User", *campaign("Global")])
+@pytest.mark.parametrize("life", [*FEW, *campaign(*(life for life in LIVES if life not in FEW))])
 def test_killed_at_each_system_call_of_opening_and_closing(life: str, scope: str, tag: str) -> None:
     prepare, act, open_ = LIVES[life]
     name = f"{scope}\\{tag}"

@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
+from campaigns import campaign
 from peers import Peer
 from programs import LIMIT, state, until
 from root import objects
@@ -90,7 +91,7 @@ def nothing_is_left(cls: type[Lock], name: str, tag: str) -> None:
     assert cls.try_open_existing(name) is None, "somebody has it still"
 
 
-@pytest.mark.parametrize("scope", ["", "Global\\"])
+@pytest.mark.parametrize("scope", ["", *campaign("Global\\")])
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_an_exception_at_any_line_leaves_nothing(
     operation: str, scope: str, cls: type[Lock], tag: str, monkeypatch: pytest.MonkeyPatch
@@ -135,7 +136,7 @@ def test_a_close_that_an_exception_broke_off_can_be_repeated(cls: type[Lock], ta
         assert n > 3
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ["create, owned", "with", *campaign("create", "open", "try to open")])
 def test_signals_at_random_moments_leave_nothing(operation: str, cls: type[Lock], tag: str) -> None:
     do = OPERATIONS[operation]
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaigns import campaign
 from naming import plainly
 from peers import NOBODY, Peer, needs_root, peers
 from root import ROOT, SHM, descriptors
@@ -613,7 +614,7 @@ def left_by_the_dead(peer: MakePeer, names: list[str]) -> None:
     victim.kill()
 
 
-@pytest.mark.parametrize("living_ones", [0, 1, 7, 60, pytest.param(300, marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("living_ones", [0, 1, 7, *campaign(60, 300)])
 @pytest.mark.parametrize("scope", ["", "Local\\", "Global\\"])
 def test_each_creation_looks_at_two_others_in_turn(peer: MakePeer, scope: str, living_ones: int) -> None:
     def files(name: str) -> list[Path]:

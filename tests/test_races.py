@@ -46,7 +46,7 @@ def race(name: str, processes: int, seconds: float, started: int) -> None:
 
 @pytest.mark.parametrize("kind", ["user", "global"])
 def test_twenty_processes(kind: str) -> None:
-    race(NAMES[kind], 20, 1.0, started=1)
+    race(NAMES[kind], 20, 0.4, started=1)
 
 
 @pytest.mark.campaign

@@ -39,7 +39,7 @@ def step_through(stage: Actor, kind: str, step: int, path: Path) -> None:
         assert counts["committed"] > 3
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["append with a checksum", "append after a death"])
 def test_killed_after_some_instructions(kind: str, stage: Actor, tmp_path: Path) -> None:
     step_through(stage, kind, 71, tmp_path / "file")
 
@@ -66,9 +66,8 @@ def test_many_segments_of_four_processes_are_read_by_a_fifth(tmp_path: Path) -> 
 WAYS = pytest.mark.parametrize("options", [(), ("checksums",)], ids=["without checksums", "with checksums"])
 
 
-@WAYS
-def test_killed_while_others_write_and_read(options: tuple[str, ...], tmp_path: Path) -> None:
-    work("kill", 0.5, SEED, tmp_path / "file", *options)
+def test_killed_while_others_write_and_read(tmp_path: Path) -> None:
+    work("kill", 0.5, SEED, tmp_path / "file", "checksums")
 
 
 @pytest.mark.campaign

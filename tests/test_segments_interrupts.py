@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from campaigns import campaign
 from root import ROOT, descriptors, objects
 from support.interrupting import At, Interrupt, random_signals
 from support.tasks import in_thread
@@ -38,7 +39,7 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ["create", *campaign("open", "file")])
 def test_an_exception_at_any_line_leaves_nothing_open(operation: str, tmp_path: Path) -> None:
     with SegmentFile.create_new(100_000) as keep:
         keep.append("a")

@@ -50,9 +50,9 @@ def step_through(stage: Actor, way: str, step: int) -> None:
         assert counts["rollbacks"] > 0 or way in ("discarded", "made", "recovered")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["data", "after a copy", "after a torn write"])
 def test_killed_after_some_instructions(stage: Actor, way: str) -> None:
-    step_through(stage, way, 101 if way in LONG else 31)
+    step_through(stage, way, 31)
 
 
 @pytest.mark.campaign
@@ -130,7 +130,7 @@ def kill(kind: str, seconds: float) -> None:
 KINDS = ["ours", "foreign", "plain", "large"]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["ours", "foreign"])
 def test_killed_at_random(kind: str) -> None:
     kill(kind, 0.3)
 

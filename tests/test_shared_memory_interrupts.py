@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from campaigns import campaign
 from root import descriptors, objects
 from support.commit_deaths import SIZE, check, value
 from support.interrupting import At, Interrupt, random_signals
@@ -39,7 +40,7 @@ OPERATIONS: dict[str, Callable[[Path, str], SharedMemory[bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize("operation", ["create", *campaign("open", "file")])
 def test_an_exception_at_any_line_leaves_nothing_open(operation: str, tag: str, tmp_path: Path) -> None:
     with SharedMemory(SIZE, tag) as keep:
         before, opened, locks = objects(), descriptors(), files_of(tag)

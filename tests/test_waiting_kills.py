@@ -25,7 +25,7 @@ def kill(scenario: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_killed_strand_nobody(scenario: str) -> None:
-    kill(scenario, 0.5)
+    kill(scenario, 0.2)
 
 
 @pytest.mark.campaign

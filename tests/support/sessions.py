@@ -61,4 +61,8 @@ def no_children() -> Iterator[None]:
 
 
 def _children() -> set[int]:
-    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+    found = set()
+    for path in Path("/proc/self/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended meanwhile has none
+            found.update(map(int, path.read_text().split()))
+    return found
