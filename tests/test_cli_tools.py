@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from privileges import given_up
-from programs import LIMIT, MMF, Terminal, Tool, finished, line_with, plain, started, until
+from programs import LIMIT, MMF, PYTHON, Terminal, Tool, finished, line_with, plain, started, until
 
 from memorymapped import (
     AbandonedMutexError,
@@ -264,7 +264,7 @@ def test_set_changes_that_and_nothing_else(mmf: Tool, tag: str) -> None:
         view.write_bytes(0, b"\xff" * 20)
         with contextlib.closing(Mutex(False, tag)):
             done = mmf("set", "target", 8, "int32", -5, "--lock", tag, "--json").lines
-        assert done == [{"offset": 8, "type": "int32", "before": -1, "value": -5}]
+        assert done == [{"offset": 8, "type": "int32", "before": -1, "value": -5, "abandoned": False}]
         assert view.read_bytes(0, 20) == b"\xff" * 8 + b"\xfb\xff\xff\xff" + b"\xff" * 8
         for words in [
             ("target", 17, "int32", 1),
@@ -292,6 +292,62 @@ def test_a_mutex_of_the_dead_is_not_taken_silently(run: Callable[..., Any], tag:
         told = []
         with mutex.recovering(lambda mutex: told.append(True)):
             assert told == [True]
+
+
+def test_recover_goes_on_with_a_mutex_of_the_dead(run: Callable[..., Any], tag: str, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    with (
+        MemoryMappedFile.create_new("guarded", 4) as map_,
+        map_.create_view_accessor() as view,
+        contextlib.closing(Mutex(False, tag)) as mutex,
+    ):
+
+        def abandon() -> None:
+            code = f"from memorymapped import *\nm = Mutex(False, {tag!r}); m.wait_one(); print('has it'); input()"
+            process = run(code)
+            line_with(process, "has it")
+            process.kill()
+            process.wait(LIMIT)
+
+        def went_on(*words: object) -> bool:
+            done = finished(*MMF, *words, "--lock", tag, "--recover", "--json")
+            assert done.returncode == 0
+            abandoned: bool = json.loads(done.stdout)["abandoned"]
+            assert done.stderr == (f"{tag}: its last owner died; this went on in spite of that\n" if abandoned else "")
+            return abandoned
+
+        def the_next_one_is_told() -> bool:
+            told = []
+            with mutex.recovering(lambda mutex: told.append(True)):
+                return bool(told)
+
+        abandon()
+        for words in ("set", "guarded", 0, "int32", 1), ("save", "guarded", saved):
+            refused = finished(*MMF, *words, "--lock", tag)
+            assert (refused.returncode, "--recover goes on" in refused.stderr) == (1, True)
+        assert (view.read_int32(0), saved.exists()) == (0, False)
+        # What is only read is not mended: the next one is told, too.
+        assert went_on("save", "guarded", saved)
+        assert saved.read_bytes() == bytes(4)
+        assert went_on("set", "guarded", 0, "int32", 7)
+        assert view.read_int32(0) == 7
+        assert not went_on("set", "guarded", 0, "int32", 8)
+        abandon()
+        assert finished(*MMF, "load", saved, "guarded", "--lock", tag).returncode == 1
+        assert went_on("load", saved, "guarded")
+        assert view.read_int32(0) == 0
+        assert not the_next_one_is_told()
+        abandon()
+        failing = "from memorymapped.cli.locking import *\nimport sys\nwith locked(sys.argv[1], recover=True): 1 / 0"
+        assert "ZeroDivisionError" in finished(*PYTHON, "-c", failing, tag).stderr
+        assert the_next_one_is_told()
+
+
+@pytest.mark.parametrize("words", [("set", "X", 0, "int32", 1), ("save", "X", "new"), ("load", __file__, "X")])
+def test_recover_needs_a_lock(mmf: Tool, words: tuple[object, ...]) -> None:
+    with MemoryMappedFile.create_new("X", 100_000):
+        said = mmf(*words, "--recover")
+    assert (said.code, said.err.splitlines()[-1]) == (2, "Error: --recover is about the mutex of --lock")
 
 
 def test_saved_and_loaded(mmf: Tool, tmp_path: Path) -> None:

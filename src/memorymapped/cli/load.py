@@ -13,7 +13,7 @@ import click
 from .. import MemoryMappedFile, MemoryMappedViewAccessor
 from .completing import complete_name
 from .ending import Failure
-from .locking import guarded
+from .locking import guarded, lock_options
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .save import PIECE
@@ -30,7 +30,8 @@ Examples:
   mmf load report.bin report --create --hold
 
 A map ends with its last holder: --create makes one if nobody holds the name, and --hold keeps it until the standard
-input ends, or Ctrl-C. `-` as FILE is the standard input.
+input ends, or Ctrl-C. `-` as FILE is the standard input. If the last owner of the mutex of --lock died, what it guards
+may be half changed: nothing is written then, but with --recover.
 """
 
 
@@ -40,13 +41,20 @@ input ends, or Ctrl-C. `-` as FILE is the standard input.
 @click.option(
     "-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to write it.  [default: 0]"
 )
-@click.option(
-    "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help="Write while owning this named mutex."
-)
+@lock_options("Write")
 @click.option("--create", is_flag=True, help="Make the map, as large as the file, if nobody holds it.")
 @click.option("--hold", is_flag=True, help="Hold the map until the standard input ends.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")
-def command(file: str, target: str, offset: int, lock: str | None, create: bool, hold: bool, as_json: bool) -> None:
+def command(
+    file: str,
+    target: str,
+    offset: int,
+    lock: str | None,
+    recover: bool,
+    create: bool,
+    hold: bool,
+    as_json: bool,
+) -> None:
     """Writes the bytes of FILE into a map that is large enough."""
     if file == "-" and hold:
         raise click.UsageError("--hold waits for the end of the standard input, which FILE is")
@@ -61,11 +69,12 @@ def command(file: str, target: str, offset: int, lock: str | None, create: bool,
         found = find(target)
         if offset + size > found.size:
             raise Failure(f"{shown(target)}: it has {found.size} bytes, and {offset + size} are needed")
-        if size:
-            with guarded(lock), found.written() as view:
-                _write(view, offset, file, data, size)
+        with guarded(lock, recover) as told:
+            if size:
+                with found.written() as view:
+                    _write(view, offset, file, data, size)
         if as_json:
-            print(json.dumps({"file": file, "target": target, "bytes": size}), flush=True)
+            print(json.dumps({"file": file, "target": target, "bytes": size, **told}), flush=True)
         else:
             print(f"{shown(file)} -> {shown(target)}: {size_in_words(size)}", flush=True)
         if waited is not None:

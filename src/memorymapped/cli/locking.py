@@ -4,14 +4,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import click
 
 from .. import AbandonedMutexError, Mutex
+from .completing import complete_name
 from .ending import Failure
 from .targets import explained
 from .words import shown
 
-__all__ = ["NotInTime", "guarded", "locked"]
+__all__ = ["NotInTime", "guarded", "lock_options", "locked"]
+
+Command = TypeVar("Command", bound=Callable[..., object])
 
 
 class NotInTime(Failure):
@@ -20,12 +27,13 @@ class NotInTime(Failure):
 
 @contextlib.contextmanager
 def locked(
-    name: str, timeout: float | None = None, *, create: bool = False, recover: bool = False
+    name: str, timeout: float | None = None, *, create: bool = False, recover: bool = False, mends: bool = True
 ) -> Iterator[AbandonedMutexError | None]:
     """Owns the mutex of this name; yields what told that its last owner died, None if nothing did.
 
-    Without `recover` that is a Failure, and the mutex is given back so that the next one is told, too. NotInTime;
-    Failure if nobody has it open and it is not to be made."""
+    Without `recover` that is a Failure, and the mutex is given back so that the next one is told, too. So it is if what
+    is done inside raises, or is nothing that `mends`. NotInTime; Failure if nobody has it open and it is not to be
+    made."""
     with explained(name):
         mutex = Mutex(False, name) if create else Mutex.try_open_existing(name)
     if mutex is None:
@@ -45,13 +53,36 @@ def locked(
                 ) from None
         try:
             yield died
+        except BaseException:
+            mends = False
+            raise
         finally:
-            mutex.release_mutex()
+            if died is None or mends:
+                mutex.release_mutex()
 
 
-def guarded(name: str | None) -> contextlib.AbstractContextManager[object]:
-    """As `locked`, for an option --lock, which may be missing."""
-    return contextlib.nullcontext() if name is None else locked(name)
+def lock_options(does: str) -> Callable[[Command], Command]:
+    """--lock and --recover, of a command that `does` ("Write") something while it owns the mutex."""
+    lock = click.option(
+        "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help=f"{does} while owning this named mutex."
+    )
+    recover = click.option("--recover", is_flag=True, help="Go on if the last owner of MUTEX died, and say so.")
+    return lambda command: lock(recover(command))
+
+
+@contextlib.contextmanager
+def guarded(name: str | None, recover: bool, *, mends: bool = True) -> Iterator[dict[str, bool]]:
+    """As `locked`, for these options. It yields what --json says of it; that the last owner died is told at the end,
+    too. UsageError for --recover alone."""
+    if name is None:
+        if recover:
+            raise click.UsageError("--recover is about the mutex of --lock")
+        yield {}
+        return
+    with locked(name, recover=recover, mends=mends) as died:
+        yield {"abandoned": died is not None}
+    if died is not None:
+        print(f"{shown(name)}: its last owner died; this went on in spite of that", file=sys.stderr)
 
 
 def _owner(mutex: Mutex) -> str:

@@ -15,7 +15,7 @@ import click
 from .completing import complete_name
 from .copying import data_range
 from .ending import Failure
-from .locking import guarded
+from .locking import guarded, lock_options
 from .new_files import NewFile, place_of, status_of
 from .numbers import number_of_bytes
 from .objects import MAPS
@@ -31,9 +31,10 @@ Examples:
   mmf save report report.bin --lock report.lock
   mmf save frames - --offset 4096 --length 1M | sha256sum
 
-Nothing is written to the map. Without --lock, what its users change meanwhile is in the file or is not. The file gets
-its name when it is complete, with --force the owner and mode of the one that it replaces. A pipe or a device is written
-into; `-` is the standard output.
+Nothing is written to the map. Without --lock, what its users change meanwhile is in the file or is not. If the last
+owner of that mutex died, what it guards may be half changed: it is saved with --recover only, and the next one who
+takes the mutex is told, too. The file gets its name when it is complete, with --force the owner and mode of the one
+that it replaces. A pipe or a device is written into; `-` is the standard output.
 """
 
 PIECE = 1 << 22
@@ -44,13 +45,18 @@ PIECE = 1 << 22
 @click.argument("file")
 @click.option("-s", "--offset", type=number_of_bytes, metavar="BYTES", default=0, help="Where to begin.  [default: 0]")
 @click.option("-n", "--length", type=number_of_bytes, metavar="BYTES", help="How many bytes.  [default: to the end]")
-@click.option(
-    "--lock", metavar="MUTEX", shell_complete=complete_name("mutex"), help="Read while owning this named mutex."
-)
+@lock_options("Read")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Say what was done, as JSON.")
 def command(
-    target: str, file: str, offset: int, length: int | None, lock: str | None, force: bool, as_json: bool
+    target: str,
+    file: str,
+    offset: int,
+    length: int | None,
+    lock: str | None,
+    recover: bool,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Writes the bytes of a map into FILE."""
     found = find(target)
@@ -58,13 +64,13 @@ def command(
     end = found.size if length is None else offset + length
     if end > found.size:
         raise Failure(f"{shown(target)}: it has {found.size} bytes, and {end} are asked for")
-    with guarded(lock):
+    with guarded(lock, recover, mends=False) as told:
         if file == "-":
             _write(found, offset, end, output_descriptor())
         else:
             _save(found, offset, end, file, force)
     if as_json:
-        print(json.dumps({"source": target, "file": file, "bytes": end - offset}), file=_other(file))
+        print(json.dumps({"source": target, "file": file, "bytes": end - offset, **told}), file=_other(file))
     elif file != "-":
         print(f"{shown(target)} -> {shown(file)}: {size_in_words(end - offset)}")
 
