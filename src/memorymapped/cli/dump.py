@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 import click
 
 from .completing import complete_name, complete_type
+from .copying import data_range
 from .numbers import number_of_bytes
 from .objects import MAPS
-from .shapes import Shape, plain, shape_of
+from .shapes import Shape, shape_of
 from .tables import coloured
 from .targets import Bytes, find
 from .typed import own_shape
@@ -38,6 +41,7 @@ Nothing is locked and nothing is written: of what changes meanwhile, lines show 
 
 ROW = 16
 PIECE = 1 << 16
+_PRINTABLE = bytes(byte if 32 <= byte < 127 else ord(".") for byte in range(256))
 
 
 @click.command("dump", short_help="Shows bytes or values.", epilog=EPILOG)
@@ -71,58 +75,93 @@ def command(
         shape = shape_of(type_)
     if offset == end:
         return
+    rest = (end - offset) % shape.size if shape else 0
+    row = (columns or max(1, ROW // shape.size)) * shape.size if shape else ROW
+    line = coloured(f"%0{max(8, len(f'{end:x}'))}x", "dim") + "  %s"
     with found.opened() as data:
-        lines = _values(data, offset, end, shape, columns, as_lines) if shape else _bytes(data, offset, end, as_lines)
-        _print(lines, everything or as_lines)
-        if shape and (end - offset) % shape.size and not as_lines:
-            print(f"{(end - offset) % shape.size} bytes at the end are no whole {shape.text:.40}")
-
-
-def _print(lines: Iterator[tuple[str, str]], everything: bool) -> None:
-    """Lines, each with what it shows: of those that show the same, the first."""
-    before, skipped = None, False
-    for line, what in lines:
-        if what == before and not everything:
-            if not skipped:
-                print("*")
-            skipped = True
-            continue
-        before, skipped = what, False
-        print(line)
-    if skipped:
-        print(line)
-
-
-def _pieces(data: Bytes, begin: int, end: int, size: int) -> Iterator[tuple[int, bytes]]:
-    """Rows of `size` bytes, with their offsets; read in larger pieces."""
-    step = max(size, PIECE // size * size)
-    for at in range(begin, end, step):
-        piece = data.read(at, min(step, end - at))
-        for within in range(0, len(piece), size):
-            yield at + within, piece[within : within + size]
-
-
-def _bytes(data: Bytes, begin: int, end: int, as_lines: bool) -> Iterator[tuple[str, str]]:
-    width = max(8, len(f"{end:x}"))
-    for at, row in _pieces(data, begin, end, ROW):
+        blocks = _blocks(data, offset, end - rest, row, not (everything or as_lines))
         if as_lines:
-            yield json.dumps({"offset": at, "hex": row.hex()}), ""
-            continue
-        text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
-        first, second = row[:8].hex(" "), row[8:].hex(" ")
-        yield f"{coloured(f'{at:0{width}x}', 'dim')}  {first:23}  {second:23}  |{text}|", row.hex()
+            for at, block, _ in blocks:
+                print("\n".join(_objects(at, block, shape)))
+        else:
+            _print(((at, _texts(block, shape, row), times) for at, block, times in blocks), row, line, everything)
+            if shape and rest:
+                print(f"{rest} bytes at the end are no whole {shape.text:.40}")
 
 
-def _values(
-    data: Bytes, begin: int, end: int, shape: Shape, columns: int | None, as_lines: bool
-) -> Iterator[tuple[str, str]]:
-    columns = columns or max(1, ROW // shape.size)
-    width = max(8, len(f"{end:x}"))
-    for at, row in _pieces(data, begin, end - (end - begin) % shape.size, columns * shape.size):
-        values = [plain(shape.read(row, i)) for i in range(0, len(row), shape.size)]
-        if as_lines:
-            for number, value in enumerate(values):
-                yield json.dumps({"offset": at + number * shape.size, "value": value}), ""
+def _blocks(data: Bytes, begin: int, end: int, row: int, folds: bool) -> Iterator[tuple[int, bytes, int]]:
+    """(offset, rows of `row` bytes, how often each is there): what is read at once. If equal rows are to be folded, a
+    hole, or a block of equal rows, is one row, so many times."""
+    step = max(row, PIECE // row * row)
+    at = begin
+    while at < end:
+        start, stop = data_range(data.fd, at, end) if folds else (at, end)
+        if empty := (start - at) // row:
+            data.refuse_shorter(start)  # what was truncated looks like a hole
+            yield at, bytes(row), empty
+            at += empty * row
+        stop = min(end, at + -(-(stop - at) // row) * row)  # to the end of a row
+        while at < stop:
+            block = data.read(at, min(step, stop - at))
+            times, cut = divmod(len(block), row)
+            if folds and not cut and block == block[:row] * times:
+                yield at, block[:row], times
+            else:
+                yield at, block, 1
+            at += len(block)
+
+
+def _print(blocks: Iterator[tuple[int, Sequence[str], int]], row: int, line: str, everything: bool) -> None:
+    """Lines of offsets and rows: of rows that show the same, the first, and the last one of all."""
+    before = left_out = None
+    for at, texts, times in blocks:
+        if everything or not (times > 1 or texts[0] == before or True in map(operator.eq, texts, texts[1:])):
+            print("\n".join(map(line.__mod__, zip(count(at, row), texts, strict=False))))
+            before, left_out = texts[-1], None
             continue
-        text = "  ".join(f"{value_in_words(value):>12}" for value in values)
-        yield f"{coloured(f'{at:0{width}x}', 'dim')}  {text}", text
+        lines = []
+        for text in texts:
+            again = times
+            if text != before:
+                lines.append(line % (at, text))
+                before, left_out = text, None
+                again -= 1
+            if again:
+                if left_out is None:
+                    lines.append("*")
+                left_out = line % (at + (times - 1) * row, text)
+            at += times * row
+        if lines:
+            print("\n".join(lines))
+    if left_out is not None:
+        print(left_out)
+
+
+def _texts(block: bytes, shape: Shape | None, row: int) -> list[str]:
+    """What its rows show."""
+    if shape is None:
+        text = block.translate(_PRINTABLE).decode("ascii")
+        pairs = block.hex(" ")  # three letters for each byte
+        texts = [
+            f"{pairs[3 * i : 3 * i + 23]}  {pairs[3 * i + 24 : 3 * i + 47]}  |{text[i : i + ROW]}|"
+            for i in range(0, len(block) - ROW + 1, ROW)
+        ]
+        if rest := len(block) % ROW:
+            pairs = pairs[-3 * rest + 1 :]
+            texts.append(f"{pairs[:23]:23}  {pairs[24:]:23}  |{text[-rest:]}|")
+        return texts
+    cells = [f"{value_in_words(value):>12}" for value in shape.values(block)]
+    columns = row // shape.size
+    return ["  ".join(cells[i : i + columns]) for i in range(0, len(cells), columns)]
+
+
+def _objects(at: int, block: bytes, shape: Shape | None) -> Iterator[str]:
+    """Lines of JSON: of its rows, or of its values."""
+    if shape is None:
+        pairs = block.hex()
+        for i in range(0, len(block), ROW):
+            yield f'{{"offset": {at + i}, "hex": "{pairs[2 * i : 2 * (i + ROW)]}"}}'
+    else:
+        for offset, value in zip(count(at, shape.size), shape.values(block), strict=False):
+            text = repr(value) if type(value) in (int, float) else json.dumps(value)  # the same, in less time
+            yield f'{{"offset": {offset}, "value": {text}}}'

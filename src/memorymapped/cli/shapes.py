@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from struct import Struct as Format
 from typing import Annotated, Any
 
 from ..structs import ByteOrder, FixedBytes, Struct, Utf8, Utf16
@@ -35,10 +36,12 @@ _ALIASES = {
     "double": "float64", "char": "char16", "boolean": "bool", "uuid": "guid", "timespan": "timedelta",
 }  # fmt: skip
 _OTHERS = {"bool": bool, "decimal": Decimal, "datetime": datetime, "timedelta": timedelta, "guid": uuid.UUID}
-_NUMBERS = tuple(
-    "int8 uint8 int16 uint16 int32 uint32 int64 uint64 float16 float32 float64 char16".split()  # noqa: SIM905
-)
-NAMES = (*_NUMBERS, *_OTHERS)
+_CODES = {
+    "int8": "b", "uint8": "B", "int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q",
+    "float16": "e", "float32": "f", "float64": "d",
+}  # fmt: skip
+_ORDERED = (*_CODES, "char16")  # these have a byte order
+NAMES = (*_ORDERED, *_OTHERS)
 _WORD = re.compile(r"(?:enum )?([a-z]+[0-9]*)")
 _LENGTH = re.compile(r"\[([0-9]{1,10})\]")
 
@@ -55,6 +58,10 @@ class Shape:
     def read(self, data: bytes, at: int = 0) -> Any:
         """The value in these bytes, as Python has it; a text that says so for bytes that mean nothing."""
         raise NotImplementedError
+
+    def values(self, data: bytes) -> list[Any]:
+        """The values in these bytes, one behind the other, as JSON has them (`plain`)."""
+        return [plain(self.read(data, at)) for at in range(0, len(data), self.size)]
 
     def write(self, value: Any) -> bytes:
         """The bytes of a value as JSON has it, or, for what is no number, as text. Failure if it does not fit."""
@@ -99,6 +106,21 @@ class _Scalar(Shape):
             return bytes(made(self.parse(value)))
         except (ValueError, TypeError, InvalidOperation, OverflowError) as error:
             raise Failure(f"{value!r} is no {self.text} ({error})") from None
+
+
+class _Number(_Scalar):
+    """Of which there may be millions."""
+
+    def __init__(self, text: str, code: str, struct: type[Struct], parse: Callable[[Any], Any]) -> None:
+        super().__init__(text, struct, parse)
+        self.code = Format(code)
+
+    def read(self, data: bytes, at: int = 0) -> Any:
+        return self.code.unpack_from(data, at)[0]
+
+    def values(self, data: bytes) -> list[Any]:
+        # What is neither infinite nor NaN is already as JSON has it.
+        return [value if value - value == 0 else plain(value) for (value,) in self.code.iter_unpack(data)]
 
 
 class _Array(Shape):
@@ -251,9 +273,12 @@ class _Reader:
             raise self.wrong()
         big = self.text.startswith("be", self.at)
         self.at += 2 * big
-        if big and name not in (*_NUMBERS, "utf16"):
+        if big and name not in (*_ORDERED, "utf16"):
             raise Failure(f"{name} has no byte order")
-        return _Scalar(self.text[begin : self.at], *_scalar(name, count, big))
+        text = self.text[begin : self.at]
+        if name in _CODES:
+            return _Number(text, "<>"[big] + _CODES[name], *_scalar(name, count, big))
+        return _Scalar(text, *_scalar(name, count, big))
 
     def structure(self, depth: int) -> Shape:
         if depth == DEEPEST:

@@ -57,6 +57,8 @@ def value_in_words(value: object) -> str:
     """A value from memory, safe to print in a line: a text as it is, or, as all else, as JSON."""
     if isinstance(value, str) and value.isprintable():
         return value
+    if type(value) in (int, float):  # these are JSON as they are, and may be many
+        return repr(value)
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isprintable() else _UNUSUAL.sub(lambda match: _as_json_has_it(match[0]), text)
 
