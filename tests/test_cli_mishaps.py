@@ -20,7 +20,7 @@ from programs import LIMIT, MMF, PYTHON, Terminal, Tool, finished, line_with, st
 from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
-from memorymapped.cli import info, save
+from memorymapped.cli import info, picture, save
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
@@ -388,3 +388,14 @@ def test_what_is_truncated_while_it_is_saved_is_not_zeros(
     said = mmf("save", source, tmp_path / "saved")
     assert said == (1, "", f"mmf save: {source}: it was truncated to 0 bytes meanwhile\n")
     assert os.listdir(tmp_path) == ["source"]
+
+
+def test_what_is_truncated_is_no_hole_of_the_picture(
+    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 10_000)
+    real = picture.data_range
+    monkeypatch.setattr(picture, "EXACT", 0)
+    monkeypatch.setattr(picture, "data_range", lambda *where: (os.truncate(file, 0), real(*where))[1])
+    assert mmf("info", file) == (1, "", f"mmf info: {file}: it was truncated to 0 bytes meanwhile\n")

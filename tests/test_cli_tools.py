@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import mmap
 import os
+import random
 import signal
 import stat
 import struct
@@ -30,7 +32,7 @@ from memorymapped import (
     SharedMemory,
     StructArray,
 )
-from memorymapped.cli import COMMANDS
+from memorymapped.cli import COMMANDS, picture
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import NAMES, shape_of
 from memorymapped.cli.shapes import plain as as_json
@@ -163,6 +165,43 @@ def test_info_brings_no_page_into_being(mmf: Tool) -> None:
         assert mmf("dump", "sparse", "-n", "4M").code == 0
         assert mmf("save", "sparse", "-", "--json", "-n", 100).code == 0
         assert os.stat(map_.path or "").st_blocks == before
+
+
+def test_the_picture_of_what_is_large_is_that_of_its_data(
+    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, size, page = tmp_path / "file", (9 << 20) + 100, mmap.PAGESIZE
+    chance = random.Random(5)
+    with open(file, "wb") as sparse:
+        for _ in range(12):
+            sparse.seek(chance.randrange(size))
+            sparse.write(b"x" * chance.choice([1, page, 100_000]))
+        for at, length in (0, 1 << 20), (size - page, page):  # what is read, after the picture
+            sparse.seek(at)
+            sparse.write(b"x" * length)
+        sparse.truncate(size)
+        os.fsync(sparse.fileno())
+        os.posix_fadvise(sparse.fileno(), 2 << 20, 4 << 20, os.POSIX_FADV_DONTNEED)
+    exact = mmf("info", file, "--json").lines[0]["pages"]
+    assert 0 < exact["resident"] < file.stat().st_blocks * 512 // page
+    monkeypatch.setattr(picture, "EXACT", 0)
+    for most, least in (64 << 20, 1 << 20), (8 * page, 2 * page), (page, page):
+        monkeypatch.setattr(picture, "WINDOW", most)
+        monkeypatch.setattr(picture, "LEAST", least)
+        pages = mmf("info", file, "--json").lines[0]["pages"]
+        assert pages == {**exact, "holes_looked_at": False}
+    assert "pages in memory; in holes it was not looked\n" in mmf("info", file).out
+
+
+def test_info_of_a_hole_takes_neither_time_nor_memory(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    with open(file, "wb") as sparse:
+        sparse.truncate(1 << 40)
+        os.pwrite(sparse.fileno(), b"x", 700 << 30)
+    limited = ["sh", "-c", 'ulimit -v 1000000 && exec "$@"', "sh"]
+    (row,) = map(json.loads, finished(*limited, *MMF, "info", file, "--json").stdout.splitlines())
+    assert row["pages"]["resident"] == 1
+    assert row["pages"]["picture"] == "·" * 350 + "r" + "·" * 161
 
 
 def test_info_of_every_kind_of_a_name_and_of_a_file(mmf: Tool, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def _of_bytes(target: Target, as_json: bool) -> dict[str, object]:
         status = os.fstat(data.fd)
         processes = mapped_by(status.st_dev, status.st_ino)
         with target.mapped() as map_:
-            pages = picture(map_, target.size, processes)
+            pages = picture(map_, data, target.size, processes)
         found = typed(data, target.size)
         end = End()
         count = sum(1 for _ in itertools.islice(walk(data, target.size, end), SEGMENTS)) if found is None else 0
@@ -108,6 +108,7 @@ def _of_bytes(target: Target, as_json: bool) -> dict[str, object]:
             "resident": pages.resident,
             "picture": pages.letters,
             "pages_a_letter": pages.each,
+            "holes_looked_at": pages.exact,
             "dirty_and_huge_known": pages.flags.frames,
         }
         if as_json
@@ -161,8 +162,11 @@ def _print(facts: dict[str, object], words: dict[str, str], first: bool) -> None
         print("\n" + table(heads, lines, right=range(7)))
     pages = facts.get("pages")
     if isinstance(pages, Picture):
-        reserved = isinstance(memory := facts.get("memory"), int) and memory > pages.resident * PAGE_SIZE
+        memory = facts.get("memory")
+        reserved = isinstance(memory, int) and memory > pages.resident * PAGE_SIZE and pages.resident < pages.pages
         more = "; for others memory is reserved, and nobody has touched them" if reserved else ""
+        if not pages.exact:
+            more = "; in holes it was not looked" + more
         print(f"\n{pages.resident} of {pages.pages} pages in memory{more}")
         print("\n".join(pages.lines()))
 

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""A picture of a map's pages: each letter stands for some of them."""
+"""A picture of a map's pages: each letter stands for some of them.
+
+Pages of a hole can be in memory: those of a file on a disk that somebody has read. To ask for each page of a TiB takes
+ten seconds, though: in what is large only data are looked at."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from .. import MemoryMappedFile, MemoryMappedFileAccess
 from ..system import PAGE_SIZE
 from ..system.survey import Mapped, PageFlags, page_flags
+from .copying import data_range
 from .tables import coloured
+from .targets import Bytes
 
 __all__ = ["Picture", "picture"]
 
 CELLS, COLUMNS, SAMPLE = 512, 64, 64  # cells at most, in a line, pages that are looked at in each
+EXACT = 16 << 30  # bytes: in more than these, holes are not looked at
+WINDOW, LEAST = 64 << 20, 1 << 20  # bytes that are looked at together, at most and at least
 
 _STYLES = {"·": "dim", "r": "", "s": "green", "D": "yellow", "H": "cyan", "w": "red"}
 _WORDS = {
@@ -24,13 +33,14 @@ _WORDS = {
 
 
 class Picture:
-    """The letters, how many pages each stands for, and how many pages are in memory."""
+    """The letters, how many pages each stands for, how many pages are in memory. `exact`: holes were looked at, too."""
 
-    def __init__(self, letters: str, pages: int, resident: int, each: int, flags: PageFlags) -> None:
+    def __init__(self, letters: str, pages: int, resident: int, each: int, exact: bool, flags: PageFlags) -> None:
         self.letters = letters
         self.pages = pages
         self.resident = resident
         self.each = each
+        self.exact = exact
         self.flags = flags
 
     def lines(self) -> list[str]:
@@ -48,24 +58,46 @@ class Picture:
         return [*lines, f"each {each} of {PAGE_SIZE} bytes: {legend}{more}"]
 
 
-def picture(map_: MemoryMappedFile, size: int, processes: list[Mapped]) -> Picture:
-    """Looks at a map's pages. Nothing is read into memory by that. ValueError if it is shorter."""
+def picture(map_: MemoryMappedFile, data: Bytes, size: int, processes: list[Mapped]) -> Picture:
+    """Looks at the pages of a map of the file `data`. Nothing is read into memory by that. ValueError or Failure if it
+    is shorter."""
     pages = -(-size // PAGE_SIZE)
     each = -(-pages // CELLS)
-    with map_.create_view_accessor(0, size, MemoryMappedFileAccess.READ) as view:
-        resident = b"".join(view.mincore(0, size))
-    cells = [range(at, min(at + each, pages)) for at in range(0, pages, each)]
-    flags = page_flags(processes, [range(cell.start, min(cell.stop, cell.start + SAMPLE)) for cell in cells])
+    resident, filled = 0, set()
+    for first, states in _residency(map_, data, size):
+        resident += states.count(1)
+        for cell in range(first // each, (first + len(states) - 1) // each + 1):
+            if states.find(1, max(cell * each - first, 0), (cell + 1) * each - first) >= 0:
+                filled.add(cell)
+    looked = [range(at, min(at + min(each, SAMPLE), pages)) for at in range(0, pages, each)]
+    flags = page_flags(processes, looked)
     letters = []
-    for cell in cells:
-        looked = range(cell.start, min(cell.stop, cell.start + SAMPLE))
-        letter = "·"
-        if any(byte & 1 for byte in resident[cell.start : cell.stop]):
-            letter = "r"
+    for cell, some in enumerate(looked):
+        letter = "r" if cell in filled else "·"
         for flag, pages_of in (("s", flags.shared), ("D", flags.dirty), ("H", flags.huge)):
-            if letter != "·" and any(page in pages_of for page in looked):
+            if letter != "·" and any(page in pages_of for page in some):
                 letter = flag
-        if letter == "·" and any(page in flags.swapped for page in looked):
+        if letter == "·" and any(page in flags.swapped for page in some):
             letter = "w"
         letters.append(letter)
-    return Picture("".join(letters), pages, sum(byte & 1 for byte in resident), each, flags)
+    return Picture("".join(letters), pages, resident, each, size <= EXACT, flags)
+
+
+def _residency(map_: MemoryMappedFile, data: Bytes, size: int) -> Iterator[tuple[int, bytes]]:
+    """(number of the first page, 1 or 0 for each page from there on), piece by piece."""
+    for at, length in _windows(data.fd, size):
+        with map_.create_view_accessor(at, length, MemoryMappedFileAccess.READ) as view:
+            yield at // PAGE_SIZE, b"".join(view.mincore(0, length))
+    data.refuse_shorter(size)  # what was truncated looks like a hole
+
+
+def _windows(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """Where to look, each with its length: everywhere, or, in what is large, where data are."""
+    at = 0
+    while at < size:
+        begin, end = (at, size) if size <= EXACT else data_range(fd, at, size)
+        at = max(at, begin - begin % PAGE_SIZE)
+        while at < end:
+            length = min(max(end - at, LEAST), WINDOW, size - at)
+            yield at, length
+            at += -(-length // PAGE_SIZE) * PAGE_SIZE
