@@ -26,7 +26,7 @@ from textual.widgets import Input, Select, Static, TextArea
 from memorymapped import SegmentFile
 from memorymapped.cli.screens.app import ToolApp
 from memorymapped.tasks import store
-from memorymapped.tasks.destination import Destination
+from memorymapped.tasks.destination import SOURCE, Destination, SourceGoneError
 from memorymapped.tasks.model import Task, TaskList
 from memorymapped.tasks.screens.destination import DestinationScreen
 from memorymapped.tasks.screens.form import Form, lines_of, pairs_of
@@ -520,28 +520,30 @@ def test_who_cancels_or_leaves_answers_that(exchange: tuple[SegmentFile, Destina
     assert message in answer.result.message
 
 
-@pytest.mark.parametrize("is_at_work", [False, True])
-def test_the_end_of_the_source_is_told(exchange: tuple[SegmentFile, Destination], is_at_work: bool) -> None:
+@pytest.mark.parametrize("what", ["choice", "form", "work"])
+def test_without_its_source_it_ends_without_a_key(exchange: tuple[SegmentFile, Destination], what: str) -> None:
     segments, offer = exchange
     screen = destination(offer)
     reading, writing = os.pipe()  # stands for the descriptor of a process, which is readable at its end
     offer._source = reading
 
     async def steps(pilot: Pilot[None]) -> None:
-        if is_at_work:
-            await pilot.press("down", "r")
-            await pilot.pause()
+        await pilot.press("down", *{"choice": "", "form": "e", "work": "r"}[what])
+        await pilot.pause()
+        assert isinstance(pilot.app.screen, Form) is (what == "form")
         os.write(writing, b"x")
-        await seen(pilot, lambda: screen.problem is not None, "the end of the source")
-        assert "the source has ended" in text_of(pilot, "#said")
-        with pytest.raises(ValueError, match="closed"):  # the memory does not wait for a key
-            offer._segments.read(0)
-        await pilot.press("r")
+        end = asyncio.get_running_loop().time() + LIMIT / 2
+        while pilot.app._running and not pilot.app._exit:
+            assert asyncio.get_running_loop().time() < end, "it goes on"
+            await asyncio.sleep(0.005)
 
     try:
         drive(screen, steps)
     finally:
         os.close(writing)
+    assert isinstance(screen.problem, SourceGoneError)
+    with pytest.raises(ValueError, match="closed"):
+        offer._segments.read(0)
     assert not segments.wait_for(1, 0)
 
 
@@ -696,6 +698,26 @@ def test_a_destination_whose_source_is_killed_gives_the_terminal_back_at_once(le
     finally:
         os.close(watch)
     assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
+
+
+@pytest.mark.parametrize("keys", [b"", b"e", b"r"], ids=["choice", "form", "work"])
+def test_a_destination_in_a_terminal_of_its_own_ends_when_its_source_is_killed(
+    exchange: tuple[SegmentFile, Destination], keys: bytes
+) -> None:
+    segments, _ = exchange
+    with started(*SLEEPER) as source:
+        environment = {SOURCE: str(source.pid)}
+        command = [*MMF, "tasks-worker", segments.file_id, "--select", "b"]
+        with Terminal(*command, columns=100, rows=30, env=environment) as terminal:
+            terminal.read("Choose a task")
+            terminal.type(keys)
+            terminal.read({b"": "", b"e": "Configure Second", b"r": "At work"}[keys])
+            source.kill()
+            assert terminal.process.wait(LIMIT) == 8
+            last = plain(terminal.read()).splitlines()[-1]
+            assert "mmf tasks-worker: the source has ended" in last
+            assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
+    assert not segments.wait_for(1, 0)
 
 
 def test_a_terminal_that_is_closed_ends_a_destination_that_no_signal_tells(

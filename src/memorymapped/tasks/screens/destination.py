@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import os
 import select
 import signal
 from collections.abc import Mapping
@@ -66,14 +64,12 @@ class DestinationScreen(ToolScreen):
     }
     """
 
-    def __init__(self, offer: Destination, begin: OfferedTask, *, go_on: bool = False, is_lent: bool = False) -> None:
-        """`is_lent`: the terminal is the source's, and without a source somebody else's: then this leaves at once."""
+    def __init__(self, offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> None:
         super().__init__()
         self.outcome: Outcome | None = None
         self.problem: Exception | None = None
         self._offer = offer
         self._go_on = go_on
-        self._is_lent = is_lent
         self._tasks = {task.id: task for task in offer.tasks} | {begin.id: begin}
         self._begin = begin
         self._execution: Execution | None = None
@@ -211,7 +207,7 @@ class DestinationScreen(ToolScreen):
     def _fail(self, problem: Exception) -> None:
         self.problem = problem
         self._offer.close()  # the memory goes now, whenever somebody presses a key
-        if self._is_lent and isinstance(problem, SourceGoneError):
+        if isinstance(problem, SourceGoneError):  # nobody may be there to press one
             self.app.exit()
             return
         self._ticks.pause()
@@ -291,7 +287,7 @@ class _App(ToolApp):
 
 def run(offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> tuple[OfferedTask, Outcome]:
     """Shows it until a task was run and answered, or the user leaves. SourceGoneError, OSError."""
-    screen = DestinationScreen(offer, begin, go_on=go_on, is_lent=_has_lent_terminal())
+    screen = DestinationScreen(offer, begin, go_on=go_on)
     app = _App(screen)
     run_app(app)
     if screen.problem is not None:
@@ -299,16 +295,3 @@ def run(offer: Destination, begin: OfferedTask, *, go_on: bool = False) -> tuple
     if screen.outcome is None:
         raise Interrupted(app.signum or signal.SIGTERM)
     return screen.current, screen.outcome
-
-
-def _has_lent_terminal() -> bool:
-    """Whether our terminal controls another session: that of the source, which has lent it to us."""
-    if not os.isatty(0):
-        return False
-    try:
-        os.tcgetpgrp(0)
-    except OSError as error:
-        if error.errno != errno.ENOTTY:
-            raise
-        return True
-    return False
