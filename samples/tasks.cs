@@ -229,6 +229,8 @@ static class Documents
 
     private static XmlReader Reader(string text)
     {
+        if (text.TrimStart('\uFEFF', ' ', '\t', '\r', '\n').StartsWith("{", StringComparison.Ordinal))
+            throw new XmlException("the document is JSON: this program reads XML only");
         return XmlReader.Create(new StringReader(text), new XmlReaderSettings
         {
             DtdProcessing = DtdProcessing.Prohibit,
@@ -318,6 +320,52 @@ static class Documents
     }
 }
 
+// The process that waits for the answer says who it is, as `mmf tasks` does.
+static class Waiting
+{
+    public const string Variable = "MEMORYMAPPED_TASKS_SOURCE";
+
+    private static readonly TimeSpan Look = TimeSpan.FromSeconds(0.1);
+
+    // Sleeps for so many seconds. False, and at once, if the source ends meanwhile; one that is not known does not.
+    public static bool For(double seconds)
+    {
+        bool isKnown = int.TryParse(Environment.GetEnvironmentVariable(Variable), out int source);
+        var end = TimeSpan.FromSeconds(seconds);
+        for (var watch = Stopwatch.StartNew(); watch.Elapsed < end; )
+        {
+            if (isKnown && HasEnded(source.ToString()))
+                return false;
+            TimeSpan left = end - watch.Elapsed;
+            Thread.Sleep(left < TimeSpan.Zero ? TimeSpan.Zero : left < Look ? left : Look);
+        }
+        return true;
+    }
+
+    // Who has the number, and began later than we did, has got it after the source.
+    private static bool HasEnded(string process)
+    {
+        string[] theirs = Status(process), ours = Status("self");
+        return theirs == null || theirs[State] == "Z" || ulong.Parse(theirs[Start]) > ulong.Parse(ours[Start]);
+    }
+
+    private const int State = 0, Start = 19;
+
+    // The fields behind the name, which may be anything; null if there is no such process.
+    private static string[] Status(string process)
+    {
+        try
+        {
+            string line = File.ReadAllText("/proc/" + process + "/stat");
+            return line.Substring(line.LastIndexOf(')') + 2).Split(' ');
+        }
+        catch (IOException)
+        {
+            return null;
+        }
+    }
+}
+
 static class Program
 {
     static int Main(string[] args)
@@ -349,7 +397,12 @@ static class Program
             if (job == null)
                 return 6;
             var watch = Stopwatch.StartNew();
-            Thread.Sleep(TimeSpan.FromSeconds(job.Duration));
+            if (!Waiting.For(job.Duration))
+            {
+                Console.Error.WriteLine("the source has ended, and nobody waits for an answer");
+                File.Delete(path); // it was the source's to do
+                return 8;
+            }
             bool failed = job.Parameters.ContainsKey("fail");
             job.Parameters.TryGetValue("prints", out string output);
             segments.Write(1, Documents.WriteAnswer(
@@ -376,6 +429,7 @@ static class Program
                 var start = new ProcessStartInfo(command[0]) { UseShellExecute = false };
                 foreach (string argument in command.Skip(1).Concat(new[] { path, "--lock", lockName }))
                     start.ArgumentList.Add(argument);
+                start.Environment[Waiting.Variable] = Process.GetCurrentProcess().Id.ToString();
                 using (Process process = Process.Start(start))
                 {
                     process.WaitForExit();
