@@ -141,6 +141,10 @@ def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> No
     assert code == 0
     assert said.startswith(head)
     assert "timedOut" in said
+    line = mmf("schema", *form, "--json")[1]
+    assert line.count("\n") == 1
+    assert json.loads(line)["schema"] == said
+    assert json.loads(line)["format"] == (form or ("xml",))[0]
 
 
 @pytest.mark.parametrize(

@@ -295,12 +295,15 @@ def import_tasks(origin: Path, replace: bool, file: Path | None, as_json: bool) 
 
 @command.command("schema", short_help="Shows the published schema.")
 @click.argument("form", type=click.Choice(FORMATS), default="xml")
-def schema(form: str) -> None:
-    """Prints the schema of the documents, tasks and answers: XSD for xml, JSON Schema for json."""
+@_json
+def schema(form: str, as_json: bool) -> None:
+    """Prints the schema of the documents, tasks and answers: XSD for xml, JSON Schema for json. With --json its text is
+    one value of an object."""
     from importlib.resources import files
 
     name = "tasks.xsd" if form == "xml" else "tasks.schema.json"
-    print(files("memorymapped.tasks").joinpath("schemas", name).read_text(encoding="utf-8"), end="")
+    text = files("memorymapped.tasks").joinpath("schemas", name).read_text(encoding="utf-8")
+    print(json.dumps({"format": form, "name": name, "schema": text}) if as_json else text, end="\n" if as_json else "")
 
 
 # --------------------------------------------------------------------------------------------------------- the runs
