@@ -322,7 +322,8 @@ MALFORMED = {
     member('"duration": NaN'): "tasks[0].duration: expected a value",
     member('"duration": 1e999'): "tasks[0].duration: expected a number from 0",
     member('"duration": 01'): "tasks[0]: expected , or }",
-    member('"duration": ' + "9" * 5000): "a number of at most 40 characters",
+    member('"duration": ' + "9" * 5000): "tasks[0].duration: expected a number from 0",
+    '{"version": 1, "tasks": [], "$schema": 1}': "$schema: expected a text",
     '{"version": 1, "tasks": [{"id": "a", "title": "\\ud800", "duration": 1}]}': "tasks[0].title: U+D800",
     member('"description": "\t"'): "no well-formed JSON: Invalid control character",
     member('"duration": 1}, {"id": "a", "title": "t", "duration": 1'): "tasks[1].id: the id 'a' is there twice",
@@ -371,6 +372,30 @@ def test_no_document_costs_more_than_its_length(form: str) -> None:
     assert refused(opening + many * 100_000)
 
 
+@pytest.mark.parametrize(
+    "number", ["1" + "0" * 4000, "1." + "0" * 5000, "0." + "0" * 5000 + "1", "1" + "0" * 50 + "e-50", "1e400", "-0.0"]
+)
+def test_a_number_of_any_length_is_taken_just_where_the_schemas_take_it(number: str) -> None:
+    fields = f'"id": "a", "title": "t", "duration": {number}'
+    for text in (f'{{"version": 1, "tasks": [{{{fields}}}]}}', one(f"<duration>{number}</duration>")):
+        assert bool(refused(text)) == bool(schema(documents.format_of(text))(text)), refused(text)
+
+
+@pytest.mark.parametrize("number", ["3", "-" + "0" * 5000 + "3", "+03", "0" * 30, "9" * 30, "9" * 5000, "", "-", "0x1"])
+def test_a_whole_number_of_any_length_is_taken_just_where_the_schema_takes_it(number: str) -> None:
+    details = "<details><id>a</id><title>t</title><duration>1</duration></details>"
+    result = f"<result><outcome>failed</outcome><seconds>1</seconds><exitCode>{number}</exitCode></result>"
+    text = f"<answer {XMLNS}>{details}{result}</answer>"
+    assert bool(refused(text, True)) == bool(schema("xml")(text)), refused(text, True)
+
+
+def test_no_number_costs_more_than_its_length() -> None:
+    for number in ("9" * 3_000_000, "0." + "9" * 3_000_000):
+        refused(f'{{"version": 1, "tasks": [{{"id": "a", "title": "t", "duration": {number}}}]}}')
+        refused(one(f"<duration>{number}</duration>"))
+        refused(f"<answer {XMLNS}><result><exitCode>{number}</exitCode></result></answer>", True)
+
+
 def test_nothing_goes_deeper_than_it_may() -> None:
     """The shapes are not as deep; so the limits hold by themselves, and are looked at with a shape that is."""
     from memorymapped.tasks.shapes import Document, Many, Text
@@ -409,7 +434,10 @@ def test_what_other_writers_do_is_read() -> None:
         "<t:task><t:duration> 1.5\n</t:duration><t:title><![CDATA[<t>]]> x</t:title>"
         "<!-- 1 --><t:id>a</t:id></t:task></t:tasks>"
     )
-    json_text = '\ufeff{"tasks":[ {"title":"<t> \\u0078","duration":15e-1,\r\n"id":"a"} ],"version":1}'
+    json_text = (
+        '\ufeff{"$schema":"tasks.schema.json",'
+        '"tasks":[ {"title":"<t> \\u0078","duration":15e-1,\r\n"id":"a"} ],"version":1}'
+    )
     for text in (xml, json_text):
         assert source_format.read_tasks(text) == [Task("<t> x", duration=1.5, id="a")]
 

@@ -9,7 +9,21 @@ import json
 import re
 from typing import Any, NoReturn
 
-from .shapes import DEEPEST, VERSION, Document, DocumentError, Fields, Flag, Leaf, Many, Number, Pairs, Shape, Whole
+from .shapes import (
+    DEEPEST,
+    VERSION,
+    Document,
+    DocumentError,
+    Fields,
+    Flag,
+    Leaf,
+    Many,
+    Number,
+    Pairs,
+    Shape,
+    Text,
+    Whole,
+)
 
 __all__ = ["read", "write"]
 
@@ -17,7 +31,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 _NUMBER = re.compile(r"(-?(?:0|[1-9]\d*))(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _WORD = re.compile(r"true|false|null")
 _STRINGS = json.JSONDecoder()
-_LONGEST_NUMBER = 40  # characters
+_LONGEST_INT = 40  # characters; of more, int would take the square of the time, and no whole number here has as many
+_HINT = "$schema"  # for editors; nothing follows it
 
 
 def write(document: Document, value: Any) -> str:
@@ -34,7 +49,7 @@ class _Reader:
         self._depth = 0
 
     def read(self, document: Document) -> Any:
-        whole = Fields({"version": Whole(0, 10**9), document.name: document.shape})
+        whole = Fields({"version": Whole(0, 10**9), document.name: document.shape}, {_HINT: Text(10_000)})
         self._space()
         if self._text[self._at : self._at + 1] != "{":
             self._fail("expected an object", document.name)
@@ -88,10 +103,9 @@ class _Reader:
         if number is None:
             kind = "true or false" if isinstance(shape, Flag) else "a value"
             self._fail(f"expected {kind}", where)
-        if len(number[0]) > _LONGEST_NUMBER:
-            self._fail(f"expected a number of at most {_LONGEST_NUMBER} characters", where)
         self._at = number.end()
-        return float(number[0]) if number[2] or number[3] else int(number[0])
+        is_whole = not (number[2] or number[3]) and len(number[0]) <= _LONGEST_INT
+        return int(number[0]) if is_whole else float(number[0])
 
     def _string(self, where: str) -> str:
         try:

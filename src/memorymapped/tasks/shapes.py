@@ -40,7 +40,7 @@ LONGEST = 4_000_000  # characters of a document
 DEEPEST = 16  # elements, or objects and arrays, inside each other
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+_WHOLE = re.compile(r"([+-]?)(?=\d)0*+(\d{0,20})", re.ASCII)
 
 
 class DocumentError(MemoryMappedFileError, ValueError):
@@ -164,9 +164,10 @@ class Whole(Number):
         super().check(value)
 
     def parse(self, text: str) -> int:
-        if not _WHOLE.fullmatch(text):
+        match = _WHOLE.fullmatch(text)
+        if match is None:
             raise ValueError(f"expected a whole number, not {text!r:.80}")
-        return int(text)
+        return int(match[1] + (match[2] or "0"))
 
     def text(self, value: float) -> str:
         return str(value)
