@@ -202,10 +202,10 @@ def test_the_most_urgent_one_that_waits_is_chosen() -> None:
 
 
 def test_a_task_is_configured() -> None:
-    given = task(1.0, a="1", b="2")
-    other = given.configured(2.0, {"a": "", "c": "3"})
-    assert (other.duration, other.parameters) == (2.0, {"b": "2", "c": "3"})
-    assert given.parameters == {"a": "1", "b": "2"}
+    given = task(1.0, a="1", b="2", empty="")
+    other = given.configured(2.0, {"a": "", "c": "3", "d": ""})
+    assert (other.duration, other.parameters) == (2.0, {"b": "2", "c": "3", "empty": ""})
+    assert given.parameters == {"a": "1", "b": "2", "empty": ""}
     for duration, parameters in ((-1.0, {}), (None, {"1": "x"}), (float("nan"), {})):
         with pytest.raises(OutOfRangeError, match="the task 't' cannot be configured so"):
             given.configured(duration, parameters)

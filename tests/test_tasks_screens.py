@@ -443,7 +443,7 @@ def test_a_screen_that_ends_by_a_signal_ends_what_runs(path: Path) -> None:
 def exchange() -> Iterator[tuple[SegmentFile, Destination]]:
     tasks = [
         Task("First", id="a", duration=0.05, parameters={"prints": "told"}),
-        Task("Second", id="b", duration=60),
+        Task("Second", id="b", duration=60, parameters={"empty": ""}),
         Task("Third", id="c", parameters={"command": "sh -c 'echo out; exit 3'"}),
     ]
     with SegmentFile.create_new(1 << 20, grow=True) as segments:
@@ -488,7 +488,7 @@ def test_a_task_is_configured(exchange: tuple[SegmentFile, Destination]) -> None
         assert set(errors(pilot)) == {"duration"}
         form.query_one("#duration", Input).value = "0.1"
         form.query_one("#fail", Input).value = "50"
-        form.query_one("#parameters", TextArea).text = "prints=half"
+        form.query_one("#parameters", TextArea).text += "\nprints=half"
         await pilot.press("ctrl+s")
         await seen(pilot, lambda: pilot.app.screen is screen, "the way back")
         assert "fail = 50" in text_of(pilot, "#details")
@@ -500,7 +500,7 @@ def test_a_task_is_configured(exchange: tuple[SegmentFile, Destination]) -> None
     assert (answer.details.id, answer.details.duration, answer.details.parameters) == (
         "b",
         0.1,
-        {"fail": "50", "prints": "half"},
+        {"empty": "", "fail": "50", "prints": "half"},
     )
     assert (answer.result.outcome, answer.result.output) == ("failed", "half")
 

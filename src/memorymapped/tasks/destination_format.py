@@ -93,9 +93,9 @@ class OfferedTask(Record):
 
     def configured(self, duration: float | None = None, parameters: Mapping[str, str] | None = None) -> OfferedTask:
         """The same, to be run in another way: another duration, and parameters that are changed or added; those that
-        are changed to an empty text are left out. OutOfRangeError if it cannot be so."""
-        chosen = self.duration if duration is None else duration
-        together = {name: text for name, text in (self.parameters | dict(parameters or {})).items() if text}
+        are changed to an empty text are left out, and others stay as they are. OutOfRangeError if it cannot be so."""
+        chosen, changes = self.duration if duration is None else duration, dict(parameters or {})
+        together = {name: text for name, text in (self.parameters | changes).items() if text or name not in changes}
         try:
             check_configuration(chosen, together)
         except ValueError as error:

@@ -152,8 +152,9 @@ class DestinationScreen(ToolScreen):
         fields = {"duration": task.duration, "parameters": task.parameters}
         changed = await self.app.push_screen_wait(Form(f"Configure {safe(task.title)}", fields, _problems, done="Keep"))
         if changed is not None:
-            gone = {name: "" for name in task.parameters if name not in changed["parameters"]}
-            self._tasks[task.id] = task.configured(changed["duration"], gone | changed["parameters"])
+            before, now = task.parameters, changed["parameters"]
+            changes = {name: now.get(name, "") for name in before | now if now.get(name) != before.get(name)}
+            self._tasks[task.id] = task.configured(changed["duration"], changes)
             self._take(task.id)
 
     # -------------------------------------------------------------------------------------------------- the work
