@@ -508,6 +508,7 @@ def test_a_lock_whose_owner_died(run: Callable[..., Any], tag: str) -> None:
             refused = finished(*MMF, "lock", tag, "--", "echo", "no")
             assert (refused.returncode, refused.stdout) == (125, "")
             assert "its last owner died" in refused.stderr
+            assert finished(*MMF, "lock", tag, "--recover", "--", "./no such").returncode == 127  # which mends nothing
             done = finished(*MMF, "lock", tag, "--recover", "--", "sh", "-c", "echo $MMF_ABANDONED")
             assert (done.returncode, done.stdout) == (0, "1\n")
 

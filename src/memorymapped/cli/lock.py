@@ -64,7 +64,7 @@ def command(
             code = _run(words[1:] if words[:1] == ("--",) else words, abandoned, signals)
     except Failure as failure:
         print(f"mmf lock: {failure}", file=sys.stderr)
-        code = NOT_IN_TIME if isinstance(failure, NotInTime) else FAILED
+        code = NOT_IN_TIME if isinstance(failure, NotInTime) else max(failure.code, FAILED)  # 1 is COMMAND's
     if as_json:
         import json
 
@@ -84,12 +84,10 @@ def _run(words: Sequence[str], abandoned: bool, signals: _Signals) -> int:
     with signals:
         try:
             process = subprocess.Popen(words, env=environment, preexec_fn=dying_with_us(signal.SIGKILL))
-        except FileNotFoundError:
-            print(f"mmf lock: {shown(words[0])}: there is no such command", file=sys.stderr)
-            return NOT_FOUND
+        except FileNotFoundError as error:
+            raise Failure(f"{shown(words[0])}: there is no such command", NOT_FOUND) from error
         except OSError as error:
-            print(f"mmf lock: {shown(words[0])}: {error.strerror}", file=sys.stderr)
-            return NOT_EXECUTABLE
+            raise Failure(f"{shown(words[0])}: {error.strerror}", NOT_EXECUTABLE) from error
         signals.pass_on_to(process)
         code = process.wait()
     return code if code >= 0 else 128 - code

@@ -152,7 +152,8 @@ class WatchScreen(ToolScreen):
             return shown(watched.target.path), False
         if self.found.state == "stale":
             return "stale: nobody holds it any more", True
-        return f"{self.found.state} by {holders_in_words(self.found)}", False
+        known = f" by {holders_in_words(self.found)}" if self.found.holders else ""  # not yet, or not to this user
+        return self.found.state + known, False
 
     def _text(self, name: str, text: str) -> None:
         if self._texts.get(name) != text:
