@@ -110,6 +110,48 @@ def test_a_typed_map_that_says_an_impossible_length(mmf: Tool, tag: str, tmp_pat
         assert said == (1, "", f"mmf {words[0]}: {file}: it does not say what it holds: give a TYPE\n")
 
 
+# -- numbers and names that are none
+
+
+def test_a_lock_without_a_name_is_none(mmf: Tool) -> None:
+    for words, code in (("lock", "", "--", "echo", "unguarded"), 125), (("set", "map", 0, "int8", 1, "--lock", ""), 1):
+        with MemoryMappedFile.create_new("map", 10):
+            said = mmf(*words)
+        assert (said.code, said.said) == (code, f"mmf {words[0]}: a mutex without a name guards nothing")
+    assert mmf("wait", "").said.startswith("mmf wait: '': ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("watch", "map", "--interval"),
+        ("watch", "map", "--duration"),
+        ("top", "--interval"),
+        ("top", "--duration"),
+        ("segments", "map", "follow", "--timeout"),
+        ("wait", "map", "--timeout"),
+        ("lock", "map", "--timeout"),
+    ],
+)
+def test_times_that_are_none(mmf: Tool, words: tuple[str, ...]) -> None:
+    with MemoryMappedFile.create_new("map", 10):
+        for wrong in "nan", "-1", "-inf", "soon":
+            said = mmf(*words, wrong, *(["--", "true"] if words[0] == "lock" else []))
+            assert (said.code, said.out, "Invalid value for" in said.err) == (2, "", True)
+
+
+@pytest.mark.parametrize("seconds", ["inf", "1e300", "1e8"])
+def test_times_that_are_long(tag: str, seconds: str) -> None:
+    assert finished(*MMF, "lock", tag, "--timeout", seconds, "--", "echo", "has it").stdout == "has it\n"
+    with started(*MMF, "top", "--interval", seconds, "--json") as process:
+        line_with(process, "objects")
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # which ends the wait
+        process.wait(LIMIT)
+        assert (process.returncode, process.stderr.read()) == (1, "")
+
+
 # -- types of the user's own
 
 

@@ -15,6 +15,7 @@ from .completing import complete_name
 from .dying import dying_with_us
 from .ending import Failure, Interrupted
 from .locking import NotInTime, locked
+from .numbers import Seconds
 from .words import shown
 
 __all__ = ["command"]
@@ -45,7 +46,7 @@ NOT_IN_TIME, FAILED, NOT_EXECUTABLE, NOT_FOUND = 124, 125, 126, 127
     epilog=EPILOG,
 )
 @click.argument("name", shell_complete=complete_name("mutex"))
-@click.option("-w", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@click.option("-w", "--timeout", type=Seconds(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @click.option("-n", "--nonblock", is_flag=True, help="Do not wait at all.")
 @click.option("--recover", is_flag=True, help="Go on if the last owner died; COMMAND sees MMF_ABANDONED=1.")
 @click.option("--json", "as_json", is_flag=True, help="At the end say on the standard error how it went, as JSON.")

@@ -34,6 +34,8 @@ def locked(
     Without `recover` that is a Failure, and the mutex is given back so that the next one is told, too. So it is if what
     is done inside raises, or is nothing that `mends`. NotInTime; Failure if nobody has it open and it is not to be
     made."""
+    if not name:
+        raise Failure("a mutex without a name guards nothing")
     with explained(name):
         mutex = Mutex(False, name) if create else Mutex.try_open_existing(name)
     if mutex is None:

@@ -1,17 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Numbers of bytes on the command line: `4096`, `0x1000`, `64K`, `1.5GiB`."""
+"""Numbers on the command line: of bytes (`4096`, `0x1000`, `64K`, `1.5GiB`), of seconds."""
 
 from __future__ import annotations
 
+import math
 import re
+from typing import Any
 
 import click
 
-__all__ = ["WithNegatives", "number_of_bytes"]
+__all__ = ["Seconds", "WithNegatives", "number_of_bytes"]
+
+FOR_EVER = 1e9  # seconds: no process lives as long
 
 _SIZE = re.compile(r"(0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?)\s*(?:([kKmMgGtT])(?:i?[bB])?)?")
 
 _NO_OPTION = re.compile(r"-?|-[0-9.].*|-inf|[^-].*", re.DOTALL)
+
+
+class Seconds(click.FloatRange):
+    """A time of at least so many seconds. What is more than FOR_EVER, infinity too, is that."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        seconds: float = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return min(seconds, FOR_EVER)
 
 
 class WithNegatives(click.Command):

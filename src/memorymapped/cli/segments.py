@@ -15,7 +15,7 @@ from .. import DamagedSegmentError, SegmentFile
 from ..enums import MemoryMappedFileAccess
 from .completing import complete_name
 from .ending import Failure
-from .numbers import WithNegatives
+from .numbers import Seconds, WithNegatives
 from .objects import MAPS
 from .streams import Output, output_descriptor, standard_input
 from .tables import coloured, cut, is_terminal
@@ -60,7 +60,7 @@ ENCODINGS = {"utf-16": "utf-16-le", "utf-8": "utf-8", "bytes": None}
     help="The mutex that their users take, if it is not the usual one.",
 )
 @click.option("--last", type=click.IntRange(min=0), metavar="N", help="follow: begin with the last N.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="follow: end after so long a silence.")
+@click.option("--timeout", type=Seconds(min=0), metavar="SECONDS", help="follow: end after so long a silence.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each segment.")
 def command(
     target: str,

@@ -11,6 +11,8 @@ from .ending import Failure
 
 __all__ = ["Output", "output_descriptor", "standard_input"]
 
+LONGEST = 2**31 - 1  # milliseconds that poll(2) takes: 24 days
+
 
 def standard_input() -> BinaryIO:
     """Failure if it is closed."""
@@ -38,6 +40,7 @@ class Output:
         sys.stdout.flush()
 
     def wait(self, seconds: float) -> None:
-        """Waits so long. BrokenPipeError as soon as nobody takes the output any more, also if nothing is printed."""
-        if self._poll.poll(seconds * 1000):
+        """Waits so long, or LONGEST. BrokenPipeError as soon as nobody takes the output any more, also if nothing is
+        printed."""
+        if self._poll.poll(min(seconds * 1000, LONGEST)):
             raise BrokenPipeError

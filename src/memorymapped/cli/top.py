@@ -9,6 +9,7 @@ import json
 import click
 
 from .counting import Counter, Row
+from .numbers import Seconds
 from .objects import as_json, holders_in_words, style_of
 from .pausing import looks
 from .showing import screen_fits
@@ -42,14 +43,14 @@ Exit code 0. Ctrl-C ends it by that signal.
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(min=0.1),
+    type=Seconds(min=0.1),
     metavar="SECONDS",
     default=2.0,
     show_default=True,
     help="Between two looks.",
 )
 @click.option("-n", "--count", type=click.IntRange(min=1), metavar="N", help="As text: end after N looks.")
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
+@click.option("--duration", type=Seconds(min=0), metavar="SECONDS", help="End after so long.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each look.")
 def command(others: bool, interval: float, count: int | None, duration: float | None, as_lines: bool) -> None:
     """Shows every named map, mutex, event and semaphore, live: sizes, owners and waiters of locks, holders, and how

@@ -13,6 +13,7 @@ from .. import EventResetMode, EventWaitHandle, Semaphore
 from ..errors import WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from .completing import complete_name
 from .ending import Failure
+from .numbers import Seconds
 from .objects import named
 from .targets import explained
 from .words import shown
@@ -36,7 +37,7 @@ NOT_IN_TIME = 124
 
 @click.command("wait", short_help="Waits for a named event or semaphore.", epilog=EPILOG)
 @click.argument("name", metavar="EVENT|SEMAPHORE", shell_complete=complete_name("event", "semaphore"))
-@click.option("-w", "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait no longer than this.")
+@click.option("-w", "--timeout", type=Seconds(min=0), metavar="SECONDS", help="Wait no longer than this.")
 @click.option("--create", is_flag=True, help="Make an event (reset by hand, not set) if there is none.")
 @click.option("--json", "as_json", is_flag=True, help="Say how it went, as JSON.")
 def command(name: str, timeout: float | None, create: bool, as_json: bool) -> int:

@@ -11,7 +11,7 @@ import click
 
 from .completing import complete_name, complete_type
 from .ending import Failure
-from .numbers import number_of_bytes
+from .numbers import Seconds, number_of_bytes
 from .objects import MAPS
 from .pausing import looks
 from .sampling import Budget
@@ -62,13 +62,13 @@ SHOWN = 16  # bytes of a change
 @click.option(
     "-i",
     "--interval",
-    type=click.FloatRange(min=0.02),
+    type=Seconds(min=0.02),
     metavar="SECONDS",
     default=0.5,
     show_default=True,
     help="Between two looks.",
 )
-@click.option("--duration", type=click.FloatRange(min=0), metavar="SECONDS", help="End after so long.")
+@click.option("--duration", type=Seconds(min=0), metavar="SECONDS", help="End after so long.")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each change.")
 def command(
     target: str, type_: str | None, offset: int, length: int, interval: float, duration: float | None, as_lines: bool

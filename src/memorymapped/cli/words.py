@@ -48,9 +48,9 @@ def printable(text: str) -> str:
 
 
 def shown(path: str | bytes) -> str:
-    """A file's name, safe to print: one that could move the cursor, or is no text, in quotes and escaped."""
+    """A file's name, safe to print: one that could move the cursor, is no text, or empty, in quotes and escaped."""
     path = os.fsdecode(path)
-    return path if path.isprintable() else repr(path)
+    return path if path and path.isprintable() else repr(path)
 
 
 def value_in_words(value: object) -> str:
