@@ -33,7 +33,8 @@ Examples:
   mmf info 'Global\\frames' --json
   mmf info data.bin
 
-Nothing is locked and nothing is written; of a map nothing is brought into memory by looking at it.
+Nothing is locked and nothing is written; of a map nothing is brought into memory by looking at it. In the holes of what
+has more than 16 GiB pages in memory are not looked for: those of a file on a disk that somebody has read.
 """
 
 
