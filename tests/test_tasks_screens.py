@@ -296,6 +296,24 @@ def test_the_filter_shows_what_has_a_text(path: Path) -> None:
     drive(screen, steps)
 
 
+@pytest.mark.parametrize("key", ["n", "e"])
+def test_a_task_that_the_filter_hides_is_told(path: Path, key: str) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        for title, told in (("irons", False), ("Other", True)):
+            await pilot.press("slash", *"ir", "enter", key)
+            await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+            pilot.app.screen.query_one("#title", Input).value = title
+            await pilot.press("ctrl+s")
+            await seen(pilot, lambda t=title: t in titles(path), "the task")
+            await seen(pilot, lambda: isinstance(pilot.app.screen, SourceScreen), "the list")
+            await seen(pilot, lambda n=told: len(pilot.app._notifications) == n, "the message, if it is hidden")
+            said = [each.message for each in pilot.app._notifications]
+            assert said == [f"{title} is in the list, and not shown: it has no 'ir'"] * told
+            await pilot.press("slash", "escape")
+
+    drive(SourceScreen(path), steps)
+
+
 def test_what_others_have_changed_is_kept(path: Path) -> None:
     screen = SourceScreen(path)
 

@@ -247,6 +247,7 @@ class SourceScreen(FilteredScreen):
                 return task.id
 
             if await self._changed(add):
+                self._tell_if_hidden(task.id)
                 return  # else the form is there again, with what was typed
 
     @work
@@ -264,7 +265,15 @@ class SourceScreen(FilteredScreen):
                 return tasks.edit(task.id, **changed, **again).id
 
             if await self._changed(edit):
+                self._tell_if_hidden(task.id)
                 return
+
+    def _tell_if_hidden(self, id: str) -> None:
+        """Who makes a task, or edits it, looks for it."""
+        wanted = self.filter.value
+        if id in self.tasks and self.tasks[id] not in self.tasks.filtered(wanted):
+            hidden = f"{safe(self.tasks[id].title)} is in the list, and not shown: it has no {safe(wanted)!r}"
+            self.notify(hidden, timeout=6, markup=False)
 
     def action_delete(self) -> None:
         task = self.current
