@@ -404,6 +404,25 @@ def test_a_destination_that_does_not_answer_is_told(path: Path, command: list[st
     drive(screen, steps)
 
 
+def test_a_terminal_that_does_not_come_leaves_the_task_as_it_was(path: Path, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    screen = SourceScreen(path, window=["sh", "-c", f"read line < {gate}; exit 3", "{command}"])
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("R")
+        (job,) = screen.jobs
+        assert (job.state, job.progress) == ("open", None)
+        await seen(pilot, lambda: "1 open" in text_of(pilot, "#head"), "that it is open")
+        await asyncio.to_thread(gate.write_text, "\n")
+        await seen(pilot, lambda: job.is_over and screen._followed[0].is_finished, "the end")
+        assert job.state == "crashed"
+        assert "no terminal was opened: exit code 3" in job.output
+
+    drive(screen, steps)
+    assert store.load(path)["a"].state == "waiting"
+
+
 def test_what_runs_is_not_deleted(path: Path) -> None:
     screen = SourceScreen(path, SLEEPER)
 
@@ -611,9 +630,18 @@ def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:
         terminal.type(b"\x1b[A" + b"r")
         terminal.read("hello-there")
         until(lambda: store.load(path)["g"].state == "succeeded", "the result is kept")
-        terminal.shown = ""
-        terminal.type(b"R")  # the destination draws its screen in the same terminal
-        terminal.read("Choose a task")
+        with store.opened(path) as tasks:
+            tasks.edit("g", state="waiting")
+        terminal.read("waiting")
+        for keys in (b"q", b""):  # once it is left, and nothing was run
+            terminal.shown = ""
+            terminal.type(b"R")  # the destination draws its screen in the same terminal
+            terminal.read("Choose a task")
+            terminal.type(keys)
+            if keys:
+                terminal.shown = ""
+                terminal.read("the user has left")
+                assert store.load(path)["g"].state == "waiting"
         terminal.type(b"r")
         terminal.read("and that is answered")
         terminal.shown = ""

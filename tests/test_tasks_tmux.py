@@ -109,7 +109,7 @@ def test_a_destination_runs_in_a_pane_and_its_result_is_shown(tmux: Tmux, kept: 
     tmux.type("R")
     pane = tmux.other_pane()
     tmux.sees("Choose a task", pane)
-    tmux.sees("Greeting")  # the source goes on beside it
+    tmux.sees("1 open")  # the source goes on beside it
     tmux.type("r", pane)
     tmux.sees("and that is answered", pane)
     tmux.sees("succeeded")
@@ -126,7 +126,7 @@ def test_a_pane_that_is_closed_cancels_the_task(tmux: Tmux, kept: Path, id: str)
     pane = tmux.other_pane()
     tmux.sees("Choose a task", pane)
     tmux.type("r", pane)
-    tmux.sees("hello-there", pane)
+    tmux.sees("At work", pane)
     tmux("kill-pane", "-t", pane)
     tmux.sees("cancelled")
     until(lambda: state(kept) == "cancelled", "the state is kept")
@@ -144,12 +144,16 @@ def test_a_destination_that_is_killed_in_its_pane_is_told(tmux: Tmux, kept: Path
     until(lambda: state(kept) == "failed", "the state is kept")
 
 
-def test_the_source_ends_a_destination_in_a_pane(tmux: Tmux) -> None:
+@pytest.mark.parametrize("side", ["source", "destination"])
+def test_a_destination_that_is_left_leaves_its_task_as_it_was(tmux: Tmux, kept: Path, side: str) -> None:
     tmux.type("R")
-    tmux.sees("Choose a task", tmux.other_pane())
-    tmux.type("x")
+    pane = tmux.other_pane()
+    tmux.sees("Choose a task", pane)
+    tmux.type("x" if side == "source" else "q", SOURCE if side == "source" else pane)
     until(lambda: tmux.panes() == [SOURCE], "the pane closes")
     tmux.sees("cancelled")
+    tmux.sees("the user has left without running it")
+    assert state(kept) == "waiting"
 
 
 def test_a_source_that_is_killed_leaves_no_pane(tmux: Tmux) -> None:

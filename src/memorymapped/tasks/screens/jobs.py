@@ -22,7 +22,8 @@ _PIECE = 65_536
 
 
 class Job:
-    """A destination for `task`, which may choose another: `told` is called when anything of it has changed."""
+    """A destination for `task`: `told` is called when anything of it has changed. One that `has_screen` is open there
+    until its user has chosen a task, this one or another, and that was run; before its answer it tells nothing."""
 
     def __init__(
         self,
@@ -31,10 +32,12 @@ class Job:
         command: Sequence[str],
         told: Callable[[Job], object],
         *,
+        has_screen: bool = False,
         in_terminal: bool = False,
     ) -> None:
         """DocumentError if there are too many tasks to be handed over."""
         self.task = task
+        self.has_screen = has_screen
         self.begin = time.monotonic()
         self.report: Report | None = None
         self.problem = ""  # why it could not be tried at all
@@ -78,15 +81,19 @@ class Job:
         return self._run.pid
 
     @property
-    def progress(self) -> float:
-        """How much of the time is over that the task is thought to take; less than 1 until it has answered."""
+    def progress(self) -> float | None:
+        """How much of the time is over that the task is thought to take; less than 1 until it has answered. None: who
+        knows whether it was begun."""
         if self.is_over or self._run.answer is not None:
             return 1.0
+        if self.has_screen:
+            return None
         return min(0.99, self.seconds / self.task.duration) if self.task.duration else 0.99
 
     @property
     def state(self) -> str:
-        """In a word: running, stopped, ending, or how it has ended: an outcome, or an ending of a Report."""
+        """In a word: running (with a screen: open), stopped, ending, or how it has ended: an outcome, or an ending of a
+        Report."""
         answer = self._run.answer
         if answer is not None and (self.report is None or self.report.ending == "answered"):
             return "took too long" if answer.result.outcome == "timedOut" else answer.result.outcome
@@ -98,7 +105,7 @@ class Job:
             return {"silent": "no answer", "unstartable": "not started"}.get(self.report.ending, self.report.ending)
         if self._run.stopped is not None:
             return "stopped"
-        return "ending" if self._is_asked_to_end else "running"
+        return "ending" if self._is_asked_to_end else "open" if self.has_screen else "running"
 
     @property
     def _was_cancelled(self) -> bool:
@@ -107,14 +114,24 @@ class Job:
         return self._is_ended or (report is not None and self._is_asked_to_end and report.signal == signal.SIGTERM)
 
     @property
+    def _was_left(self) -> bool:
+        """Whether the user has left its screen without running a task, which is answered; or never had that screen."""
+        answer = self._run.answer
+        if answer is None:
+            return self.has_screen and self.report is not None and self.report.ending == "crashed"
+        return self.has_screen and answer.result.outcome == "cancelled" and answer.result.seconds == 0
+
+    @property
     def kept_state(self) -> tuple[str, str] | None:
         """The id of the task that was run, and its state in the list from now on; None if none was run."""
-        answer = self._run.answer
+        answer, report = self._run.answer, self.report
+        if self._was_left:
+            return None
         if answer is None and self._was_cancelled:
             return self.task.id, "cancelled"
-        if self.report is None or (answer is None and self.report.ending in ("silent", "unstartable")):
+        if report is None or (answer is None and report.ending in ("silent", "unstartable")):
             return None
-        return (self.task.id if answer is None else answer.details.id), state_after(self.report)
+        return (self.task.id if answer is None else answer.details.id), state_after(report)
 
     @property
     def title(self) -> str:

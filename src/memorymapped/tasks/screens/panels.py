@@ -17,7 +17,7 @@ from .jobs import Job
 __all__ = ["Bar", "Confirm", "RunPanel", "class_of", "time_in_words"]
 
 _SHORT, _LONG = 4, 200  # lines of output
-_GOOD, _AT_WORK, _NEITHER = ("succeeded",), ("running", "stopped", "ending"), ("cancelled", "waiting")
+_GOOD, _AT_WORK, _NEITHER = ("succeeded",), ("running", "open", "stopped", "ending"), ("cancelled", "waiting")
 
 
 def class_of(state: str) -> str:
@@ -124,7 +124,8 @@ class RunPanel(Vertical, can_focus=True):
         self.set_class(job.is_over, "over")
         self._text(".what", job.title)
         self._text(".how", f"{job.state}  {time_in_words(job.seconds)}")
-        self.query_one(Bar).say(job.progress, f"of about {time_in_words(job.task.duration)}")
+        about = "" if job.progress is None else f"of about {time_in_words(job.task.duration)}"
+        self.query_one(Bar).say(job.progress, about)
         self._text(".message", job.message)
         lines = job.output.splitlines()
         most = _LONG if self._is_long else _SHORT

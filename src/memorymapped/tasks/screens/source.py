@@ -147,7 +147,7 @@ class SourceScreen(FilteredScreen):
             return
         wanted = self.filter.value
         tasks = self.tasks.filtered(wanted)
-        running = {job.task.id for job in self.going}
+        running = {job.task.id for job in self.going if not job.has_screen}
         self._table.take(tasks, {task.id: at for at, task in enumerate(self.tasks, 1)}, running, at)
         self._heads.say(self._table)
         self.set_class(not tasks, "empty")
@@ -156,11 +156,13 @@ class SourceScreen(FilteredScreen):
         if wanted:
             parts.append(f"{len(tasks)} with {wanted!r}")
         waiting = sum(task.state == "waiting" and task.id not in running for task in self.tasks)
-        parts += [f"{number} {what}" for number, what in ((waiting, "waiting"), (len(running), "running")) if number]
+        is_open = sum(job.has_screen for job in self.going)
+        counted = (waiting, "waiting"), (len(running), "running"), (is_open, "open")
+        parts += [f"{number} {what}" for number, what in counted if number]
         if self.path != store.kept_file():
             parts.append(safe(str(self.path)))
         self._text("#head", "  ".join(parts))
-        keys = self.current is not None, bool(self._deleted), bool(running)
+        keys = self.current is not None, bool(self._deleted), bool(self.going)
         if keys != self._keys:  # the footer is made anew by that
             self._keys = keys
             self.refresh_bindings()
@@ -350,7 +352,7 @@ class SourceScreen(FilteredScreen):
                 command = in_another_terminal(self._window, command)
         in_terminal = with_screen and not self._window
         try:
-            job = Job(tasks, task, command, self._job_changed, in_terminal=in_terminal)
+            job = Job(tasks, task, command, self._job_changed, has_screen=with_screen, in_terminal=in_terminal)
         except (DocumentError, OSError) as error:
             self._complain(f"the tasks cannot be handed over: {error}")
             return
