@@ -153,6 +153,9 @@ def test_a_destination_that_is_left_leaves_its_task_as_it_was(tmux: Tmux, kept: 
     until(lambda: tmux.panes() == [SOURCE], "the pane closes")
     tmux.sees("cancelled")
     tmux.sees("the user has left without running it")
+    tmux.sees("Close")
+    tmux.type("q")
+    assert ended(tmux.server)
     assert state(kept) == "waiting"
 
 
