@@ -605,6 +605,25 @@ def test_a_terminal_of_any_size_shows_it_or_says_that_it_is_too_small(
     drive(screen, steps, size)
 
 
+@pytest.mark.parametrize("size", [(20, 5), (49, 30), (100, 11), (50, 12)])
+def test_a_form_shows_a_field_or_says_that_it_is_too_small(path: Path, size: tuple[int, int]) -> None:
+    async def steps(pilot: Pilot[None]) -> None:
+        await pilot.press("n")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, Form), "the form")
+        form = pilot.app.screen
+        is_small = size != (50, 12)
+        await seen(pilot, lambda: form.query_one("#too-small").display is is_small, "that it is too small, if it is")
+        assert form.query_one("#form").display is not is_small
+        await pilot.press("A")
+        await pilot.resize_terminal(100, 30)
+        await seen(pilot, lambda: form.query_one("#form").display, "the form")
+        assert form.query_one("#title", Input).value == "A", "nothing typed is lost"
+        await pilot.press("escape")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, SourceScreen), "the list")
+
+    drive(SourceScreen(path), steps, size)
+
+
 def test_without_colours_it_is_seen_where_one_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     screen = SourceScreen(path, ["true"])

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
+from textual.events import Resize
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Label, Select, Static, TextArea
@@ -76,6 +77,8 @@ class Form(ModalScreen[dict[str, Any] | None]):
     """Some fields of a task, to be changed; the answer is what they are then, or None. `problems` says of fields what
     is wrong with them, by their names. The parameters `command` and `fail` have rows of their own."""
 
+    SMALLEST: ClassVar[tuple[int, int]] = (50, 12)
+    """The columns and rows below which it says that it is too small, as the screen behind it does."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+s", "save", "Save", priority=True),
         Binding("escape", "leave", "Back", priority=True),
@@ -101,6 +104,9 @@ class Form(ModalScreen[dict[str, Any] | None]):
         .row.wrong > Label { color: $text-error; }
         #buttons { height: auto; align-horizontal: right; }
         #buttons > Button { margin-left: 2; }
+        #too-small { display: none; width: 100%; height: 100%; content-align: center middle; }
+        &.too-small > * { display: none; }
+        &.too-small > #too-small { display: block; }
     }
     .no-color Form .wrong > Label { text-style: reverse; }
     """
@@ -139,6 +145,8 @@ class Form(ModalScreen[dict[str, Any] | None]):
         return texts
 
     def compose(self) -> ComposeResult:
+        columns, rows = self.SMALLEST
+        yield Static(f"too small:\n{columns} x {rows} are needed\nEscape leaves", id="too-small", markup=False)
         form = VerticalScroll(id="form", can_focus=False)
         form.border_title = self._heading
         with form:
@@ -151,6 +159,10 @@ class Form(ModalScreen[dict[str, Any] | None]):
                 yield Button(self._done, variant="primary", compact=True, id="save")
                 yield Button("Cancel", compact=True, id="leave")
         yield Footer()
+
+    def on_resize(self, event: Resize) -> None:
+        columns, rows = self.SMALLEST
+        self.set_class(event.size.width < columns or event.size.height < rows, "too-small")
 
     def _widget(self, name: str, text: str) -> Widget:
         if name == "priority":
