@@ -110,6 +110,38 @@ def test_lists_cross_as_files(mmf: Any, tmp_path: Path, kept: Path) -> None:
     assert titles(kept) == ["one"]
 
 
+@pytest.mark.parametrize("name", ["fifo", "/dev/stdout"])
+def test_an_export_writes_into_a_pipe(name: str, mmf: Any, tmp_path: Path) -> None:
+    mmf("add", "Prüfen")
+    expected, path = mmf("export", "-")[1], tmp_path / "fifo"
+    os.mkfifo(path)
+    with started(*MMF, "tasks", "export", path if name == "fifo" else name) as process:
+        said = path.read_text() if name == "fifo" else ""
+        out, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
+    assert said + out == f"{expected}1 tasks: {path if name == 'fifo' else name}\n"
+    assert path.is_fifo()
+
+
+def test_an_export_to_the_output_says_with_json_on_the_errors_what_was_done(mmf: Any) -> None:
+    mmf("add", "t")
+    code, out, errors = mmf("export", "-", "--json")
+    assert (code, len(source_format.read_tasks(out))) == (0, 1)
+    assert json.loads(errors) == {"tasks": 1, "file": "-"}
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root saves lists of others")
+def test_a_list_that_root_saves_stays_its_owners(mmf: Any, tmp_path: Path) -> None:
+    path = tmp_path / "list.xml"
+    mmf("add", "t", "--file", path)
+    os.chown(path, 65534, 65533)
+    path.chmod(0o640)
+    mmf("add", "u", "--file", path)
+    mmf("export", path)
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65534, 65533, 0o640)
+
+
 def test_a_damaged_list_is_told_by_its_name_and_made_anew(mmf: Any, kept: Path, tmp_path: Path) -> None:
     good = tmp_path / "good.json"
     mmf("add", "one", "--file", good)

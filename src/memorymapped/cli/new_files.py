@@ -18,7 +18,7 @@ import os
 import stat
 from typing import Self
 
-__all__ = ["NewFile", "place_of", "regular", "status_of"]
+__all__ = ["NewFile", "is_stream", "keep_rights", "place_of", "regular", "status_of"]
 
 # How file systems say that they cannot.
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -39,6 +39,19 @@ def status_of(path: str) -> os.stat_result | None:
         return os.stat(path)
     except FileNotFoundError:
         return None
+
+
+def is_stream(status: os.stat_result | None) -> bool:
+    """Whether it is a pipe or a device, which nobody replaces: it is written into."""
+    return status is not None and (stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode))
+
+
+def keep_rights(fd: int, before: os.stat_result) -> None:
+    """Gives a new file those of the one that it replaces, as if that had been written into."""
+    with contextlib.suppress(PermissionError):  # another user's, or a file system without any
+        os.fchown(fd, before.st_uid, before.st_gid)
+    with contextlib.suppress(PermissionError):
+        os.fchmod(fd, stat.S_IMODE(before.st_mode))
 
 
 def regular(status: os.stat_result, path: str) -> None:

@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import stat
 import sys
 from typing import TextIO
 
@@ -16,7 +14,7 @@ from .completing import complete_name
 from .copying import data_range
 from .ending import Failure
 from .locking import guarded, lock_options
-from .new_files import NewFile, place_of, status_of
+from .new_files import NewFile, is_stream, keep_rights, place_of, status_of
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .streams import output_descriptor
@@ -82,7 +80,7 @@ def _other(file: str) -> TextIO:
 def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
     with explained(file):
         existing = status_of(file)
-        if existing is not None and (stat.S_ISFIFO(existing.st_mode) or stat.S_ISCHR(existing.st_mode)):
+        if is_stream(existing):
             with open(file, "wb", buffering=0) as into:
                 _write(found, begin, end, into.fileno())
             return
@@ -93,16 +91,8 @@ def _save(found: Target, begin: int, end: int, file: str, force: bool) -> None:
         with NewFile(folder, name, 0o666) as new:
             _write_sparse(found, begin, end, new.fd)
             if existing is not None:
-                _keep_rights(new.fd, existing)
+                keep_rights(new.fd, existing)
             new.publish(force)
-
-
-def _keep_rights(fd: int, before: os.stat_result) -> None:
-    """Those of the file that is replaced, as if it had been written into."""
-    with contextlib.suppress(PermissionError):  # another user's, or a file system without any
-        os.fchown(fd, before.st_uid, before.st_gid)
-    with contextlib.suppress(PermissionError):
-        os.fchmod(fd, stat.S_IMODE(before.st_mode))
 
 
 def _write(found: Target, begin: int, end: int, fd: int) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from math import isnan
 from pathlib import Path
@@ -20,6 +21,7 @@ from ..tasks.model import PRIORITIES, STATES, InvalidTaskError, NoSuchTaskError,
 from ..tasks.shapes import DocumentError, UnwritableError
 from ..tasks.source_format import read_tasks, write_tasks
 from .ending import Failure, Interrupted
+from .new_files import is_stream, status_of
 from .showing import screen_fits
 from .streams import standard_input
 from .task_ends import CODES, NO_TASK, UNREADABLE
@@ -260,15 +262,21 @@ def _check_place(place: int | None, last: int) -> None:
 @_file
 @_json
 def export(target: Path, form: str | None, file: Path | None, as_json: bool) -> None:
-    """Writes the tasks to FILE, or to the output for -."""
+    """Writes the tasks to FILE, or to the output for -. A pipe or a device is written into."""
     tasks = _loaded(file)
     form = form or ("json" if target.suffix == ".json" else "xml")
-    if str(target) == "-":
-        print(write_tasks(tasks, form), end="")
-        return
+    said = json.dumps({"tasks": len(tasks), "file": str(target)}) if as_json else f"{len(tasks)} tasks: {target}"
     with _told():
-        store.save(target, tasks, form)
-    print(json.dumps({"tasks": len(tasks), "file": str(target)}) if as_json else f"{len(tasks)} tasks: {target}")
+        if str(target) == "-":
+            print(write_tasks(tasks, form), end="")
+        elif is_stream(status_of(str(target))):
+            target.write_text(write_tasks(tasks, form), encoding="utf-8")
+        else:
+            store.save(target, tasks, form)
+    if str(target) != "-":
+        print(said)
+    elif as_json:
+        print(said, file=sys.stderr)
 
 
 @command.command("import", short_help="Takes tasks from a file.")

@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cli.new_files import NewFile, regular, status_of
+from ..cli.new_files import NewFile, keep_rights, regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
 from .documents import MOST_BYTES, characters
@@ -68,7 +68,7 @@ def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
             while data:
                 data = data[os.write(file.fd, data) :]
             if before is not None:
-                os.fchmod(file.fd, before.st_mode & 0o777)
+                keep_rights(file.fd, before)
             os.fsync(file.fd)
             file.publish(replace=True)
             _sync(path.parent)
