@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from programs import MMF, PYTHON, finished, line_with, started, until
+from programs import MMF, PYTHON, Terminal, finished, line_with, started, until
 from support.sessions import carrying, gone
 
 from memorymapped import SegmentFile
@@ -328,6 +328,17 @@ def test_without_a_selection_and_a_task_that_waits_nothing_is_started(mmf: Any) 
     mmf("add", "t")
     mmf("edit", "t", "--state", "failed")
     assert mmf("run") == (6, "", "mmf tasks: there are no tasks that wait\n")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_at_a_terminal_one_shows_how_far_it_is_and_of_several_none(mmf: Any, several: bool) -> None:
+    for title in ("one", "two"):
+        mmf("add", title, "--duration", 0.1)
+    with Terminal(*RUN, *(["--all"] if several else ["--select", "one"])) as terminal:
+        shown = terminal.read()
+        assert terminal.process.wait(30) == 0
+    assert ("%" in shown) is not several
+    assert shown.count("succeeded after") == 1 + several
 
 
 def test_ctrl_c_ends_all_runs_first(mmf: Any, mark: str) -> None:

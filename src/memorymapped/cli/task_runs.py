@@ -35,9 +35,11 @@ def run_all(
     """Runs a destination for each chosen task (None: it chooses), and prints what came of it. The exit codes; and the
     signal that has ended them early, if one has. `kept`: the list in which the states are noted."""
 
+    progress = ["--no-progress"] if len(chosen) > 1 and jobs > 1 else []  # several would draw on one line
+
     async def one(task: Task | None, turn: asyncio.Semaphore) -> int:
         if command is None:
-            offered, words = tasks, [*WORKER, *([] if task is None else [f"--select={task.id}"])]
+            offered, words = tasks, [*WORKER, *progress, *([] if task is None else [f"--select={task.id}"])]
         else:  # another program knows no --select: it is offered what it is to run, and that waits
             offered, words = (tasks if task is None else TaskList([task.edited(state="waiting")])), command
         async with turn:

@@ -44,6 +44,7 @@ SIGTERM and Ctrl-C cancel the task; that is answered too. If the source ends fir
 @click.option("--lock", metavar="NAME", help="The mutex of the source, where it is not ours.")
 @click.option("--go-on", is_flag=True, help="Finish the task though the source has ended.")
 @click.option("--no-screen", is_flag=True, help="At a terminal, too: choose by the options, ask nothing.")
+@click.option("--no-progress", is_flag=True, help="At a terminal, too: do not show how far the task is.")
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one line of JSON.")
 def command(
@@ -54,6 +55,7 @@ def command(
     lock: str | None,
     go_on: bool,
     no_screen: bool,
+    no_progress: bool,
     quiet: bool,
     as_json: bool,
 ) -> int:
@@ -75,7 +77,7 @@ def command(
 
                 task, outcome = destination.run(offer, task, go_on=go_on)
             else:
-                outcome = asyncio.run(_run(offer, task, go_on))
+                outcome = asyncio.run(_run(offer, task, go_on, shows=not no_progress))
     except NothingToRunError as error:
         raise Failure(str(error), NO_TASK) from None
     except UnwritableError as error:
@@ -100,8 +102,8 @@ def _chosen(tasks: Sequence[OfferedTask], given: str | None, *, asks: bool) -> O
     return choose(tasks, given)
 
 
-async def _run(offer: Destination, task: OfferedTask, go_on: bool) -> Outcome:
-    execution = Execution(task, _show if sys.stderr.isatty() else lambda _: None)
+async def _run(offer: Destination, task: OfferedTask, go_on: bool, *, shows: bool) -> Outcome:
+    execution = Execution(task, _show if shows and sys.stderr.isatty() else lambda _: None)
     with hearing_signals(execution.cancel):
         return await offer.run(execution, go_on=go_on)
 
