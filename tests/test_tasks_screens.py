@@ -665,6 +665,7 @@ def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:
         terminal.read("and that is answered")
         terminal.shown = ""
         terminal.read("Runs")  # the source is back
+        until(lambda: store.load(path)["g"].state == "succeeded", "the result is kept")
         terminal.type(b"q")
         assert terminal.process.wait(LIMIT) == 0
         shown = plain(terminal.read())

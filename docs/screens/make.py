@@ -216,6 +216,8 @@ def _tasks() -> list[Any]:
 class _Job:
     """A run that stands still."""
 
+    has_screen = False
+
     def __init__(self, task: Any, state: str, seconds: float, progress: float, message: str = "", output: str = ""):
         self.task, self.title, self.state, self.seconds, self.progress = task, task.title, state, seconds, progress
         self.message, self.output, self.is_over = message, output, progress == 1
