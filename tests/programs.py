@@ -142,6 +142,12 @@ class Terminal:
         """Keys of a user."""
         os.write(self._master, keys)
 
+    def wait(self) -> int:
+        """Its end, and how. What it shows is read until then: who writes to a full terminal does not end."""
+        if self._master >= 0:
+            self.read()
+        return self.process.wait(LIMIT)
+
     def hang_up(self) -> None:
         """The terminal goes away, as when its window is closed."""
         os.close(self._master)

@@ -528,7 +528,7 @@ def test_a_terminal_sees_a_progress_bar_and_ctrl_c_ends_it(huge: Path) -> None:
         assert all(len(line) <= 60 for line in shown.replace("\r", "\n").splitlines())
         terminal.type(b"\x03")
         assert "mmf: interrupted" in terminal.read()
-        assert terminal.process.wait(LIMIT) == -signal.SIGINT
+        assert terminal.wait() == -signal.SIGINT
         assert terminal.shown.rfind("\x1b[?25h") > terminal.shown.rfind("\x1b[?25l"), "the cursor is shown again"
         assert "Traceback" not in terminal.shown
     assert names(huge.parent) == ["source"]
@@ -546,7 +546,7 @@ def test_a_pipe_sees_no_progress_bar(tmp_path: Path) -> None:
 def test_a_short_copy_on_a_terminal_is_one_line(folder: Path) -> None:
     with Terminal(*MMF, "cp", "source", "copy", cwd=folder) as terminal:
         assert terminal.read().splitlines()[0].startswith("source -> copy: 97.7 KiB in ")
-        assert terminal.process.wait(LIMIT) == 0
+        assert terminal.wait() == 0
         assert "\x1b" not in terminal.shown
 
 
@@ -557,7 +557,7 @@ def test_only_stderr_need_be_a_terminal_for_the_bar_and_the_result_stays_clean(t
         command = [*PYTHON, "-c", code, "--json", "source", "copy"]
         with Terminal(*command, cwd=tmp_path, pass_fds=[out.fileno()]) as terminal:
             assert "%" in terminal.read()
-            assert terminal.process.wait(LIMIT) == 0
+            assert terminal.wait() == 0
     assert json.loads((tmp_path / "out").read_text())["bytes"] == 3 * PIECE
 
 

@@ -177,7 +177,7 @@ def test_a_file_that_cannot_be_used_is_told_before_anything_starts(tmp_path: Pat
 def test_on_a_terminal_it_fits_the_width_and_tells_the_same(columns: int, temporary: Path) -> None:
     with Terminal(*DEMO, columns=columns) as terminal:
         shown = terminal.read()
-        assert terminal.process.wait(LIMIT) == 0
+        assert terminal.wait() == 0
     assert "\x1b[" in shown, "no colours"
     lines = plain(shown).replace("\r", "\n").splitlines()
     assert max(map(len, lines)) <= columns
@@ -266,7 +266,7 @@ def test_ctrl_c_on_a_terminal_ends_it_cleanly(temporary: Path) -> None:
         terminal.type(b"\x03")
         terminal.process.send_signal(signal.SIGCONT)
         shown = terminal.read()
-        assert terminal.process.wait(LIMIT) == -signal.SIGINT
+        assert terminal.wait() == -signal.SIGINT
     assert "mmf: interrupted" in shown
     assert "Traceback" not in shown
     assert shown.rfind("\x1b[?25h") >= shown.rfind("\x1b[?25l"), "the cursor is hidden"

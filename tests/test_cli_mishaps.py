@@ -252,7 +252,7 @@ def test_ctrl_c_ends_a_loop_of_the_shell(tag: str) -> None:
         terminal.read("started")
         terminal.type(b"\x03")
         shown = terminal.read()
-        assert terminal.process.wait(LIMIT) == -signal.SIGINT
+        assert terminal.wait() == -signal.SIGINT
     assert "turn 2" not in shown
     assert "behind" not in shown
 
@@ -263,7 +263,7 @@ def test_a_command_that_takes_ctrl_c_goes_on(tag: str) -> None:
         terminal.read("started")
         terminal.type(b"\x03")
         assert "caught" in terminal.read()
-        assert terminal.process.wait(LIMIT) == 3
+        assert terminal.wait() == 3
 
 
 def test_a_command_ended_by_a_signal_of_its_own(tag: str) -> None:

@@ -605,7 +605,7 @@ def test_a_narrow_terminal_cuts_and_a_pipe_does_not(tag: str) -> None:
     with MemoryMappedFile.create_new(name, 10):
         with Terminal(*MMF, "ls", name, columns=60) as terminal:
             shown = plain(terminal.read())
-            assert terminal.process.wait(LIMIT) == 0
+            assert terminal.wait() == 0
         assert all(len(line) <= 60 for line in shown.splitlines())
         assert "…" in shown
         assert name in finished(*MMF, "ls", name).stdout

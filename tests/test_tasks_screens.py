@@ -649,15 +649,25 @@ def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:
         terminal.type(b"\x1b[A" + b"r")
         terminal.read("hello-there")
         until(lambda: store.load(path)["g"].state == "succeeded", "the result is kept")
-        terminal.shown = ""
-        terminal.type(b"R")  # the destination draws its screen in the same terminal
-        terminal.read("Choose a task")
+        with store.opened(path) as tasks:
+            tasks.edit("g", state="waiting")
+        terminal.read("waiting")
+        for keys in (b"q", b""):  # once it is left, and nothing was run
+            terminal.shown = ""
+            terminal.type(b"R")  # the destination draws its screen in the same terminal
+            terminal.read("Choose a task")
+            terminal.type(keys)
+            if keys:
+                terminal.shown = ""
+                terminal.read("the user has left")
+                assert store.load(path)["g"].state == "waiting"
         terminal.type(b"r")
         terminal.read("and that is answered")
         terminal.shown = ""
         terminal.read("Runs")  # the source is back
+        until(lambda: store.load(path)["g"].state == "succeeded", "the result is kept")
         terminal.type(b"q")
-        assert terminal.process.wait(LIMIT) == 0
+        assert terminal.wait() == 0
         shown = plain(terminal.read())
     assert "Traceback" not in shown
 
@@ -688,7 +698,7 @@ def test_the_terminal_is_as_it_was_after_a_destination_that_was_killed_on_it(len
     os.kill(pid, signal.SIGKILL)
     terminal.read("SIGKILL")
     terminal.type(b"q")
-    assert terminal.process.wait(LIMIT) == 0
+    assert terminal.wait() == 0
     flags = termios.tcgetattr(terminal._master)[3]
     assert flags & termios.ECHO
     assert flags & termios.ICANON
@@ -709,7 +719,7 @@ def test_a_destination_that_is_stopped_on_the_terminal_is_told_there(lent: tuple
     terminal.type(b"\x03")
     terminal.read("cancelled")
     terminal.type(b"q")
-    assert terminal.process.wait(LIMIT) == 0
+    assert terminal.wait() == 0
     assert ended(pid)
 
 
@@ -732,13 +742,13 @@ def test_a_destination_that_is_stopped_again_before_the_source_looks_is_told_aga
     terminal.type(b"\x03")
     terminal.read("cancelled")
     terminal.type(b"q")
-    assert source.wait(LIMIT) == 0
+    assert terminal.wait() == 0
 
 
 def test_a_source_that_is_ended_while_a_destination_has_its_terminal_ends_both(lent: tuple[Terminal, int]) -> None:
     terminal, pid = lent
     terminal.process.send_signal(signal.SIGTERM)
-    assert terminal.process.wait(LIMIT) == -signal.SIGTERM
+    assert terminal.wait() == -signal.SIGTERM
     assert ended(pid)
     assert "Traceback" not in plain(terminal.read())
     assert termios.tcgetattr(terminal._master)[3] & termios.ECHO
@@ -769,7 +779,7 @@ def test_a_destination_in_a_terminal_of_its_own_ends_when_its_source_is_killed(
             terminal.type(keys)
             terminal.read({b"": "", b"e": "Configure Second", b"r": "At work"}[keys])
             source.kill()
-            assert terminal.process.wait(LIMIT) == 8
+            assert terminal.wait() == 8
             last = plain(terminal.read()).splitlines()[-1]
             assert "mmf tasks-worker: the source has ended" in last
             assert termios.tcgetattr(terminal._master)[3] & termios.ECHO

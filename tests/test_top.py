@@ -245,7 +245,7 @@ def test_in_a_real_terminal() -> None:
         assert "User\\there" in plain(terminal.read("User\\there"))
         terminal.process.terminate()
         shown = terminal.read()
-        assert terminal.process.wait(LIMIT) == -signal.SIGTERM
+        assert terminal.wait() == -signal.SIGTERM
         assert "Traceback" not in shown
         assert "\x1b[?1049l" in shown, "the terminal is not as it was before"
 
@@ -254,4 +254,4 @@ def test_a_terminal_that_goes_away_ends_it() -> None:
     with Terminal(*MMF, "top", columns=100) as terminal:
         terminal.read("OWNER")
         terminal.hang_up()
-        assert terminal.process.wait(LIMIT) == -signal.SIGHUP
+        assert terminal.wait() == -signal.SIGHUP

@@ -413,7 +413,7 @@ def test_help_does_not_import_what_draws_and_without_it_there_are_lines(tmp_path
     code = "import sys; sys.modules['textual'] = None; from memorymapped.cli import main; sys.exit(main(sys.argv[1:]))"
     with Terminal(*PYTHON, "-c", code, "watch", file, "--duration", "0.05") as terminal:
         assert "pip install 'memorymapped[tui]'" in terminal.read()
-        assert terminal.process.wait(LIMIT) == 0
+        assert terminal.wait() == 0
 
 
 # -- the screen
@@ -559,13 +559,13 @@ def test_in_a_real_terminal(tmp_path: Path) -> None:
         terminal.read("truncated to 50 bytes")
         terminal.type(b"q")
         shown = terminal.read()
-        assert terminal.process.wait(LIMIT) == 0
+        assert terminal.wait() == 0
         assert "\x1b[?1049l" in shown, "the terminal is not as it was before"
         other.read("OFFSET")
         other.type(b"\x03")
         assert "mmf: interrupted" in other.read()
-        assert other.process.wait(LIMIT) == -signal.SIGINT
+        assert other.wait() == -signal.SIGINT
         assert "Traceback" not in shown + other.shown
     with Terminal(*MMF, "watch", file, "--duration", "0.05", env={"TERM": "dumb"}) as dumb:
         assert dumb.read() == ""
-        assert dumb.process.wait(LIMIT) == 0
+        assert dumb.wait() == 0
