@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from campaigns import campaign
 from programs import LIMIT, MMF, PYTHON, Terminal, alive, finished, line_with, plain, started, state, until
 
 from memorymapped import MemoryMappedFile, Mutex
@@ -213,12 +214,14 @@ def test_a_full_temporary_folder_is_told_with_what_to_do(temporary: Path) -> Non
     [
         # What a broken library would do, in the process that is asked.
         ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'read' else 7", "step"),
-        ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'truncate' else 4096", "step 3 of 5"),
         ("scenes._looked_up = lambda name: 7", "step 4 of 5"),
-        ("scenes.WAIT_FOR = 0.5; children.Child.kill = lambda s: 9", "steps 4, 5 of 5"),
-        ("children.Child.kill = lambda s: (ask(s, 'release'), kill(s))[1]", "5 of 5"),
+        *campaign(
+            ("children.Child.ask = lambda s, do, **a: ask(s, do, **a) if do != 'truncate' else 4096", "step 3 of 5"),
+            ("scenes.WAIT_FOR = 0.5; children.Child.kill = lambda s: 9", "steps 4, 5 of 5"),
+            ("children.Child.kill = lambda s: (ask(s, 'release'), kill(s))[1]", "5 of 5"),
+        ),
     ],
-    ids=["wrong values", "no fault", "a name without holders", "a holder that lives", "an owner that gives it back"],
+    ids=["wrong values", "a name without holders", "no fault", "a holder that lives", "an owner that gives it back"],
 )
 def test_what_is_not_seen_is_not_claimed(wrong: str, said: str, temporary: Path) -> None:
     code = (

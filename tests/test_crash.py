@@ -137,7 +137,10 @@ CASES = [
 ]  # fmt: skip
 
 VARIANTS = [(case, kind) for case in CASES for kind in case.kinds]
-PARAMETERS = [pytest.param(case, kind, id=f"{case.title} [{kind}]") for case, kind in VARIANTS]
+PARAMETERS = [
+    pytest.param(case, kind, id=f"{case.title} [{kind}]", marks=[] if kind == "user" else pytest.mark.campaign)
+    for case, kind in VARIANTS
+]
 
 
 @pytest.mark.parametrize(("case", "kind"), PARAMETERS)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from campaigns import campaign
 from peers import NOBODY, Forked, Peer, needs_root, peers
 from root import ROOT, descriptors
 
@@ -709,7 +710,7 @@ if __name__ == "__main__":
 SCENARIOS = re.findall(r"^def (\w+)\(context, file\)", PROGRAM, re.MULTILINE)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("method", ["spawn", *campaign("fork", "forkserver")])
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_multiprocessing(tmp_path: Path, scenario: str, method: str) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from campaigns import campaign
 from programs import LIMIT, until
 from support.tasks import in_thread, run, turns, waits
 
@@ -456,7 +457,7 @@ print("end")
 """
 
 
-@pytest.mark.parametrize("kind", MUTEXES)
+@pytest.mark.parametrize("kind", ["Mutex", "writer", *campaign("FairMutex", "MappedLock", "reader")])
 @pytest.mark.parametrize("when", ["collected", "at the end of the process"])
 def test_loops_and_mutexes_that_end_together(run: Any, kind: str, when: str) -> None:
     """In whatever order the interpreter takes them apart."""

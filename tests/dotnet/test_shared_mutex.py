@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from campaigns import campaign
 from dotnet_runtime import Dotnet, Peer, environment
 from programs import LIMIT, until
 from support.actors import PRELUDE, Actor
@@ -454,7 +455,7 @@ ENDS = (killed, exits, returns, thread_ends, disposes)
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("waiting", [False, True], ids=["later", "blocked"])
+@pytest.mark.parametrize("waiting", [True, *campaign(False)], ids=["blocked", "later"])
 def test_python_is_told_that_csharp_has_abandoned_it(
     end: Callable[[Sharp], None], waiting: bool, sharp: Sharp, other: Actor, tag: str
 ) -> None:
@@ -513,7 +514,7 @@ PYTHON_ENDS = {
 
 
 @pytest.mark.parametrize("end", PYTHON_ENDS)
-@pytest.mark.parametrize("waiting", [False, True], ids=["later", "blocked"])
+@pytest.mark.parametrize("waiting", [True, *campaign(False)], ids=["blocked", "later"])
 def test_csharp_is_told_that_python_has_abandoned_it(
     end: str, waiting: bool, sharps: Callable[..., Sharp], other: Actor, tag: str
 ) -> None:
