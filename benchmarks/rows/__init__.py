@@ -4,7 +4,20 @@
 from __future__ import annotations
 
 from ..bench import Row
-from . import blocks, files, guard, lifetime, locks, scalars, segments, shared_memory, streams, struct_arrays, structs
+from . import (
+    blocks,
+    files,
+    guard,
+    lifetime,
+    locks,
+    scalars,
+    segments,
+    shared_memory,
+    streams,
+    struct_arrays,
+    structs,
+    tools,
+)
 
 __all__ = ["ROWS"]
 
@@ -22,6 +35,7 @@ ROWS: dict[str, Row] = {
         segments,
         shared_memory,
         struct_arrays,
+        tools,
     )
     for row in module.ROWS
 }

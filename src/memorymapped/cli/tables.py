@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -30,6 +31,7 @@ def coloured(text: str, style: str) -> str:
     return f"\033[{_CODES[style]}m{text}\033[0m" if style and _has_colours() else text
 
 
+@functools.lru_cache(maxsize=256)  # who holds a thousand maps is named in a thousand lines
 def width_of(text: str) -> int:
     """How many columns of a terminal it takes."""
     if text.isascii():

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -40,6 +41,7 @@ def age_in_words(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
+@functools.lru_cache(maxsize=256)  # the holder of a thousand maps
 def printable(text: str) -> str:
     """The text, safe to print: a dot for what could move the cursor."""
     if text.isprintable():
