@@ -21,6 +21,7 @@ import pytest
 from programs import Result, Tool
 from root import ROOT, objects
 from support.leftovers import alone, files_of, unique
+from support.sessions import gone
 
 Started = subprocess.Popen[str]
 
@@ -107,6 +108,14 @@ def run() -> Iterator[Callable[..., Started]]:
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def mark() -> Iterator[str]:
+    """Stands in command lines. No process with it is left."""
+    mark = unique()
+    yield mark
+    gone(mark)
 
 
 @pytest.fixture

@@ -113,11 +113,3 @@ def test_a_hole_takes_no_time(tmp_path: Path) -> None:
     for more in [], ["--as", "double"]:
         lines = finished(*MMF, "dump", file, *more).stdout.splitlines()  # row by row it would take days
         assert [line.split()[0] for line in lines] == ["00000000000", "00000000010", "*", "0fffffffff0"]
-
-
-def test_what_was_truncated_is_no_hole(mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "file"
-    file.write_bytes(b"x" * 10_000)
-    real = dump.data_range
-    monkeypatch.setattr(dump, "data_range", lambda *where: (os.truncate(file, 0), real(*where))[1])
-    assert mmf("dump", file) == (1, "", f"mmf dump: {file}: it was truncated to 0 bytes meanwhile\n")

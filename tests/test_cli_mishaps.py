@@ -13,6 +13,7 @@ import signal
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from privileges import given_up
@@ -20,7 +21,7 @@ from programs import LIMIT, MMF, PYTHON, Terminal, Tool, finished, line_with, st
 from root import ROOT
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
-from memorymapped.cli import info, picture, save
+from memorymapped.cli import dump, info, picture, save
 from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import shape_of
 from memorymapped.cli.targets import find
@@ -420,24 +421,17 @@ def test_saved_holes_stay_holes(mmf: Tool, tmp_path: Path) -> None:
         assert saved.stat().st_blocks * 512 < 12 << 20
 
 
-def test_what_is_truncated_while_it_is_saved_is_not_zeros(
-    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("module", "words"), [(save, ["new"]), (picture, []), (dump, [])], ids=["saved", "pictured", "dumped"]
+)
+def test_what_is_truncated_is_no_hole(
+    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: Any, words: list[str]
 ) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"x" * 10_000)
-    real = save.data_range
-    monkeypatch.setattr(save, "data_range", lambda *where: (os.truncate(source, 0), real(*where))[1])
-    said = mmf("save", source, tmp_path / "saved")
-    assert said == (1, "", f"mmf save: {source}: it was truncated to 0 bytes meanwhile\n")
-    assert os.listdir(tmp_path) == ["source"]
-
-
-def test_what_is_truncated_is_no_hole_of_the_picture(
-    mmf: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "file"
+    file, command = tmp_path / "file", {save: "save", picture: "info", dump: "dump"}[module]
     file.write_bytes(b"x" * 10_000)
-    real = picture.data_range
+    real = module.data_range
     monkeypatch.setattr(picture, "EXACT", 0)
-    monkeypatch.setattr(picture, "data_range", lambda *where: (os.truncate(file, 0), real(*where))[1])
-    assert mmf("info", file) == (1, "", f"mmf info: {file}: it was truncated to 0 bytes meanwhile\n")
+    monkeypatch.setattr(module, "data_range", lambda *where: (os.truncate(file, 0), real(*where))[1])
+    said = mmf(command, file, *(tmp_path / word for word in words))
+    assert said == (1, "", f"mmf {command}: {file}: it was truncated to 0 bytes meanwhile\n")
+    assert os.listdir(tmp_path) == ["file"]

@@ -5,17 +5,15 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shlex
 import signal
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import MMF, PYTHON, Terminal, finished, line_with, started, until
-from support.sessions import carrying, gone
+from support.sessions import carrying
 
 from memorymapped import SegmentFile
 from memorymapped.cli import main
@@ -30,14 +28,6 @@ def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The user's list."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return store.kept_file()
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """Stands in command lines. No process with it is left."""
-    mark = f"tasks-{secrets.token_hex(8)}"
-    yield mark
-    gone(mark)
 
 
 @pytest.fixture
@@ -336,7 +326,7 @@ def test_at_a_terminal_one_shows_how_far_it_is_and_of_several_none(mmf: Any, sev
         mmf("add", title, "--duration", 0.1)
     with Terminal(*RUN, *(["--all"] if several else ["--select", "one"])) as terminal:
         shown = terminal.read()
-        assert terminal.process.wait(30) == 0
+        assert terminal.wait() == 0
     assert ("%" in shown) is not several
     assert shown.count("succeeded after") == 1 + several
 

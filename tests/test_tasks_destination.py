@@ -6,15 +6,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import secrets
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from programs import started, until
 from root import descriptors
-from support.sessions import carrying, gone, no_children
+from support.sessions import carrying, no_children
 
 from memorymapped import OutOfRangeError, SegmentFile
 from memorymapped.tasks import processes
@@ -28,14 +26,6 @@ from memorymapped.tasks.source_format import read_answer, write_tasks
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "PATIENCE", 0.2)
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """Stands in command lines. No process with it is left."""
-    mark = f"tasks-{secrets.token_hex(8)}"
-    yield mark
-    gone(mark)
 
 
 def task(duration: float = 0.0, **parameters: str) -> OfferedTask:

@@ -146,7 +146,7 @@ def test_the_sides_share_no_class() -> None:
         "source": {"model", "store", "source_format", "source", "elsewhere"},
         "destination": {"destination_format", "destination", "commands"},
     }
-    both = {"shapes", "documents", "xml_documents", "json_documents", "processes", "__init__"}
+    both = {"choosing", "shapes", "documents", "xml_documents", "json_documents", "processes", "__init__"}
     assert {path.stem for path in PACKAGE.glob("*.py")} == sides["source"] | sides["destination"] | both
     for side, own in [*sides.items(), ("both", both)]:
         for module in own:

@@ -4,28 +4,18 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from programs import LIMIT, PYTHON, finished, started, until
-from support.sessions import carrying, gone
+from support.sessions import carrying
 
 from memorymapped.tasks.elsewhere import in_another_terminal
 
 # Opens no terminal, but does as tmux: what is run is the child of somebody else, and this ends.
 OPENER = [*PYTHON, "-c", "import os, sys; os.spawnv(os.P_NOWAIT, sys.argv[1], sys.argv[1:])", "{command}"]
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """Stands in command lines. No process with it is left."""
-    mark = f"elsewhere-{secrets.token_hex(8)}"
-    yield mark
-    gone(mark)
 
 
 def python(code: str, *arguments: object) -> list[str]:

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import PYTHON, line_with, started, until
 from support.leftovers import files_of
-from support.sessions import carrying, ended, gone, no_children
+from support.sessions import carrying, ended, no_children
 
 from memorymapped import MemoryMappedFile
 from memorymapped.tasks import source
@@ -34,14 +32,6 @@ OTHER = ANSWER.replace('"a"', '"zzz"')
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is to wait for those who do not end when they are asked to."""
     monkeypatch.setattr(source, "PATIENCE", 0.2)
-
-
-@pytest.fixture
-def mark() -> Iterator[str]:
-    """Stands in command lines. No process with it is left."""
-    mark = f"tasks-{secrets.token_hex(8)}"
-    yield mark
-    gone(mark)
 
 
 def ran(*command: object, tasks: list[Task] | None = None, **options: Any) -> Report:

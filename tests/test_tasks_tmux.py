@@ -65,19 +65,11 @@ class Tmux:
 
 
 @pytest.fixture
-def id() -> Iterator[str]:
-    """Of a task, which stands in command lines. No process with it is left."""
-    id = f"tmux-{os.urandom(8).hex()}"
-    yield id
-    gone(id)
-
-
-@pytest.fixture
-def kept(tmp_path: Path, id: str) -> Path:
-    """A list of one, that runs until it is cancelled."""
+def kept(tmp_path: Path, mark: str) -> Path:
+    """A list of one, whose id is the mark, that runs until it is cancelled."""
     path = tmp_path / "memorymapped" / "tasks.xml"
     store.save(
-        path, TaskList([Task("Greeting", id=id, parameters={"command": "sh -c 'echo hello-there; sleep 1000'"})])
+        path, TaskList([Task("Greeting", id=mark, parameters={"command": "sh -c 'echo hello-there; sleep 1000'"})])
     )
     return path
 
@@ -121,7 +113,7 @@ def test_a_destination_runs_in_a_pane_and_its_result_is_shown(tmux: Tmux, kept: 
     assert ended(tmux.server), "it was the last pane"
 
 
-def test_a_pane_that_is_closed_cancels_the_task(tmux: Tmux, kept: Path, id: str) -> None:
+def test_a_pane_that_is_closed_cancels_the_task(tmux: Tmux, kept: Path, mark: str) -> None:
     tmux.type("R")
     pane = tmux.other_pane()
     tmux.sees("Choose a task", pane)
@@ -130,14 +122,14 @@ def test_a_pane_that_is_closed_cancels_the_task(tmux: Tmux, kept: Path, id: str)
     tmux("kill-pane", "-t", pane)
     tmux.sees("cancelled")
     until(lambda: state(kept) == "cancelled", "the state is kept")
-    gone(id)
+    gone(mark)
 
 
-def test_a_destination_that_is_killed_in_its_pane_is_told(tmux: Tmux, kept: Path, id: str) -> None:
+def test_a_destination_that_is_killed_in_its_pane_is_told(tmux: Tmux, kept: Path, mark: str) -> None:
     tmux.type("R")
     tmux.sees("Choose a task", tmux.other_pane())
     stand_ins = carrying("memorymapped.tasks.elsewhere")
-    (destination,) = (pid for pid in carrying(f"--select={id}") if pid not in stand_ins)
+    (destination,) = (pid for pid in carrying(f"--select={mark}") if pid not in stand_ins)
     os.kill(destination, signal.SIGKILL)
     tmux.sees("was killed by SIGKILL")
     until(lambda: tmux.panes() == [SOURCE], "the pane closes")

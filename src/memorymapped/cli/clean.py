@@ -9,7 +9,7 @@ import click
 
 from ..system.survey import Found, remove, survey, why_left
 from .completing import complete_name
-from .objects import as_json, canonical, holders_in_words, state_in_words
+from .objects import as_json, canonical, holders_in_words, missing, state_in_words
 from .words import shown, size_in_words
 
 __all__ = ["command"]
@@ -37,9 +37,8 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
     """Removes the objects that nobody holds any more, all or those with a NAME, and says why it leaves what it
     leaves."""
     wanted = {canonical(name) for name in names}
-    failed, freed, there = False, 0, set()
-    for found in survey():
-        there.add(found.name)
+    failed, freed, objects = False, 0, survey()
+    for found in objects:
         if wanted and found.name not in wanted:
             continue
         stale = found.state == "stale"
@@ -57,7 +56,7 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
             print(f"left {_what(found)}: {reason}")
     if not as_lines:
         print(f"{size_in_words(freed)} {'could be' if dry_run else 'were'} given back")
-    for name in (absent := sorted(wanted - there)):
+    for name in (absent := missing(sorted(wanted), objects)):
         click.echo(f"mmf clean: {shown(name)}: there is no such object", err=True)
     return 1 if absent or (failed and not dry_run) else 0
 

@@ -31,11 +31,13 @@ def coloured(text: str, style: str) -> str:
     return f"\033[{_CODES[style]}m{text}\033[0m" if style and _has_colours() else text
 
 
-@functools.lru_cache(maxsize=256)  # who holds a thousand maps is named in a thousand lines
 def width_of(text: str) -> int:
     """How many columns of a terminal it takes."""
-    if text.isascii():
-        return len(text)
+    return len(text) if text.isascii() else _measured(text)
+
+
+@functools.lru_cache(maxsize=256)  # who holds a thousand maps is named in a thousand lines
+def _measured(text: str) -> int:
     return sum(
         0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         for letter in text

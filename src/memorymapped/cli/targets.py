@@ -36,7 +36,7 @@ class Bytes:
             with explained(self.given):
                 part = os.pread(self.fd, min(count, 1 << 24), at)
             if not part:
-                raise self._truncated()
+                raise truncated(self.given, self._size())
             parts.append(part)
             at += len(part)
             count -= len(part)
@@ -44,11 +44,11 @@ class Bytes:
 
     def refuse_shorter(self, size: int) -> None:
         """Failure if there are not as many bytes any more."""
-        if os.fstat(self.fd).st_size < size:
-            raise self._truncated()
+        if (now := self._size()) < size:
+            raise truncated(self.given, now)
 
-    def _truncated(self) -> Failure:
-        return Failure(f"{shown(self.given)}: it was truncated to {os.fstat(self.fd).st_size} bytes meanwhile")
+    def _size(self) -> int:
+        return os.fstat(self.fd).st_size
 
 
 class Target:
@@ -80,7 +80,7 @@ class Target:
                 raise
             size = self.size_now()
             if size < self.size:
-                raise Failure(f"{shown(self.given)}: it was truncated to {size} bytes meanwhile") from cause
+                raise truncated(self.given, size) from cause
             raise
 
     def size_now(self) -> int:
@@ -154,6 +154,11 @@ def explained(given: str) -> Iterator[None]:
         raise Failure(f"{shown(given)}: {text[:1].lower()}{text[1:]}") from error
     except ValueError as error:
         raise Failure(f"{shown(given)}: {error}") from error
+
+
+def truncated(given: str, size: int) -> Failure:
+    """What was longer when it was found has only so many bytes now."""
+    return Failure(f"{shown(given)}: it was truncated to {size} bytes meanwhile")
 
 
 def find(given: str) -> Target:

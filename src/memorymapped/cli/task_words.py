@@ -9,6 +9,8 @@ from unicodedata import category
 
 import click
 
+from .words import escaped
+
 __all__ = ["is_harmless", "outcome_in_words", "parameters", "safe"]
 
 _TURNS = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -28,7 +30,7 @@ def parameters(given: Iterable[str]) -> dict[str, str]:
 def safe(text: str, *, lines: bool = False) -> str:
     """Of another program: what could move the cursor is escaped; with `lines`, but for line breaks and tabs."""
     kept = "\n\t" if lines else ""
-    return "".join(c if is_harmless(c) or c in kept else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if is_harmless(c) or c in kept else escaped(c) for c in text)
 
 
 def is_harmless(text: str) -> bool:

@@ -8,7 +8,16 @@ import json
 import os
 import re
 
-__all__ = ["age_in_words", "printable", "safe_text", "short_size", "shown", "size_in_words", "value_in_words"]
+__all__ = [
+    "age_in_words",
+    "escaped",
+    "printable",
+    "safe_text",
+    "short_size",
+    "shown",
+    "size_in_words",
+    "value_in_words",
+]
 
 _UNUSUAL = re.compile(r"[^\n\t -~]")  # letters that may be unsafe to print
 UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
@@ -41,11 +50,13 @@ def age_in_words(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
-@functools.lru_cache(maxsize=256)  # the holder of a thousand maps
 def printable(text: str) -> str:
     """The text, safe to print: a dot for what could move the cursor."""
-    if text.isprintable():
-        return text
+    return text if text.isprintable() else _dotted(text)
+
+
+@functools.lru_cache(maxsize=256)  # the holder of a thousand maps
+def _dotted(text: str) -> str:
     return "".join(letter if letter.isprintable() else "·" for letter in text)
 
 
@@ -67,12 +78,13 @@ def value_in_words(value: object) -> str:
 
 def safe_text(text: str) -> str:
     """Lines from memory, safe to print at a terminal: escaped is what could move the cursor or turn what follows."""
-    return _UNUSUAL.sub(lambda match: match[0] if match[0].isprintable() else _escaped(match[0]), text)
+    return _UNUSUAL.sub(lambda match: match[0] if match[0].isprintable() else escaped(match[0]), text)
 
 
 def _as_json_has_it(letter: str) -> str:
     return letter if letter.isprintable() else json.dumps(letter)[1:-1]
 
 
-def _escaped(letter: str) -> str:
+def escaped(letter: str) -> str:
+    """As it is written in a text of Python: `\\x1b`."""
     return letter.encode("unicode_escape").decode()

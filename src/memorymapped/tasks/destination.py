@@ -22,6 +22,7 @@ from ..enums import FileMode
 from ..errors import MemoryMappedFileError
 from ..shared.segments import SegmentFile
 from ..system.processes import start_of
+from .choosing import meant
 from .commands import Tail, run_command
 from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
 from .processes import until_ended
@@ -155,12 +156,7 @@ def choose(tasks: Sequence[OfferedTask], given: str | None = None) -> OfferedTas
         if not waiting:
             raise NothingToRunError(f"none of the {len(tasks)} tasks is waiting")
         return max(waiting, key=lambda task: PRIORITIES.index(task.priority))
-    found = [task for task in tasks if given == task.id] or [task for task in tasks if given == task.title]
-    if not found and given.isascii() and given.isdecimal() and len(given) < 9 and 1 <= int(given) <= len(tasks):
-        found = [tasks[int(given) - 1]]
-    if not found and given:
-        begin = given.casefold()
-        found = [task for task in tasks if task.id.startswith(given) or task.title.casefold().startswith(begin)]
+    found = meant(tasks, given)
     if len(found) != 1:
         there = ", ".join(repr(task.title) for task in (found or tasks)[:10])
         what = "no task is" if not found else "more than one task is"

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from ..errors import MemoryMappedFileError, OutOfRangeError
 from ..record import Record
+from .choosing import meant
 from .shapes import Choice, DocumentError, Fields, Number, Pairs, Text, Word
 
 __all__ = [
@@ -225,13 +226,7 @@ class TaskList:
     def find(self, given: str) -> Task:
         """The task that somebody means by its id, its title, its number (from 1), or a beginning of id or title that
         only one has: in this order, as the destination does. NoSuchTaskError says which there are."""
-        found = [task for task in self._tasks if given == task.id] or [
-            task for task in self._tasks if given == task.title
-        ]
-        if not found and given.isascii() and given.isdecimal() and len(given) < 9 and 1 <= int(given) <= len(self):
-            found = [self._tasks[int(given) - 1]]
-        if not found and given:
-            found = [task for task in self._tasks if _begins(task, given)]
+        found = meant(self._tasks, given)
         if len(found) == 1:
             return found[0]
         titles = ", ".join(repr(task.title) for task in (found or self._tasks)[:10])
@@ -240,11 +235,6 @@ class TaskList:
         raise NoSuchTaskError(
             f"no task is called {given!r:.80}: there are {titles}" if titles else "there are no tasks: add one first"
         )
-
-
-def _begins(task: Task, given: str) -> bool:
-    wanted = given.casefold()
-    return task.id.startswith(given) or task.title.casefold().startswith(wanted)
 
 
 # ------------------------------------------------------------------------------------------------- what came of it

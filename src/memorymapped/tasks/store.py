@@ -20,7 +20,7 @@ from .model import TaskList
 from .shapes import DocumentError
 from .source_format import read_tasks, write_tasks
 
-__all__ = ["contents", "generation", "kept_file", "load", "opened", "save"]
+__all__ = ["generation", "kept_file", "load", "opened", "save"]
 
 PATIENCE = 10.0  # seconds to wait for another who changes the list, which takes milliseconds
 
@@ -36,13 +36,13 @@ def kept_file() -> Path:
 def load(path: Path) -> TaskList:
     """The list in a file, XML or JSON. FileNotFoundError and the like; DocumentError, if it is no list of tasks."""
     try:
-        return TaskList(read_tasks(characters(contents(path))))
+        return TaskList(read_tasks(characters(_contents(path))))
     except DocumentError as error:
         error.file = str(path)
         raise
 
 
-def contents(path: Path) -> bytes:
+def _contents(path: Path) -> bytes:
     """The bytes of a file, or one more than a document can have, whatever it is."""
     with path.open("rb") as file:
         return file.read(MOST_BYTES + 1)

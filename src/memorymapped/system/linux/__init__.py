@@ -8,8 +8,8 @@ on), `files` (maps of files), `holders` (who holds a name), `access_control` (ow
 
 from __future__ import annotations
 
-from ..._native.memory import MAP_NORESERVE, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE
-from ...enums import MemoryMappedFileAccess as Access
+from ..._native.memory import MAP_NORESERVE, MAP_PRIVATE
+from ..protections import protections
 from .access_control import AccessEntries, read_access, write_access
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .directories import root
@@ -43,16 +43,5 @@ __all__ = [
     "write_access",
 ]
 
-_SHARED = MAP_SHARED
-_PRIVATE = MAP_PRIVATE | MAP_NORESERVE  # a private terabyte does not count against committed memory
-
-# For each access of a view: protection, flags, whether it reads, whether it writes.
-PROTECTION = {
-    Access.READ_WRITE: (PROT_READ | PROT_WRITE, _SHARED, True, True),
-    Access.READ: (PROT_READ, _SHARED, True, False),
-    Access.WRITE: (PROT_READ | PROT_WRITE, _SHARED, False, True),
-    Access.COPY_ON_WRITE: (PROT_READ | PROT_WRITE, _PRIVATE, True, True),
-    Access.READ_EXECUTE: (PROT_READ | PROT_EXEC, _SHARED, True, False),
-    Access.READ_WRITE_EXECUTE: (PROT_READ | PROT_WRITE | PROT_EXEC, _SHARED, True, True),
-}
-PRIVATE = _PRIVATE
+PRIVATE = MAP_PRIVATE | MAP_NORESERVE  # a private terabyte does not count against committed memory
+PROTECTION = protections(PRIVATE)

@@ -7,8 +7,8 @@ Reading order: `backing` (what every map stands on), `maps` (named memory), `fil
 
 from __future__ import annotations
 
-from ..._native.memory import MAP_PRIVATE, MAP_SHARED, PROT_EXEC, PROT_READ, PROT_WRITE
-from ...enums import MemoryMappedFileAccess as Access
+from ..._native.memory import MAP_PRIVATE
+from ..protections import protections
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .files import FileMap, from_descriptor, map_descriptor, map_path
 from .maps import CREATE, EITHER, NamedMemory, create_memory, locate, open_entry, open_memory
@@ -32,13 +32,5 @@ __all__ = [
     "unnamed_memory",
 ]
 
-# For each access of a view: protection, flags, whether it reads, whether it writes.
-PROTECTION = {
-    Access.READ_WRITE: (PROT_READ | PROT_WRITE, MAP_SHARED, True, True),
-    Access.READ: (PROT_READ, MAP_SHARED, True, False),
-    Access.WRITE: (PROT_READ | PROT_WRITE, MAP_SHARED, False, True),
-    Access.COPY_ON_WRITE: (PROT_READ | PROT_WRITE, MAP_PRIVATE, True, True),
-    Access.READ_EXECUTE: (PROT_READ | PROT_EXEC, MAP_SHARED, True, False),
-    Access.READ_WRITE_EXECUTE: (PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED, True, True),
-}
 PRIVATE = MAP_PRIVATE
+PROTECTION = protections(PRIVATE)

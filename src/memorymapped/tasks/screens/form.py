@@ -16,6 +16,7 @@ from textual.widget import Widget
 from textual.widgets import Button, Footer, Input, Label, Select, Static, TextArea
 
 from ...cli.task_words import is_harmless
+from ...cli.words import escaped
 
 __all__ = ["Form", "lines_of", "pairs_of"]
 
@@ -42,17 +43,15 @@ _ESCAPE = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
 
 def lines_of(parameters: Mapping[str, str]) -> str:
     """Parameters as lines NAME=TEXT; a backslash, and what is not printable, is escaped."""
-    return "\n".join(f"{name}={escaped(text)}" for name, text in parameters.items())
+    return "\n".join(f"{name}={typeable(text)}" for name, text in parameters.items())
 
 
-def escaped(text: str, kept: str = "") -> str:
+def typeable(text: str, kept: str = "") -> str:
     """A text as it can be typed: a backslash, and what is not printable, but for those that are `kept`, is escaped."""
-    return "".join(
-        c if (c.isprintable() and c != "\\") or c in kept else c.encode("unicode_escape").decode() for c in text
-    )
+    return "".join(c if (c.isprintable() and c != "\\") or c in kept else escaped(c) for c in text)
 
 
-def unescaped(text: str) -> str:
+def typed(text: str) -> str:
     """The text that is meant by an escaped one. What is no escape means itself."""
     return _ESCAPE.sub(lambda match: match.group().encode().decode("unicode_escape"), text)
 
@@ -69,7 +68,7 @@ def pairs_of(lines: str) -> dict[str, str]:
             raise ValueError(f"line {number}: NAME=TEXT is expected")
         if name in found:
             raise ValueError(f"line {number}: {name} is there twice")
-        found[name] = unescaped(text)
+        found[name] = typed(text)
     return found
 
 
@@ -133,7 +132,7 @@ class Form(ModalScreen[dict[str, Any] | None]):
         """What the rows begin with."""
         names = [name for name in ("title", "description", "priority") if name in fields]
         texts = {name: str(fields[name]) for name in names}
-        texts |= {name: escaped(texts[name], _KEPT[name]) for name in _escaped(fields)}
+        texts |= {name: typeable(texts[name], _KEPT[name]) for name in _escaped(fields)}
         if "duration" in fields:
             texts["duration"] = f"{fields['duration']:.15g}"
         if "parameters" in fields:
@@ -188,7 +187,7 @@ class Form(ModalScreen[dict[str, Any] | None]):
         wrong: dict[str, str] = {}
         for name in ("title", "description", "priority"):
             if name in texts:
-                text = unescaped(texts[name]) if name in _escaped(self._given) else texts[name]
+                text = typed(texts[name]) if name in _escaped(self._given) else texts[name]
                 fields[name] = self._given[name] if texts[name] == self._shown[name] else text
         if "duration" in texts:
             try:
