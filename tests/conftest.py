@@ -20,8 +20,12 @@ from pathlib import Path
 import pytest
 from programs import Result, Tool
 from root import ROOT, objects
+from support.here import WINDOWS
 from support.leftovers import alone, files_of, unique
 from support.sessions import gone
+
+if WINDOWS:
+    from windows.skipping import pytest_collection_modifyitems  # noqa: F401
 
 Started = subprocess.Popen[str]
 

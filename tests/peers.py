@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import os
-import select
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import pytest
+from support.here import KILL, KILLED, WINDOWS, ready
 
 LIMIT = 30.0  # seconds for one answer
 NOBODY = 65534
@@ -90,8 +90,7 @@ class Steered:
 
     def answer(self) -> Any:
         """What the last request gave: its value, or a Refusal."""
-        ready, _, _ = select.select([self.answers], [], [], LIMIT)
-        assert ready, "the other process did not answer in time"
+        assert ready(self.answers.fileno(), LIMIT), "the other process did not answer in time"
         line = self.answers.readline()
         assert line, "the other process ended instead of answering"
         kind, value = ast.literal_eval(line)
@@ -162,9 +161,9 @@ class Peer(Steered):
             self.process.stdin = None  # communicate() must not flush it
             assert self.process.wait(LIMIT) == 0
 
-    def kill(self, number: int = signal.SIGKILL) -> None:
+    def kill(self, number: int = KILL) -> None:
         self.process.send_signal(number)
-        assert self.process.wait(LIMIT) == -number
+        assert self.process.wait(LIMIT) == (KILLED if number == KILL else -number)
 
 
 class Forked(Steered):
@@ -194,10 +193,10 @@ class Forked(Steered):
         self._wait()
 
     def _wait(self) -> None:
-        ready, _, _ = select.select([self._end], [], [], LIMIT)
+        ended = ready(self._end, LIMIT)
         os.close(self._end)
         self.answers.close()
-        assert ready, "the child did not end in time"
+        assert ended, "the child did not end in time"
 
 
 @contextmanager
@@ -217,4 +216,4 @@ def peers(run: Callable[..., subprocess.Popen[str]], **common: Any) -> Iterator[
             peer.end()
 
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to act as another user")
+needs_root = pytest.mark.skipif(WINDOWS or os.geteuid() != 0, reason="needs root, to act as another user")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import sys
 from collections.abc import Iterator
 
 # linux/capability.h
@@ -14,7 +15,11 @@ _DAC_OVERRIDE = 1
 _DAC_READ_SEARCH = 2
 
 # For a child: starts what follows without them. An ordinary user's child has none.
-WITHOUT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+WITHOUT = (
+    ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+    if sys.platform != "win32" and os.geteuid() == 0
+    else ()
+)
 
 
 class _Header(ctypes.Structure):

@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
-import pty
 import re
 import select
 import struct
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from support.here import WINDOWS
+
+if not WINDOWS:
+    import fcntl
+    import pty
+    import termios
 
 PYTHON = [sys.executable, "-W", "error"]
 MMF = [*PYTHON, "-m", "memorymapped"]

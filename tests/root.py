@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The root of this run's named objects: its own folder, set before memorymapped is imported anywhere."""
+"""The root of this run's named objects: its own folder, set before memorymapped is imported anywhere. (On Windows names
+are the kernel's, and the folder stays empty.)"""
 
 from __future__ import annotations
 
@@ -8,7 +9,9 @@ import stat
 import tempfile
 from pathlib import Path
 
-SHM = Path("/dev/shm")
+from support.here import WINDOWS, handles
+
+SHM = Path(tempfile.gettempdir() if WINDOWS else "/dev/shm")
 ROOT = Path(tempfile.mkdtemp(prefix="memorymapped-tests-", dir=SHM))
 ROOT.chmod(0o755)
 os.environ["MEMORYMAPPED_ROOT"] = str(ROOT)
@@ -21,7 +24,9 @@ def objects() -> list[str]:
 
 def descriptors() -> list[int]:
     """The descriptors of this process, but for those of the folders of names: they stay open, a folder that another
-    process has removed is noticed later, and so tests that run before decide on them."""
+    process has removed is noticed later, and so tests that run before decide on them. On Windows its handles."""
+    if WINDOWS:
+        return handles()
     found = []
     for fd in map(int, os.listdir("/proc/self/fd")):
         try:

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import select
 import signal
 import struct
 import subprocess
@@ -27,6 +26,8 @@ import time
 import traceback
 from pathlib import Path
 from typing import Any
+
+from .here import KILL, fd_in_child, passing, ready
 
 __all__ = ["Actor", "ActorDied", "Remote"]
 
@@ -71,12 +72,12 @@ class Actor:
         there_reads, self._to = os.pipe()
         self._from, there_writes = os.pipe()
         code = f"import sys; sys.path.insert(0, {TESTS!r})\n{before}\nfrom support.actors import serve\n"
-        code += f"serve({there_reads}, {there_writes})"
+        code += f"serve({fd_in_child(there_reads, 'O_RDONLY')}, {fd_in_child(there_writes, 'O_WRONLY')})"
         try:
             self.process = subprocess.Popen(
                 [*prefix, sys.executable, *flags, "-c", code],
                 stdin=subprocess.DEVNULL,
-                pass_fds=(there_reads, there_writes),
+                **passing(there_reads, there_writes),
                 **options,
             )
         except BaseException:
@@ -113,7 +114,7 @@ class Actor:
 
     def answered(self, timeout: float) -> bool:
         """Whether the answer is there within `timeout` seconds."""
-        return bool(select.select([self._from], [], [], timeout)[0])
+        return ready(self._from, timeout)
 
     def answer(self, timeout: float | None = None) -> Any:
         limit = self.timeout if timeout is None else timeout
@@ -129,7 +130,7 @@ class Actor:
             raise value
         return value
 
-    def kill(self, number: int = signal.SIGKILL) -> int:
+    def kill(self, number: int = KILL) -> int:
         """Ends and reaps it. Returns its status."""
         if self.process.poll() is None:
             self.process.send_signal(number)
@@ -179,7 +180,7 @@ def _read(fd: int, deadline: float | None = None) -> bytes:
 def _exactly(fd: int, size: int, deadline: float | None) -> bytes:
     parts = []
     while size:
-        if deadline is not None and not select.select([fd], [], [], max(deadline - time.monotonic(), 0))[0]:
+        if deadline is not None and not ready(fd, max(deadline - time.monotonic(), 0)):
             raise TimeoutError
         part = os.read(fd, size)
         if not part:

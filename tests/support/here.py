@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""What the tests' own ground asks the system for, on Linux and on Windows."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+__all__ = ["KILL", "KILLED", "WINDOWS", "fd_in_child", "handles", "passing", "ready"]
+
+WINDOWS = sys.platform == "win32"
+
+KILL = signal.SIGTERM if WINDOWS else signal.SIGKILL
+"""The signal of Popen.send_signal that ends a process at once: there TerminateProcess."""
+KILLED = 1 if WINDOWS else -KILL
+"""The exit status of who was killed so."""
+
+if WINDOWS:
+    import _winapi
+    import ctypes
+    import msvcrt
+    import subprocess
+
+    class _Entry(ctypes.Structure):
+        _fields_ = (
+            ("object", ctypes.c_size_t),
+            ("process", ctypes.c_size_t),
+            ("handle", ctypes.c_size_t),
+            ("access", ctypes.c_uint32),
+            ("rest", ctypes.c_uint32 * 3),
+        )
+
+    def ready(fd: int, timeout: float) -> bool:
+        """Whether there is something to read from a pipe, or its end, within `timeout` seconds."""
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                if _winapi.PeekNamedPipe(msvcrt.get_osfhandle(fd), 0)[0]:
+                    return True
+            except BrokenPipeError:
+                return True
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.001)
+
+    def passing(*fds: int) -> dict[str, Any]:
+        """The options of Popen with which a child gets these descriptors: fd_in_child says what they are there."""
+        held = [msvcrt.get_osfhandle(fd) for fd in fds]
+        for handle in held:
+            os.set_handle_inheritable(handle, True)
+        return {"startupinfo": subprocess.STARTUPINFO(lpAttributeList={"handle_list": held}), "close_fds": True}
+
+    def fd_in_child(fd: int, flags: str) -> str:
+        """An expression that is the descriptor in a child that got it by `passing`. `flags`: of os.open."""
+        return f"__import__('msvcrt').open_osfhandle({msvcrt.get_osfhandle(fd)}, __import__('os').{flags})"
+
+    def handles() -> list[int]:
+        """The handles of this process."""
+        query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
+        size = ctypes.c_ulong(1 << 16)
+        while True:
+            block = ctypes.create_string_buffer(size.value)
+            state = query(64, block, size, ctypes.byref(size)) & 0xFFFFFFFF  # SystemExtendedHandleInformation
+            if state != 0xC0000004:  # STATUS_INFO_LENGTH_MISMATCH
+                break
+            size.value += 1 << 16
+        assert state == 0, hex(state)
+        count = ctypes.c_size_t.from_buffer(block).value
+        entries = (_Entry * count).from_buffer(block, 2 * ctypes.sizeof(ctypes.c_size_t))
+        return sorted(entry.handle for entry in entries if entry.process == os.getpid())
+
+else:
+
+    def ready(fd: int, timeout: float) -> bool:
+        """Whether there is something to read from a pipe, or its end, within `timeout` seconds."""
+        return bool(select.select([fd], [], [], timeout)[0])
+
+    def passing(*fds: int) -> dict[str, Any]:
+        """The options of Popen with which a child gets these descriptors: fd_in_child says what they are there."""
+        return {"pass_fds": fds}
+
+    def fd_in_child(fd: int, flags: str) -> str:
+        """An expression that is the descriptor in a child that got it by `passing`. `flags`: of os.open."""
+        return str(fd)
+
+    def handles() -> list[int]:
+        """The handles of this process: there are none but descriptors."""
+        return []

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Which of the tests that both systems have do not run on Windows, and why.
+
+`skips/test_x.toml` says it for `test_x.py`: by the label of a line of docs/windows.md, a list of tests, as the function
+is called or with parameters, `*` for any text:
+
+    folders = ["test_the_folder_goes_at_exit", "test_names[Global*]"]
+
+A label that the page does not have, or an entry that is no test (any more), is an error."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+PAGE = HERE.parent.parent / "docs" / "windows.md"
+
+
+def reasons() -> dict[str, str]:
+    """The lines of the page by their labels."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    return {
+        found[1]: found[2] for line in lines if (found := re.match(r"(?:- |\| )\*\*(.+?)\*\*:? ?(?:\| )?(.*)", line))
+    }
+
+
+def is_meant(item: pytest.Item, entry: str) -> bool:
+    pattern = ".*".join(map(re.escape, entry.split("*")))
+    return entry == getattr(item, "originalname", None) or bool(re.fullmatch(pattern, item.name))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: Iterable[pytest.Item]) -> None:
+    known = reasons()
+    by_file: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path, []).append(item)
+    for path, tests in by_file.items():
+        table = HERE / "skips" / f"{path.stem}.toml"
+        if path.parent == HERE or not table.exists():
+            continue
+        for label, entries in tomllib.loads(table.read_text(encoding="utf-8")).items():
+            if label not in known:
+                raise pytest.UsageError(f"{table}: docs/windows.md has no line {label!r}")
+            reason = f"docs/windows.md, {label}: {known[label]}"
+            for entry in entries:
+                meant = [item for item in tests if is_meant(item, entry)]
+                for item in meant:
+                    item.add_marker(pytest.mark.skip(reason=reason))
+                if not meant and not any("::" in argument for argument in config.args):
+                    raise pytest.UsageError(f"{table}: there is no test {entry!r}")
