@@ -35,7 +35,7 @@ from .enums import MemoryMappedFileOptions as Options
 from .enums import MemoryMappedFileRights as Rights
 from .errors import ClosedError, OutOfRangeError, shown
 from .limits import CREATED, OPENED, RIGHTS_OF, Limits, limits
-from .security import MemoryMappedFileSecurity
+from .security import AccessControlType, AccessRule, MemoryMappedFileSecurity
 from .stream import MemoryMappedViewStream
 from .system import (
     CREATE,
@@ -43,15 +43,20 @@ from .system import (
     PROTECTION,
     Backing,
     NamedMemory,
+    check_security,
+    close_descriptor,
     create_memory,
+    directions,
     from_descriptor,
     map_descriptor,
     map_path,
     open_entry,
     open_memory,
+    read_access,
     unnamed_memory,
+    write_access,
 )
-from .system.names import Name, Scope, parse
+from .system.names import Name, parse
 
 if TYPE_CHECKING:
     from typing import IO, Any, Self, TypeVar
@@ -280,7 +285,7 @@ class MemoryMappedFile:
             access,
             inheritable=inheritable,
             reserve=reserve,
-            secure=None if security is None else _security(security).apply,
+            security=None if security is None else _security(security),
             as_it_is=as_it_is,
         )
         return cls._made(backing, access)
@@ -349,19 +354,14 @@ class MemoryMappedFile:
             access = _map_access(access)
         reserve = options is _NO_OPTIONS or not Options(options) & Options.DELAY_ALLOCATE_PAGES
         inheritable = inheritability is not _NOT_INHERITED and bool(HandleInheritability(inheritability))
-        secure = None if security is None else _security(security, name).apply
+        if security is not None:
+            _security(security, name)
         backing: Backing
         if name is None:
-            backing = unnamed_memory(capacity, reserve=reserve, inheritable=inheritable)
-            try:
-                if secure is not None:
-                    secure(backing.fd)
-            except BaseException:
-                backing.close()
-                raise
+            backing = unnamed_memory(capacity, reserve=reserve, inheritable=inheritable, security=security)
         else:
             backing = create_memory(
-                name, CREATE, capacity, access, reserve=reserve, inheritable=inheritable, secure=secure
+                name, CREATE, capacity, access, reserve=reserve, inheritable=inheritable, security=security
             )
         return cls._made(backing, access)
 
@@ -387,13 +387,16 @@ class MemoryMappedFile:
         access = Access(access)
         reserve = not Options(options) & Options.DELAY_ALLOCATE_PAGES
         inheritable = bool(HandleInheritability(inheritability))
-        secure = None if security is None else _security(security, name).apply
+        if security is not None:
+            _security(security, name)
         if access is Access.WRITE:
             try:
                 return cls.open_existing(map_name, Rights.WRITE, inheritability)
             except FileNotFoundError:
                 raise ValueError("a map cannot be created with access WRITE, only opened: use READ_WRITE") from None
-        backing = create_memory(name, EITHER, capacity, access, reserve=reserve, inheritable=inheritable, secure=secure)
+        backing = create_memory(
+            name, EITHER, capacity, access, reserve=reserve, inheritable=inheritable, security=security
+        )
         if backing.created:
             return cls._made(backing, access)
         return cls._opened(backing, name, RIGHTS_OF[access], inheritable)
@@ -413,14 +416,9 @@ class MemoryMappedFile:
         name = parse(map_name)
         inheritable = inheritability is not _NOT_INHERITED and bool(HandleInheritability(inheritability))
         rights = desired_access_rights
-        writes = True
         if rights is not _ALL:
             rights = Rights(rights)
-            if rights & Rights.ACCESS_SYSTEM_SECURITY:
-                reason = "ACCESS_SYSTEM_SECURITY needs a privilege that Linux does not have"
-                raise OSError(errno.EPERM, reason, map_name)
-            writes = bool(rights & Rights.WRITE)
-        memory = open_memory(name, writes, inheritable)
+        memory = open_memory(name, rights, inheritable)
         if memory.special:
             return cls._opened(memory, name, rights, inheritable)
         return cls._made(memory, _READ_WRITE, rights)
@@ -442,20 +440,18 @@ class MemoryMappedFile:
         fd = index(descriptor)
         if access is not None:
             access = _map_access(access)
-        import fcntl
-
-        flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        reads, writes = directions(fd)
         rights = Rights.READ_WRITE_EXECUTE if access is None else RIGHTS_OF[access]
         if access is None:
-            access = Access.READ_WRITE if flags == os.O_RDWR else Access.READ
-        if flags == os.O_WRONLY or (flags == os.O_RDONLY and access in (Access.READ_WRITE, Access.READ_WRITE_EXECUTE)):
+            access = Access.READ_WRITE if reads and writes else Access.READ
+        if not reads or (not writes and access in (Access.READ_WRITE, Access.READ_WRITE_EXECUTE)):
             raise PermissionError(errno.EACCES, f"descriptor {fd} does not allow a map with {access.name} access")
         backing = from_descriptor(fd)
         if not leave_open:
-            os.close(fd)
+            close_descriptor(fd)
         if not isinstance(backing, NamedMemory):
             return cls._made(backing, access)
-        if flags == os.O_RDONLY:
+        if not writes:
             rights &= ~Rights.WRITE
         if not backing.is_entry:
             return cls._made(backing, backing.access, rights)
@@ -557,8 +553,9 @@ class MemoryMappedFile:
         return self._backing.fd < 0
 
     def fileno(self) -> int:
-        """The descriptor of the map, for `subprocess` (pass_fds), `fcntl` and the like. It stays the map's own."""
-        return self._open().fd
+        """The descriptor of the map, for `subprocess` (pass_fds), `fcntl` and the like; on Windows its handle. It
+        stays the map's own."""
+        return self._open().descriptor()
 
     def _open(self) -> Backing:
         if self._backing.fd < 0:
@@ -610,7 +607,9 @@ class MemoryMappedFile:
 
     def get_access_control(self) -> MemoryMappedFileSecurity:
         """Owner, group and rules of the object behind the map."""
-        return MemoryMappedFileSecurity.of(self._open().fd)
+        rules, owner, group = read_access(self._open())
+        made = (AccessRule(who, rights, AccessControlType(how)) for who, rights, how in rules)
+        return MemoryMappedFileSecurity(made, owner=owner, group=group)
 
     def set_access_control(self, security: MemoryMappedFileSecurity) -> None:
         """Changes them: for those who open it from now on. The owner of a named map always reads and writes. TypeError
@@ -621,7 +620,7 @@ class MemoryMappedFile:
             raise TypeError("set_access_control needs a MemoryMappedFileSecurity")
         backing = self._open()
         name = parse(backing.name) if backing.name is not None and backing.is_memory else None
-        _security(security, name).apply(backing.fd, backing.owner_bits)
+        write_access(backing, _security(security, name))
 
     # ------------------------------------------------------------------------------------------------- the end
 
@@ -696,12 +695,6 @@ def _map_access(access: Access) -> Access:
 def _security(security: MemoryMappedFileSecurity, name: Name | None = None) -> MemoryMappedFileSecurity:
     if not isinstance(security, MemoryMappedFileSecurity):
         raise TypeError(f"security is a MemoryMappedFileSecurity, not {type(security).__name__}")
-    if name is not None and security.names_another_owner():
-        raise PermissionError(errno.EPERM, f"{name.given!r} belongs to who creates it: a name has no other owner")
-    if name is not None and name.scope is not Scope.GLOBAL and security.names_others():
-        raise PermissionError(
-            errno.EACCES,
-            f"{name.given!r} lies where no other user can reach it, so rules for others mean nothing: name the map "
-            f"'Global\\\\{name.text}'",
-        )
+    if name is not None:
+        check_security(security, name)
     return security

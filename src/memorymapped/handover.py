@@ -4,7 +4,8 @@
 - Plain pickle carries the name and the generation (device, inode, mark); who unpickles it opens the name, and is
   refused if it stands for another generation by then. A file map without a name carries its path, likewise checked. An
   unnamed memory map has nothing that could be found elsewhere: TypeError.
-- To a child that multiprocessing is spawning, every map travels as a descriptor. A named one gets a description of its
+- To a child that multiprocessing is spawning, every map travels as a descriptor (on Windows as a handle, which is all
+  that is needed there). A named one gets a description of its
   own, which holds the name (`_native/lifetime.pyx`, Fork): the parent may close its map before the child has begun. The
   parent's copy of that descriptor is closed when the child has been started: at the latest by the next operation on a
   map, so that the parent does not hold the name for longer than its own map does.
@@ -24,6 +25,7 @@ from .enums import FileMode
 from .enums import MemoryMappedFileAccess as Access
 from .enums import MemoryMappedFileRights as Rights
 from .limits import RIGHTS_OF, limits
+from .system import over_pipe, to_child
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,15 +57,16 @@ def reduce(map_: MemoryMappedFile) -> tuple[Any, ...]:
     reduction = sys.modules.get("multiprocessing.reduction")
     process = _being_spawned()
     if reduction is not None and process is not None:
-        duplicate = backing.duplicate()
-        sent.append((ref(process), duplicate))
-        return _from_duplicate, (kind, reduction.DupFd(duplicate.fd), backing.name, int(access), rights, backing.fixed)
+        parcel, kept = to_child(backing, reduction, process)
+        if kept is not None:
+            sent.append((ref(process), kept))
+        return _from_duplicate, (kind, parcel, backing.name, int(access), rights, backing.fixed)
     if backing.name is not None:
         return _from_name, (kind, backing.name, map_.generation, int(access), rights)
     if backing.path is not None:
         return _from_path, (kind, backing.path, map_.generation, int(access), rights, backing.fixed)
     if reduction is not None and _is_sent_by(reduction):
-        return _from_duplicate, (kind, reduction.DupFd(backing.fd), None, int(access), rights, None)
+        return _from_duplicate, (kind, over_pipe(backing, reduction), None, int(access), rights, None)
     raise TypeError(
         f"{map_!r} has neither name nor path: it travels to children of multiprocessing, or as a descriptor (fileno, "
         "from_descriptor), but cannot be pickled otherwise"

@@ -16,16 +16,14 @@ anybody else are refused there. A map for several users is named `Global\\X`.
 from __future__ import annotations
 
 import enum
-import os
 
 from ._typing import TYPE_CHECKING
 from .enums import MemoryMappedFileRights as Rights
 from .enums import _Checked
+from .system import group_of, myself, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from .system import AccessEntries
 
 __all__ = ["AccessControlType", "AccessRule", "MemoryMappedFileSecurity"]
 
@@ -182,7 +180,7 @@ class MemoryMappedFileSecurity:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MemoryMappedFileSecurity):
             return NotImplemented
-        return self._entries() == other._entries() and (self.owner, self.group) == (other.owner, other.group)
+        return self.entries() == other.entries() and (self.owner, self.group) == (other.owner, other.group)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -194,48 +192,22 @@ class MemoryMappedFileSecurity:
     @property
     def mode(self) -> int:
         """The nine mode bits that the rules for owner, group and everyone amount to."""
-        entries = self._entries()
+        entries = self.entries()
         return entries.owner << 6 | entries.group << 3 | entries.other
 
     def names_others(self) -> bool:
         """Whether anybody but this (effective) user gets a right."""
-        entries = self._entries()
-        users = any(bits for who, bits in entries.users.items() if who != os.geteuid())
+        entries = self.entries()
+        users = any(bits for who, bits in entries.users.items() if who != myself())
         return bool(entries.group or entries.other or users or any(entries.groups.values()))
 
     def names_another_owner(self) -> bool:
         """Whether what is created with this would not be this (effective) user's."""
-        return _user(self.owner) not in (None, os.geteuid())
+        return self.owner is not None and user_of(self.owner) != myself()
 
-    def apply(self, fd: int, owner_bits: int | None = None) -> None:
-        """Sets owner, group, mode and ACL of an open file. `owner_bits`: the owner's, whatever the rules say."""
-        from .system import write_access
-
-        entries = self._entries()
-        if owner_bits is not None:
-            entries.owner = owner_bits
-            entries.users.pop(os.fstat(fd).st_uid, None)
-        write_access(fd, _user(self.owner), _group(self.group), entries)
-
-    @classmethod
-    def of(cls, fd: int) -> MemoryMappedFileSecurity:
-        """What an open file has."""
-        from .system import read_access
-
-        owner, group, entries = read_access(fd)
-        rules = [AccessRule("owner", _rights(entries.owner))]
-        rules += [AccessRule(f"user:{who}", _rights(bits)) for who, bits in entries.users.items()]
-        if entries.group:
-            rules.append(AccessRule("group", _rights(entries.group)))
-        rules += [AccessRule(f"group:{who}", _rights(bits)) for who, bits in entries.groups.items()]
-        if entries.other:
-            rules.append(AccessRule("everyone", _rights(entries.other)))
-        return cls(rules, owner=owner, group=group)
-
-    def _entries(self) -> AccessEntries:
-        from .system import AccessEntries
-
-        bits: dict[tuple[str, int], int] = {}
+    def entries(self) -> AccessEntries:
+        """What the rules amount to, as permissions of each."""
+        bits: dict[tuple[str, int | str], int] = {}
         for rule in self._rules:
             if rule.access_control_type is AccessControlType.ALLOW:
                 who = _whom(rule.identity)
@@ -251,13 +223,34 @@ class MemoryMappedFileSecurity:
         return AccessEntries(owner, group, everyone, users, groups)
 
 
-def _whom(identity: str) -> tuple[str, int]:
+class AccessEntries:
+    """Permissions (4 read, 2 write, 1 execute) of the owner, the owning group, everybody else, and those named: by what
+    the system has for them, a number or a SID."""
+
+    __slots__ = ("group", "groups", "other", "owner", "users")
+
+    def __init__(
+        self, owner: int, group: int, other: int, users: dict[int | str, int], groups: dict[int | str, int]
+    ) -> None:
+        self.owner = owner
+        self.group = group
+        self.other = other
+        self.users = users
+        self.groups = groups
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccessEntries) and all(
+            getattr(self, field) == getattr(other, field) for field in self.__slots__
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _whom(identity: str) -> tuple[str, int | str]:
     of, _, who = identity.partition(":")
     if not who:
         return of, 0
-    number = _user(who) if of == "user" else _group(who)
-    assert number is not None
-    return "user" if of == "user" else "groups", number
+    return ("user", user_of(who)) if of == "user" else ("groups", group_of(who))
 
 
 def _checked(rule: AccessRule) -> AccessRule:
@@ -287,38 +280,6 @@ def _normal(identity: str | int) -> str:
     if not identity:
         raise ValueError("an identity must not be empty")
     return identity if colon else f"user:{identity}"
-
-
-def _id(number: int) -> int:
-    if not 0 <= number < 2**32 - 1:  # the largest means "leave it" to chown(2)
-        raise ValueError(f"{number} is no user or group id")
-    return number
-
-
-def _user(who: str | int | None) -> int | None:
-    if who is None:
-        return None
-    if isinstance(who, int) or (who.isascii() and who.isdigit()):
-        return _id(int(who))
-    import pwd
-
-    try:
-        return pwd.getpwnam(who).pw_uid
-    except KeyError:
-        raise ValueError(f"there is no user {who!r} on this system") from None
-
-
-def _group(who: str | int | None) -> int | None:
-    if who is None:
-        return None
-    if isinstance(who, int) or (who.isascii() and who.isdigit()):
-        return _id(int(who))
-    import grp
-
-    try:
-        return grp.getgrnam(who).gr_gid
-    except KeyError:
-        raise ValueError(f"there is no group {who!r} on this system") from None
 
 
 def _bits(rights: Rights) -> int:

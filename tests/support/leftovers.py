@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Named mutexes lie where .NET has them, in /tmp, and so outside of the root of a run: names of their own, and nothing
-may stay, the folders that .NET never removes included, where this run made them. (On Windows they are the kernel's, which
-forgets them.)"""
+may stay, the folders that .NET never removes included, where this run made them. (On Windows they are the kernel's,
+which forgets them.)"""
 
 from __future__ import annotations
 

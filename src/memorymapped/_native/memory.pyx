@@ -44,6 +44,7 @@ cdef extern from "guard.h" nogil:
 
 cdef extern from "pages.h" nogil:
     size_t mmf_page_size()
+    unsigned int mmf_system_error()
     int mmf_flush(const mmf_region *region, char *start, size_t length, bint rereads)
     int mmf_advise(char *start, size_t length, int advice)
     int mmf_resident(char *start, size_t length, unsigned char *pages)
@@ -104,11 +105,22 @@ cdef class Mapping:
         """Mapping is the exporter of its views' buffers; the reference that they held is all there is to release."""
 
 
+cdef object failure(str doing, View view, str where):
+    """The OSError of the call that has just failed, of which nothing may have come since."""
+    cdef unsigned int system = mmf_system_error()
+    cdef int number = errno
+    said = strerror(number).decode()
+    error = OSError(number, said if view is None else f"{said}: {doing} {view!r}{where}")
+    if system:
+        error.winerror = system
+    return error
+
+
 cdef Mapping new_mapping(mmf_object fd, long long offset, size_t length, int protection, int flags, size_t page):
     cdef Mapping mapping = Mapping.__new__(Mapping)
     mapping.region = mmf_map(length, protection, flags, fd, offset, page)
     if mapping.region == NULL:
-        raise OSError(errno, strerror(errno).decode())
+        raise failure("", None, "")
     mapping.base = <char *>mapping.region.start
     return mapping
 
@@ -442,7 +454,7 @@ cdef class View:
             with nogil:
                 rc = mmf_flush(mapping.region, start, length, True)
             if rc:
-                raise OSError(errno, f"{strerror(errno).decode()}: flushing {self!r}")
+                raise failure("flushing", self, "")
             if self.own_pages:
                 return
             # Safe: in the mapping, which is kept. Pages that were taken away are nothing to the kernel.
@@ -473,7 +485,7 @@ cdef class View:
             with nogil:
                 rc = mmf_advise(start, length, kind)
             if rc:
-                raise OSError(errno, f"{strerror(errno).decode()}: advice {kind} for {self!r}")
+                raise failure(f"advice {kind} for", self, "")
 
     def mincore(self, position=0, count=None):
         """Yields one bytes object for each piece of at most 2**20 pages of the system's page size: for each page
@@ -492,7 +504,7 @@ cdef class View:
             with nogil:
                 rc = mmf_resident(start + at, piece, states)
             if rc:
-                raise OSError(errno, f"{strerror(errno).decode()}: asking for the resident pages of {self!r}")
+                raise failure("asking for the resident pages of", self, "")
             PyErr_CheckSignals()
             yield vector
             at += piece
@@ -517,7 +529,7 @@ cdef class View:
             self.was_faulted = mmf_marked(region)
             mapping = None
             if rc:
-                raise OSError(errno, f"{strerror(errno).decode()}: flushing {self!r} at close")
+                raise failure("flushing", self, " at close")
         return 0
 
     def close(self):
@@ -578,7 +590,7 @@ cdef object method_descriptor = type(str.join)
 def guard_arm():
     """Puts the guard's SIGBUS handler back on top."""
     if mmf_arm() != 0:
-        raise OSError(errno, strerror(errno).decode())
+        raise failure("", None, "")
 
 
 def guard_state():

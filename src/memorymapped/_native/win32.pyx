@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
 # cython: embedsignature=True, embedsignature.format=clinic
-"""Sections of Windows, which maps are made of, and their handles. Errors are OSError with `winerror`.
+"""Sections and files of Windows, which maps are made of, and their handles. Errors are OSError with `winerror`.
 
 A handle is an int here. It has 32 bits that mean something, so the high ones of an upper half are another's (guard.h)."""
 
 from libc.stddef cimport size_t, wchar_t
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t
-from libc.string cimport memset
 
 cdef extern from "<windows.h>" nogil:
     ctypedef void *HANDLE
@@ -24,13 +23,24 @@ cdef extern from "<windows.h>" nogil:
     void *MapViewOfFile(HANDLE section, uint32_t access, uint32_t high, uint32_t low, size_t length)
     int UnmapViewOfFile(const void *address)
     size_t VirtualQuery(const void *address, MEMORY_BASIC_INFORMATION *found, size_t size)
+    HANDLE CreateFileW(const wchar_t *path, uint32_t access, uint32_t share, SECURITY_ATTRIBUTES *security, uint32_t how,
+                       uint32_t flags, HANDLE like)
+    uint32_t GetFileType(HANDLE file)
+    uint32_t GetFinalPathNameByHandleW(HANDLE file, wchar_t *path, uint32_t size, uint32_t how)
+    ctypedef struct MEMORYSTATUSEX:
+        uint32_t dwLength
+        unsigned long long ullAvailPageFile
+    int GlobalMemoryStatusEx(MEMORYSTATUSEX *status)
+    void *LocalFree(void *memory)
     int CloseHandle(HANDLE handle)
     int DuplicateHandle(HANDLE process, HANDLE source, HANDLE target, HANDLE *new, uint32_t access, int inherit,
                         uint32_t options)
     HANDLE GetCurrentProcess()
     uint32_t GetLastError()
     void SetLastError(uint32_t error)
-    uint32_t DUPLICATE_SAME_ACCESS, ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS
+    uint32_t DUPLICATE_SAME_ACCESS, ERROR_ACCESS_DENIED, ERROR_ALREADY_EXISTS, FILE_TYPE_DISK, FILE_SHARE_READ
+    uint32_t FILE_SHARE_WRITE, FILE_ATTRIBUTE_NORMAL, OPEN_EXISTING, CREATE_NEW
+    HANDLE INVALID_HANDLE_VALUE
     uint32_t _PAGE_READONLY "PAGE_READONLY"
     uint32_t _PAGE_READWRITE "PAGE_READWRITE"
     uint32_t _PAGE_WRITECOPY "PAGE_WRITECOPY"
@@ -41,27 +51,54 @@ cdef extern from "<windows.h>" nogil:
     uint32_t _FILE_MAP_READ "FILE_MAP_READ"
     uint32_t _FILE_MAP_WRITE "FILE_MAP_WRITE"
     uint32_t _FILE_MAP_EXECUTE "FILE_MAP_EXECUTE"
+    uint32_t _GENERIC_READ "GENERIC_READ"
+    uint32_t _GENERIC_WRITE "GENERIC_WRITE"
+    uint32_t _GENERIC_EXECUTE "GENERIC_EXECUTE"
+    uint32_t _READ_CONTROL "READ_CONTROL"
+    uint32_t _WRITE_DAC "WRITE_DAC"
+    uint32_t _WRITE_OWNER "WRITE_OWNER"
 
 cdef extern from *:
     """
     #include <windows.h>
-    /* SectionBasicInformation. Exact for a section of a file; a function of the kernel's that has no import here. */
-    static int mmf_section_size(HANDLE section, long long *size)
+    #include <sddl.h>
+    /* Functions of the kernel's that have no import here. */
+    static void *mmf_of_kernel(const char *name)
+    {
+        return (void *)GetProcAddress(GetModuleHandleW(L"ntdll.dll"), name);
+    }
+    /* SectionBasicInformation. The size is exact for a section of a file. */
+    static int mmf_section(HANDLE section, long long *size, unsigned *attributes)
     {
         struct { void *base; ULONG attributes; LARGE_INTEGER size; } found;
         typedef LONG (WINAPI *query)(HANDLE, int, void *, size_t, size_t *);
-        query ask = (query)(void *)GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQuerySection");
+        query ask = (query)mmf_of_kernel("NtQuerySection");
         if (!ask || ask(section, 0, &found, sizeof found, NULL) < 0)
             return 0;
         *size = found.size.QuadPart;
+        *attributes = found.attributes;
         return 1;
     }
+    /* NtQueryObject: 0, or the number of the error. */
+    static unsigned mmf_object_told(HANDLE object, int what, void *told, unsigned size)
+    {
+        typedef LONG (WINAPI *query)(HANDLE, int, void *, ULONG, ULONG *);
+        typedef ULONG (WINAPI *translation)(LONG);
+        query ask = (query)mmf_of_kernel("NtQueryObject");
+        translation translate = (translation)mmf_of_kernel("RtlNtStatusToDosError");
+        LONG status = ask(object, what, told, size, NULL);
+        return status >= 0 ? 0 : translate(status);
+    }
     """
-    int mmf_section_size(HANDLE section, long long *size) nogil
+    int mmf_section(HANDLE section, long long *size, unsigned *attributes) nogil
+    uint32_t mmf_object_told(HANDLE object, int what, void *told, uint32_t size) nogil
+    int ConvertStringSecurityDescriptorToSecurityDescriptorW(const wchar_t *text, uint32_t revision, void **descriptor,
+                                                             uint32_t *size) nogil
 
 cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
+    object PyUnicode_FromWideChar(const wchar_t *text, Py_ssize_t size)
     object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY = _PAGE_READONLY, _PAGE_READWRITE, _PAGE_WRITECOPY
@@ -69,10 +106,21 @@ PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE = _PAGE_EXECUTE_READ, _PAGE_EXECUTE_RE
 SEC_RESERVE = _SEC_RESERVE
 FILE_MAP_COPY, FILE_MAP_READ, FILE_MAP_WRITE = _FILE_MAP_COPY, _FILE_MAP_READ, _FILE_MAP_WRITE
 FILE_MAP_EXECUTE = _FILE_MAP_EXECUTE
+GENERIC_READ, GENERIC_WRITE, GENERIC_EXECUTE = _GENERIC_READ, _GENERIC_WRITE, _GENERIC_EXECUTE
+READ_CONTROL, WRITE_DAC, WRITE_OWNER = _READ_CONTROL, _WRITE_DAC, _WRITE_OWNER
 
 
 cdef enum:
     QUERY = 1  # SECTION_QUERY
+    OF_FILE = 0x800000  # SEC_FILE
+    BASIC = 0  # of NtQueryObject
+    NAME = 1
+    TYPE = 2
+
+cdef struct Text:  # UNICODE_STRING
+    unsigned short length
+    unsigned short room
+    wchar_t *text
 
 
 cdef int refuse(uint32_t error, object name) except -1:
@@ -88,21 +136,42 @@ cdef int32_t number_of(HANDLE handle) noexcept nogil:
     return <int32_t><intptr_t>handle
 
 
-def create_section(name, int64_t file, uint32_t protection, int64_t size, bint inheritable, /):
+cdef class Security:
+    """SECURITY_ATTRIBUTES: whether children inherit the handle, and the descriptor of what is made, as SDDL says it (None:
+    that of the process). ValueError if that is no SDDL."""
+
+    cdef SECURITY_ATTRIBUTES attributes
+
+    def __cinit__(self, bint inheritable, sddl):
+        cdef wchar_t *text
+        cdef int done
+        self.attributes.nLength = sizeof(self.attributes)
+        self.attributes.bInheritHandle = inheritable
+        if sddl is not None:
+            text = PyUnicode_AsWideCharString(sddl, NULL)
+            done = ConvertStringSecurityDescriptorToSecurityDescriptorW(text, 1, &self.attributes.lpSecurityDescriptor, NULL)
+            PyMem_Free(text)
+            if not done:
+                raise ValueError(f"{sddl!r} is no security descriptor in SDDL")
+
+    def __dealloc__(self):
+        if self.attributes.lpSecurityDescriptor != NULL:
+            LocalFree(self.attributes.lpSecurityDescriptor)
+
+
+def create_section(name, int64_t file, uint32_t protection, int64_t size, bint inheritable, sddl=None, /):
     """CreateFileMapping: (handle, whether one of this name existed, which this then is a handle of). `name` None: unnamed;
-    `file` -1: memory; `size` 0: that of the file. OSError."""
-    cdef SECURITY_ATTRIBUTES security
+    `file` -1: memory; `size` 0: that of the file; `sddl`: whom a new one allows what. OSError, ValueError."""
+    cdef Security security = Security(inheritable, sddl)
     cdef wchar_t *text = NULL
     cdef HANDLE handle
     cdef uint32_t error
-    memset(&security, 0, sizeof(security))
-    security.nLength = sizeof(security)
-    security.bInheritHandle = inheritable
     if name is not None:
         text = PyUnicode_AsWideCharString(name, NULL)
     with nogil:
         SetLastError(0)
-        handle = CreateFileMappingW(handle_of(file), &security, protection, <uint32_t>(size >> 32), <uint32_t>size, text)
+        handle = CreateFileMappingW(handle_of(file), &security.attributes, protection, <uint32_t>(size >> 32),
+                                    <uint32_t>size, text)
         error = GetLastError()
     if text != NULL:
         PyMem_Free(text)
@@ -136,7 +205,8 @@ def section_size(int64_t section, uint32_t access, /):
     cdef uint32_t error
     cdef char *base
     cdef long long exact
-    if mmf_section_size(handle_of(section), &exact):
+    cdef unsigned int attributes
+    if mmf_section(handle_of(section), &exact, &attributes):
         return exact
     with nogil:
         base = <char *>MapViewOfFile(handle_of(section), access, 0, 0, 0)
@@ -149,6 +219,78 @@ def section_size(int64_t section, uint32_t access, /):
     if base == NULL:
         refuse(error, None)
     return size
+
+
+def is_of_file(int64_t section, /):
+    """Whether a section is of a file; also if that cannot be asked for."""
+    cdef long long size
+    cdef unsigned int attributes
+    return not mmf_section(handle_of(section), &size, &attributes) or bool(attributes & OF_FILE)
+
+
+def create_file(path, uint32_t access, bint new, bint inheritable, sddl=None, /):
+    """CreateFile: a handle with this access to a file that this call makes (`new`) or that is there. Others may read and
+    write it meanwhile. OSError, ValueError."""
+    cdef Security security = Security(inheritable, sddl)
+    cdef wchar_t *text = PyUnicode_AsWideCharString(path, NULL)
+    cdef HANDLE handle
+    cdef uint32_t error
+    with nogil:
+        handle = CreateFileW(text, access, FILE_SHARE_READ | FILE_SHARE_WRITE, &security.attributes,
+                             CREATE_NEW if new else OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL)
+        error = GetLastError()
+    PyMem_Free(text)
+    if handle == INVALID_HANDLE_VALUE:
+        refuse(error, path)
+    return number_of(handle)
+
+
+cdef int told(int64_t handle, int what, void *answer, uint32_t size) except -1:
+    cdef uint32_t error = mmf_object_told(handle_of(handle), what, answer, size)
+    if error:
+        refuse(error, None)
+    return 0
+
+
+def kind_of(int64_t handle, /):
+    """What a handle is of: "Section", "File", "Mutant" and so on. OSError."""
+    cdef char answer[1024]
+    told(handle, TYPE, answer, sizeof(answer))
+    return PyUnicode_FromWideChar((<Text *>answer).text, (<Text *>answer).length // 2)
+
+
+def rights_of(int64_t handle, /):
+    """The rights that a handle was given. OSError."""
+    cdef uint32_t answer[14]  # PUBLIC_OBJECT_BASIC_INFORMATION
+    told(handle, BASIC, answer, sizeof(answer))
+    return answer[1]
+
+
+def name_of(int64_t handle, /):
+    """The full name that the kernel has for a handle's object; "" if it has none. OSError."""
+    room = bytearray(0x10100)
+    cdef char *answer = room
+    told(handle, NAME, answer, 0x10100)
+    return PyUnicode_FromWideChar((<Text *>answer).text, (<Text *>answer).length // 2)
+
+
+def is_disk_file(int64_t handle, /):
+    """Whether the handle of a file is of one on a disk: no pipe, no console."""
+    return GetFileType(handle_of(handle)) == FILE_TYPE_DISK
+
+
+def path_of(int64_t file, /):
+    """The path of the file of a handle; None if it has none any more, or never had."""
+    cdef wchar_t path[0x8000]
+    cdef uint32_t size = GetFinalPathNameByHandleW(handle_of(file), path, 0x8000, 0)
+    return PyUnicode_FromWideChar(path, size) if 0 < size < 0x8000 else None
+
+
+def available():
+    """How many bytes of memory the system can still give."""
+    cdef MEMORYSTATUSEX status
+    status.dwLength = sizeof(status)
+    return status.ullAvailPageFile if GlobalMemoryStatusEx(&status) else 0
 
 
 def close_handle(int64_t handle, /):

@@ -27,6 +27,9 @@ enum {
 /* Of the system: what is flushed, advised, and counted. */
 static inline size_t mmf_page_size(void) { return (size_t)getpagesize(); }
 
+/* The system's own number of the error of the call before, where it has other numbers than errno; else 0. */
+static inline unsigned mmf_system_error(void) { return 0; }
+
 /* Writes whole pages of a mapping through to its file, and waits. `rereads`: what others wrote to the file by other ways
  * is seen afterwards. 0, or -1 with errno. */
 static inline int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)

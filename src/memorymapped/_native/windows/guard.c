@@ -131,16 +131,19 @@ static int failed(void)
     return -1;
 }
 
+static int out_of_memory(void)
+{
+    SetLastError(ERROR_NOT_ENOUGH_MEMORY);
+    return failed();
+}
+
 int mmf_arm(void)
 {
     AcquireSRWLockExclusive(&registry);
     if (!armed)
         armed = AddVectoredExceptionHandler(1, on_exception);
     ReleaseSRWLockExclusive(&registry);
-    if (armed)
-        return 0;
-    errno = ENOMEM;
-    return -1;
+    return armed ? 0 : out_of_memory();
 }
 
 static mmf_region *take_region(void)
@@ -165,7 +168,7 @@ static mmf_region *take_region(void)
     }
     ReleaseSRWLockExclusive(&registry);
     if (!region)
-        errno = ENOMEM;
+        out_of_memory();
     return region;
 }
 
@@ -177,6 +180,8 @@ static void give_region(mmf_region *region)
     watched--;
     ReleaseSRWLockExclusive(&registry);
 }
+
+unsigned mmf_system_error(void) { return GetLastError(); }
 
 size_t mmf_page_size(void)
 {
@@ -216,7 +221,7 @@ mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64
     if (!of_system)
         of_system = mmf_page_size();
     if (length > SIZE_MAX - page) {
-        errno = ENOMEM;
+        out_of_memory();
         return NULL;
     }
     if (mmf_arm() != 0)
@@ -239,16 +244,15 @@ mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64
     } else if (DuplicateHandle(own, handle_in((int32_t)(object >> 32)), own, &file, 0, FALSE, DUPLICATE_SAME_ACCESS)) {
         address = map(section, offset, length, prot, flags);
     }
-    if (!address)
-        failed();
-    int error = errno;
+    DWORD error = GetLastError();
     if (object == -1 && section)
         CloseHandle(section); /* the view keeps it */
     if (!address) {
         if (file)
             CloseHandle(file);
         give_region(region);
-        errno = error;
+        SetLastError(error);
+        failed();
         return NULL;
     }
     ((view *)region)->file = file;
@@ -313,7 +317,7 @@ int mmf_advise(char *start, size_t length, int advice)
     case SEQUENTIAL: return 0;
     case WILL_NEED: return PrefetchVirtualMemory(GetCurrentProcess(), 1, &range, 0) ? 0 : failed();
     case DONT_NEED: return VirtualUnlock(start, length) || GetLastError() == ERROR_NOT_LOCKED ? 0 : failed();
-    default: errno = EINVAL; return -1;
+    default: SetLastError(ERROR_INVALID_PARAMETER); return failed();
     }
 }
 

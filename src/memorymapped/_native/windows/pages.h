@@ -21,6 +21,9 @@ enum {
 
 size_t mmf_page_size(void);
 
+/* The system's own number of the error of the call before: GetLastError. */
+unsigned mmf_system_error(void);
+
 /* Writes whole pages of a mapping through to its file, and waits for the disk. `rereads` is nothing here: all ways to a
  * local file go through one cache. 0, or -1 with errno. */
 int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads);

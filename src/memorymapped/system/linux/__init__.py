@@ -8,16 +8,19 @@ on), `files` (maps of files), `holders` (who holds a name), `access_control` (ow
 
 from __future__ import annotations
 
+from os import close as close_descriptor
+
 from ..._native.memory import MAP_NORESERVE, MAP_PRIVATE
 from ..protections import protections
-from .access_control import AccessEntries, read_access, write_access
+from .access_control import check_security, group_of, myself, read_access, user_of, write_access
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .directories import root
-from .files import FileMap, from_descriptor, map_descriptor, map_path, open_entry
+from .files import FileMap, directions, from_descriptor, map_descriptor, map_path, open_entry
 from .maps import NamedMemory, create_memory, open_memory
 from .objects import CREATE, EITHER
 from .places import locate
 from .space import sweep
+from .travelling import over_pipe, to_child
 
 __all__ = [
     "CREATE",
@@ -25,21 +28,28 @@ __all__ = [
     "PAGE_SIZE",
     "PRIVATE",
     "PROTECTION",
-    "AccessEntries",
     "Backing",
     "FileMap",
     "NamedMemory",
+    "check_security",
+    "close_descriptor",
     "create_memory",
+    "directions",
     "from_descriptor",
+    "group_of",
     "locate",
     "map_descriptor",
     "map_path",
+    "myself",
     "open_entry",
     "open_memory",
+    "over_pipe",
     "read_access",
     "root",
     "sweep",
+    "to_child",
     "unnamed_memory",
+    "user_of",
     "write_access",
 ]
 

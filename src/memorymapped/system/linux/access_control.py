@@ -13,7 +13,15 @@ import os
 import stat
 import struct
 
-__all__ = ["AccessEntries", "read_access", "write_access"]
+from ..._typing import TYPE_CHECKING
+from ...enums import MemoryMappedFileRights as Rights
+from ..names import Name, Scope
+
+if TYPE_CHECKING:
+    from ..access_rules import Entries, Said, Security
+    from .backing import Backing
+
+__all__ = ["apply", "check_security", "group_of", "myself", "read_access", "user_of", "write_access"]
 
 ATTRIBUTE = "system.posix_acl_access"
 _VERSION = 2
@@ -22,42 +30,92 @@ _NOBODY = 0xFFFFFFFF
 _HEAD, _ENTRY = struct.Struct("<I"), struct.Struct("<HHI")
 
 
-class AccessEntries:
-    """Permissions (4 read, 2 write, 1 execute) of the owner, the owning group, everybody else, and those named."""
+def user_of(who: str | int) -> int:
+    """The user id of a name or number. ValueError if there is no such user."""
+    if isinstance(who, int) or (who.isascii() and who.isdigit()):
+        return _id(int(who))
+    import pwd
 
-    __slots__ = ("group", "groups", "other", "owner", "users")
+    try:
+        return pwd.getpwnam(who).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {who!r} on this system") from None
 
-    def __init__(self, owner: int, group: int, other: int, users: dict[int, int], groups: dict[int, int]) -> None:
-        self.owner = owner
-        self.group = group
-        self.other = other
-        self.users = users
-        self.groups = groups
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, AccessEntries) and all(
-            getattr(self, field) == getattr(other, field) for field in self.__slots__
+def group_of(who: str | int) -> int:
+    """The group id of a name or number. ValueError if there is no such group."""
+    if isinstance(who, int) or (who.isascii() and who.isdigit()):
+        return _id(int(who))
+    import grp
+
+    try:
+        return grp.getgrnam(who).gr_gid
+    except KeyError:
+        raise ValueError(f"there is no group {who!r} on this system") from None
+
+
+def _id(number: int) -> int:
+    if not 0 <= number < 2**32 - 1:  # the largest means "leave it" to chown(2)
+        raise ValueError(f"{number} is no user or group id")
+    return number
+
+
+def myself() -> int:
+    """The (effective) user."""
+    return os.geteuid()
+
+
+def check_security(security: Security, name: Name) -> None:
+    """PermissionError if an object of this name cannot have it."""
+    if security.names_another_owner():
+        raise PermissionError(errno.EPERM, f"{name.given!r} belongs to who creates it: a name has no other owner")
+    if name.scope is not Scope.GLOBAL and security.names_others():
+        raise PermissionError(
+            errno.EACCES,
+            f"{name.given!r} lies where no other user can reach it, so rules for others mean nothing: name the map "
+            f"'Global\\\\{name.text}'",
         )
 
-    __hash__ = None  # type: ignore[assignment]
+
+def read_access(backing: Backing) -> Said:
+    """What the object behind a map has."""
+    owner, group, entries = _read(backing.fd)
+    return entries, owner, group
 
 
-def read_access(fd: int) -> tuple[int, int, AccessEntries]:
-    """(owner, group, entries) of an open file."""
+def write_access(backing: Backing, security: Security) -> None:
+    """Gives the object behind a map owner, group and rules. NotImplementedError if the file system keeps no ACL and the
+    rules need one."""
+    apply(backing.fd, security, backing.owner_bits)
+
+
+def apply(fd: int, security: Security, owner_bits: int | None = None) -> None:
+    """Sets owner, group, mode and ACL of an open file. `owner_bits`: the owner's, whatever the rules say."""
+    entries = security.entries()
+    if owner_bits is not None:
+        entries.owner = owner_bits
+        entries.users.pop(os.fstat(fd).st_uid, None)
+    owner, group = security.owner, security.group
+    _write(fd, None if owner is None else user_of(owner), None if group is None else group_of(group), entries)
+
+
+def _rights(bits: int) -> Rights:
+    return Rights((bits & 4) | (bits & 2) | (bits & 1) << 3)
+
+
+def _rule(identity: str, bits: int) -> tuple[str, Rights, int]:
+    return identity, _rights(bits), 0
+
+
+def _read(fd: int) -> tuple[int, int, list[tuple[str, Rights, int]]]:
+    """(owner, group, rules) of an open file."""
     status = os.fstat(fd)
     mode = stat.S_IMODE(status.st_mode)
-    entries = AccessEntries(mode >> 6 & 7, mode >> 3 & 7, mode & 7, {}, {})
-    try:
-        raw = os.getxattr(fd, ATTRIBUTE)
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.ENOTSUP):
-            return status.st_uid, status.st_gid, entries
-        raise
     users: dict[int, int] = {}
     groups: dict[int, int] = {}
-    own_group = entries.group
+    own_group = mode >> 3 & 7
     mask = 7
-    for tag, bits, who in _ENTRY.iter_unpack(raw[_HEAD.size :]):
+    for tag, bits, who in _ENTRY.iter_unpack(_list_of(fd)):
         if tag == _USER:
             users[who] = bits
         elif tag == _GROUP:
@@ -66,20 +124,27 @@ def read_access(fd: int) -> tuple[int, int, AccessEntries]:
             own_group = bits
         elif tag == _MASK:
             mask = bits
-    return (
-        status.st_uid,
-        status.st_gid,
-        AccessEntries(
-            entries.owner,
-            own_group & mask,
-            entries.other,
-            {who: bits & mask for who, bits in users.items()},
-            {who: bits & mask for who, bits in groups.items()},
-        ),
-    )
+    rules = [_rule("owner", mode >> 6 & 7)]
+    rules += [_rule(f"user:{who}", bits & mask) for who, bits in users.items()]
+    if own_group & mask:
+        rules.append(_rule("group", own_group & mask))
+    rules += [_rule(f"group:{who}", bits & mask) for who, bits in groups.items()]
+    if mode & 7:
+        rules.append(_rule("everyone", mode & 7))
+    return status.st_uid, status.st_gid, rules
 
 
-def write_access(fd: int, owner: int | None, group: int | None, entries: AccessEntries) -> None:
+def _list_of(fd: int) -> bytes:
+    """The entries of its ACL; none where there is no list."""
+    try:
+        return os.getxattr(fd, ATTRIBUTE)[_HEAD.size :]
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.ENOTSUP):
+            return b""
+        raise
+
+
+def _write(fd: int, owner: int | None, group: int | None, entries: Entries) -> None:
     """Sets them on an open file. NotImplementedError if the file system keeps no ACL and one is needed."""
     status = os.fstat(fd)
     kept = stat.S_IMODE(status.st_mode) & ~0o777
@@ -99,9 +164,9 @@ def write_access(fd: int, owner: int | None, group: int | None, entries: AccessE
         mask |= bits
     mask = mask or 4  # it takes nothing; with none the kernel looks at no entry, and who is denied counts as the others
     rows = [(_USER_OBJ, bits_of_owner, _NOBODY)]
-    rows += [(_USER, bits, who) for who, bits in sorted(users.items())]
+    rows += [(_USER, bits, int(who)) for who, bits in sorted(users.items())]
     rows += [(_GROUP_OBJ, entries.group, _NOBODY)]
-    rows += [(_GROUP, bits, who) for who, bits in sorted(entries.groups.items())]
+    rows += [(_GROUP, bits, int(who)) for who, bits in sorted(entries.groups.items())]
     rows += [(_MASK, mask, _NOBODY), (_OTHER, entries.other, _NOBODY)]
     raw = _HEAD.pack(_VERSION) + b"".join(_ENTRY.pack(tag, bits, who) for tag, bits, who in rows)
     try:

@@ -17,12 +17,14 @@ from ..._native.lifetime import Duplicate, at_fork, duplicate, locked, opened_ag
 from ..._native.memory import View
 from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
+from .access_control import apply
 from .space import out_of_space, take_space
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...enums import MemoryMappedFileAccess as Access
+    from ..access_rules import Security
 
 __all__ = ["PAGE_SIZE", "Backing", "Descriptor", "unnamed_memory"]
 
@@ -120,6 +122,10 @@ class Backing:
             raise ClosedError("the map is closed")
         size = self.last_size = size_of(self.fd)
         return size
+
+    def descriptor(self) -> int:
+        """What a child inherits, and from_descriptor takes."""
+        return self.fd
 
     def name_alive(self) -> bool:
         """Whether the name still leads to this object."""
@@ -246,7 +252,7 @@ class Descriptor(Backing):
             os.set_inheritable(fd, True)
 
 
-def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:
+def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool, security: Security | None) -> Backing:
     """Memory without a name: a memfd, sealed so that nobody can shrink it."""
     fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
@@ -257,6 +263,8 @@ def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backin
         import fcntl
 
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
+        if security is not None:
+            apply(fd, security)
         return Descriptor(fd, inheritable=inheritable)
     except BaseException:
         os.close(fd)

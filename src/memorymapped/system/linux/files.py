@@ -20,6 +20,7 @@ from ...enums import MemoryMappedFileAccess as Access
 from ..capacities import check_capacity
 from ..names import Name
 from . import maps
+from .access_control import apply
 from .backing import Backing, Descriptor
 from .objects import leads_to, release
 from .places import Place
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..._native.lifetime import Duplicate, Held
+    from ..access_rules import Security
 
-__all__ = ["FileMap", "from_descriptor", "map_descriptor", "map_path", "open_entry"]
+__all__ = ["FileMap", "directions", "from_descriptor", "map_descriptor", "map_path", "open_entry"]
 
 # Which maps a descriptor allows. Copy on write needs no right to write: the writes stay in memory (.NET Framework;
 # .NET Core asks for it).
@@ -96,17 +98,17 @@ def map_path(
     *,
     inheritable: bool,
     reserve: bool,
-    secure: Callable[[int], None] | None,
+    security: Security | None,
     as_it_is: bool = False,
 ) -> FileMap:
-    """Opens or makes the file at `path` and maps it. `secure(fd)` sets the access of a file that this call makes.
+    """Opens or makes the file at `path` and maps it. `security`: that of a file that this call makes.
     `as_it_is`: a plain file is neither emptied nor made longer, and may be empty; that is for FileMap.fit."""
     truncates = mode in (FileMode.CREATE, FileMode.CREATE_NEW)
     writes = access not in _READABLE or truncates
     path, fd, created = _open(path, mode, writes)
     try:
-        if created and secure is not None:
-            secure(fd)
+        if created and security is not None:
+            apply(fd, security)
         status = os.fstat(fd)
         _check_kind(path, status.st_mode)
         if as_it_is and stat.S_ISREG(status.st_mode):
@@ -347,6 +349,12 @@ def _end_of(path: str, device: int, inode: int) -> str | None:
 
 
 # -- inherited descriptors
+
+
+def directions(fd: int) -> tuple[bool, bool]:
+    """Whether a descriptor was opened for reading, and for writing. OSError if it is none."""
+    flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+    return flags != os.O_WRONLY, flags != os.O_RDONLY
 
 
 def from_descriptor(fd: int) -> Backing:

@@ -18,9 +18,11 @@ import stat
 from ..._native import lifetime
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
+from ...enums import MemoryMappedFileRights as Rights
 from ...errors import DamagedObjectError
 from ..names import Name, Scope, parse
 from . import directories
+from .access_control import apply
 from .backing import Backing
 from .objects import CREATE, OPEN, acquire, leads_to, release
 from .places import MAP, SIDE, Place, locate
@@ -30,9 +32,11 @@ if TYPE_CHECKING:
     from typing import Any
 
     from ..._native.lifetime import Duplicate, Held
+    from ..access_rules import Security
 
 __all__ = ["NamedMemory", "create_memory", "enter", "open_memory", "read_entry", "rejoin"]
 
+_READ_WRITE = Rights.READ_WRITE  # a member of an enumeration is found in five times a global's time
 ENTRY = stat.S_ISVTX
 _READ_ONLY = stat.S_ISUID
 _EXECUTABLE = stat.S_IXUSR
@@ -125,17 +129,17 @@ def create_memory(
     *,
     reserve: bool,
     inheritable: bool,
-    secure: Callable[[int], None] | None,
+    security: Security | None,
 ) -> NamedMemory:
-    """Creates (CREATE), or opens or creates (EITHER), the memory of a name. `secure(fd)` sets who may access a new one.
+    """Creates (CREATE), or opens or creates (EITHER), the memory of a name. `security`: who may access a new one.
     `created` of the result's `held` says which it was."""
     prepare: Callable[[int], None] | None = None
-    if secure is not None or access:  # READ_WRITE is 0
+    if security is not None or access:  # READ_WRITE is 0
         bits = _BITS[access]
 
         def prepare(fd: int) -> None:
-            if secure is not None:
-                secure(fd)
+            if security is not None:
+                apply(fd, security)
             # After the size: growing a file takes its set-user-id bit.
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~_EXECUTABLE | bits | 0o600)
 
@@ -146,8 +150,14 @@ def create_memory(
     return memory
 
 
-def open_memory(name: Name, writes: bool, inheritable: bool) -> NamedMemory:
+def open_memory(name: Name, rights: Rights, inheritable: bool) -> NamedMemory:
     """Opens what a name stands for: its memory, or an entry (`is_entry`)."""
+    writes = True
+    if rights is not _READ_WRITE:
+        if rights & Rights.ACCESS_SYSTEM_SECURITY:
+            reason = "ACCESS_SYSTEM_SECURITY needs a privilege that Linux does not have"
+            raise OSError(errno.EPERM, reason, name.given)
+        writes = bool(rights & Rights.WRITE)
     held, place = acquire(name, MAP, OPEN, os.O_RDWR if writes else os.O_RDONLY)
     memory = NamedMemory(name.given, held, place)
     if inheritable:

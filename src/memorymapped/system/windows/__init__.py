@@ -8,10 +8,13 @@ Reading order: `backing` (what every map stands on), `maps` (named memory), `fil
 from __future__ import annotations
 
 from ..._native.memory import MAP_PRIVATE
+from ..._native.win32 import close_handle as close_descriptor
 from ..protections import protections
+from .access_control import check_security, group_of, myself, read_access, user_of, write_access
 from .backing import PAGE_SIZE, Backing, unnamed_memory
-from .files import FileMap, from_descriptor, map_descriptor, map_path
+from .files import FileMap, directions, from_descriptor, map_descriptor, map_path
 from .maps import CREATE, EITHER, NamedMemory, create_memory, locate, open_entry, open_memory
+from .travelling import over_pipe, to_child
 
 __all__ = [
     "CREATE",
@@ -22,14 +25,24 @@ __all__ = [
     "Backing",
     "FileMap",
     "NamedMemory",
+    "check_security",
+    "close_descriptor",
     "create_memory",
+    "directions",
     "from_descriptor",
+    "group_of",
     "locate",
     "map_descriptor",
     "map_path",
+    "myself",
     "open_entry",
     "open_memory",
+    "over_pipe",
+    "read_access",
+    "to_child",
     "unnamed_memory",
+    "user_of",
+    "write_access",
 ]
 
 PRIVATE = MAP_PRIVATE

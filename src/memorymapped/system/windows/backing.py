@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import io
 
+from ..._native.access_lists import OF_KERNEL
 from ..._native.memory import View
 from ..._native.win32 import (
     PAGE_EXECUTE_READ,
@@ -14,13 +15,22 @@ from ..._native.win32 import (
     PAGE_READWRITE,
     PAGE_WRITECOPY,
     SEC_RESERVE,
+    available,
     close_handle,
     create_section,
+    is_of_file,
 )
+from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
-from ...errors import ClosedError, MemoryFaultError
+from ...errors import ClosedError, ForeignObjectError, MemoryFaultError
+from ..names import Name
+from .access_control import sddl_of
+from .names import kernel_name
 
-__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "unnamed_memory"]
+if TYPE_CHECKING:
+    from ..access_rules import Security
+
+__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "made", "of_name", "unnamed_memory"]
 
 PAGE_SIZE = 4096
 GRANULARITY = 65536
@@ -33,6 +43,40 @@ PAGES = {
     Access.READ_EXECUTE: PAGE_EXECUTE_READ,
     Access.READ_WRITE_EXECUTE: PAGE_EXECUTE_READWRITE,
 }
+
+
+_NO_ROOM = frozenset({8, 1455})  # ERROR_NOT_ENOUGH_MEMORY, ERROR_COMMITMENT_LIMIT
+_OTHER_KIND = 6  # ERROR_INVALID_HANDLE
+
+
+def made(
+    name: Name | None, file: int, pages: int, size: int, inheritable: bool, security: Security | None
+) -> tuple[int, bool]:
+    """A section, and whether one of this name existed, which this then is. Errors say what was asked for."""
+    sddl = None if security is None else sddl_of(security, OF_KERNEL)
+    try:
+        return create_section(None if name is None else kernel_name(name), file, pages, size, inheritable, sddl)
+    except OSError as error:
+        if error.winerror in _NO_ROOM:  # type: ignore[attr-defined]
+            refused = OSError(
+                errno.ENOSPC, f"{size} bytes of memory are more than the system can give: {available()} are free"
+            )
+            refused.winerror = error.winerror  # type: ignore[attr-defined]
+            raise refused from error
+        raise of_name(error, name) from None
+
+
+def of_name(error: OSError, name: Name | None) -> OSError:
+    """The error of a name, if it is one of the name's kind: all kinds share their names."""
+    if name is None or error.winerror != _OTHER_KIND:  # type: ignore[attr-defined]
+        return error
+    other = ForeignObjectError(
+        errno.EEXIST,
+        f"{name.given!r} is the name of another kind of object: on Windows maps, mutexes, events and semaphores share "
+        "their names, so take another",
+    )
+    other.winerror = _OTHER_KIND  # type: ignore[attr-defined]
+    return other
 
 
 class Backing:
@@ -68,6 +112,10 @@ class Backing:
     def name_alive(self) -> bool:
         """Whether the name still leads to this object: it does as long as there is a handle."""
         return self.fd >= 0 and self.name is not None
+
+    def descriptor(self) -> int:
+        """What a child inherits, and from_descriptor takes: a handle."""
+        return self.view_fd
 
     def close(self) -> None:
         """Lets go of it; a second call does nothing."""
@@ -105,6 +153,7 @@ class Section(Backing):
     def __init__(self, handle: int, size: int) -> None:
         self.fd = self.view_fd = handle
         self.last_size = size
+        self.is_memory = not is_of_file(handle)
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -113,7 +162,7 @@ class Section(Backing):
             close_handle(handle)
 
 
-def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool) -> Backing:
+def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool, security: Security | None) -> Backing:
     """Memory without a name. `reserve` False: its pages are committed where a view is made of them."""
     pages = PAGE_READWRITE if reserve else PAGE_READWRITE | SEC_RESERVE
-    return Section(create_section(None, -1, pages, capacity, inheritable)[0], capacity)
+    return Section(made(None, -1, pages, capacity, inheritable, security)[0], capacity)

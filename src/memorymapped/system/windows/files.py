@@ -13,21 +13,42 @@ import msvcrt
 import os
 import stat
 
-from ..._native.win32 import close_handle, create_section
+from ..._native.access_lists import OF_FILE
+from ..._native.win32 import (
+    FILE_MAP_READ,
+    FILE_MAP_WRITE,
+    GENERIC_EXECUTE,
+    GENERIC_READ,
+    GENERIC_WRITE,
+    PAGE_READWRITE,
+    close_handle,
+    create_file,
+    duplicate_handle,
+    is_disk_file,
+    kind_of,
+    open_section,
+    path_of,
+    rights_of,
+)
 from ..._typing import TYPE_CHECKING
 from ...enums import FileMode
 from ...enums import MemoryMappedFileAccess as Access
 from ...errors import NameInUseError
 from ..capacities import check_capacity
 from ..names import Name
-from .backing import PAGES, Backing
-from .maps import kernel_name
+from .access_control import sddl_of
+from .backing import PAGES, Backing, made, of_name
+from .maps import known_section
+from .names import extended, kernel_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FileMap", "from_descriptor", "map_descriptor", "map_path"]
+    from ..access_rules import Security
 
+__all__ = ["FileMap", "directions", "from_descriptor", "map_descriptor", "map_path"]
+
+_FILE_READ, _FILE_WRITE = 1, 2  # FILE_READ_DATA, FILE_WRITE_DATA
 _READABLE = frozenset({Access.READ, Access.COPY_ON_WRITE, Access.READ_EXECUTE})
 
 
@@ -42,6 +63,8 @@ class FileMap(Backing):
 
     def __init__(self, fd: int, path: str | None, access: Access, *, inheritable: bool) -> None:
         status = os.fstat(fd)
+        if inheritable:
+            os.set_handle_inheritable(msvcrt.get_osfhandle(fd), True)  # type: ignore[attr-defined]
         self.fd = fd
         self.path = path
         self.access = access
@@ -58,11 +81,12 @@ class FileMap(Backing):
                 self.map(size, None)
         return size
 
-    def map(self, size: int, name: Name | None) -> None:
+    def map(self, size: int, name: Name | None, security: Security | None = None) -> None:
         """Makes the section that views come from, and so the file `size` bytes long."""
         file = msvcrt.get_osfhandle(self.fd)  # type: ignore[attr-defined]
-        known = None if name is None else kernel_name(name)
-        section, existed = create_section(known, file, PAGES[self.access], size, self.inheritable)
+        if self.access is Access.COPY_ON_WRITE and size > os.fstat(self.fd).st_size:
+            close_handle(made(None, file, PAGE_READWRITE, size, False, None)[0])  # a private one cannot make it longer
+        section, existed = made(name, file, PAGES[self.access], size, self.inheritable, security)
         if existed:
             close_handle(section)
             assert name is not None
@@ -73,6 +97,12 @@ class FileMap(Backing):
         self.sections = [*keep, section]
         self.covered = self.last_size = size
         self.view_fd = section | file << 32
+
+    def descriptor(self) -> int:
+        """The handle of the section that has the name, or of the file."""
+        if self.name is not None:
+            return self.sections[0]
+        return int(msvcrt.get_osfhandle(self.fd))  # type: ignore[attr-defined]
 
     def size_now(self) -> int | None:
         return os.fstat(self.fd).st_size if self.fd >= 0 else None
@@ -112,28 +142,29 @@ def map_path(
     *,
     inheritable: bool,
     reserve: bool,
-    secure: Callable[[int], None] | None,
+    security: Security | None,
     as_it_is: bool = False,
 ) -> FileMap:
     """Opens or makes the file at `path` and maps it. `as_it_is`: it is neither emptied nor made longer, and may be
     empty; that is for FileMap.fit."""
-    if secure is not None:
-        raise NotImplementedError("access rules for files are not there yet on Windows")
     writes = access not in _READABLE or mode in (FileMode.CREATE, FileMode.CREATE_NEW)
-    fd, created = _open(path, mode, writes)
+    fd, created = _open(path, mode, writes, access in (Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE), security)
     try:
         size = 0 if mode is FileMode.CREATE and not as_it_is else os.fstat(fd).st_size
         if not as_it_is:
             check_capacity(path, capacity, size, access)
+            if not writes and capacity > size:  # a private map whose file must grow: now the right to write is needed
+                read_only, fd = fd, _open(path, FileMode.OPEN, True, False, None)[0]
+                os.close(read_only)
         backing = FileMap(fd, os.path.abspath(path), access, inheritable=inheritable)
         backing.created = created
         if not as_it_is:
-            _fill(backing, name, max(capacity, size), empty=mode is FileMode.CREATE and not created)
+            _fill(backing, name, max(capacity, size), security, empty=mode is FileMode.CREATE and not created)
         return backing
     except BaseException:
         os.close(fd)
         if created:
-            os.unlink(path)
+            os.unlink(extended(path))
         raise
 
 
@@ -144,38 +175,114 @@ def map_descriptor(
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise io.UnsupportedOperation(f"descriptor {fd} cannot be mapped: it is no file")
-    check_capacity(None, capacity, status.st_size, access)
+    file = int(msvcrt.get_osfhandle(fd))  # type: ignore[attr-defined]
+    path = _path_of(file)
+    check_capacity(path, capacity, status.st_size, access)
+    reads, writes = directions(file)
+    grows = capacity > status.st_size
+    if not reads or (not writes and (access not in _READABLE or grows)):
+        raise PermissionError(
+            errno.EACCES,
+            f"the file is open for {'reading' if reads else 'writing'} only, and a map with {access.name}"
+            f"{' that makes it longer' if grows else ''} needs {'writing' if reads else 'reading'} too",
+            path,
+        )
     own = os.dup(fd)
     try:
-        backing = FileMap(own, None, access, inheritable=inheritable)
-        _fill(backing, name, max(capacity, status.st_size), empty=False)
+        backing = FileMap(own, path, access, inheritable=inheritable)
+        _fill(backing, name, max(capacity, status.st_size), None, empty=False)
         return backing
     except BaseException:
         os.close(own)
         raise
 
 
-def _fill(backing: FileMap, name: Name | None, size: int, *, empty: bool) -> None:
+def _fill(backing: FileMap, name: Name | None, size: int, security: Security | None, *, empty: bool) -> None:
     if empty:
+        if name is not None:
+            _check_free(name)
         os.ftruncate(backing.fd, 0)
-    backing.map(size, name)
+    backing.map(size, name, security)
     backing.name = None if name is None else name.given
 
 
-def _open(path: str, mode: FileMode, writes: bool) -> tuple[int, bool]:
+def _check_free(name: Name) -> None:
+    """NameInUseError if somebody holds it."""
+    try:
+        close_handle(open_section(kernel_name(name), FILE_MAP_READ, False))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise of_name(error, name) from None
+    raise NameInUseError(name.given)
+
+
+def _path_of(file: int) -> str | None:
+    path = path_of(file)
+    if path is None:
+        return None
+    return f"\\\\{path[8:]}" if path.startswith("\\\\?\\UNC\\") else path.removeprefix("\\\\?\\")
+
+
+def _open(path: str, mode: FileMode, writes: bool, executes: bool, security: Security | None) -> tuple[int, bool]:
     """A descriptor, and whether this call made the file. Nothing is emptied here."""
-    flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT  # type: ignore[attr-defined]
-    if os.path.isdir(path):
+    long = extended(path)
+    if os.path.isdir(long):
         raise PermissionError(errno.EACCES, "it is a directory, and only files can be mapped", path)
-    if mode is not FileMode.OPEN:
+    rights = GENERIC_READ | (GENERIC_WRITE if writes else 0) | (GENERIC_EXECUTE if executes else 0)
+    sddl = None if security is None else sddl_of(security, OF_FILE)
+    try:
+        if mode is not FileMode.OPEN:
+            try:
+                return _descriptor(create_file(long, rights, True, False, sddl), writes), True
+            except FileExistsError:
+                if mode is FileMode.CREATE_NEW:
+                    raise
+        return _descriptor(create_file(long, rights, False, False), writes), False
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def _descriptor(file: int, writes: bool) -> int:
+    """The C library's descriptor of a handle, which goes with it."""
+    flags = (os.O_RDWR if writes else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT  # type: ignore[attr-defined]
+    try:
+        if not is_disk_file(file):
+            raise io.UnsupportedOperation("a pipe or a console cannot be mapped")
+        return int(msvcrt.open_osfhandle(file, flags))  # type: ignore[attr-defined]
+    except BaseException:
+        close_handle(file)
+        raise
+
+
+def directions(handle: int) -> tuple[bool, bool]:
+    """Whether a handle of a section or of a file lets who has it read, and write. OSError if it is none."""
+    rights = rights_of(handle)
+    if kind_of(handle) == "Section":
+        return bool(rights & FILE_MAP_READ), bool(rights & FILE_MAP_WRITE)
+    return bool(rights & _FILE_READ), bool(rights & _FILE_WRITE)
+
+
+def from_descriptor(handle: int) -> Backing:
+    """What a handle of a section or of a file stands for. It stays open."""
+    kind = kind_of(handle)
+    if kind not in ("Section", "File"):
+        raise io.UnsupportedOperation(f"handle {handle} cannot be mapped: it is a {kind}, not a section or a file")
+    own = duplicate_handle(handle, False)
+    if kind == "Section":
         try:
-            return os.open(path, flags | os.O_CREAT | os.O_EXCL), True
-        except FileExistsError:
-            if mode is FileMode.CREATE_NEW:
-                raise
-    return os.open(path, flags), False
-
-
-def from_descriptor(fd: int) -> Backing:
-    """What an inherited handle stands for."""
-    raise NotImplementedError("maps by inherited handles are not there yet on Windows")
+            return known_section(own)
+        except BaseException:
+            close_handle(own)
+            raise
+    writes = directions(own)[1]
+    fd = _descriptor(own, writes)
+    try:
+        backing = FileMap(fd, _path_of(own), Access.READ_WRITE if writes else Access.READ, inheritable=False)
+        if backing.last_size:
+            backing.map(backing.last_size, None)
+        return backing
+    except BaseException:
+        os.close(fd)
+        raise

@@ -6,34 +6,31 @@ from __future__ import annotations
 import errno
 
 from ..._native.win32 import (
+    FILE_MAP_EXECUTE,
     FILE_MAP_READ,
     FILE_MAP_WRITE,
     SEC_RESERVE,
     close_handle,
-    create_section,
+    name_of,
     open_section,
     section_size,
 )
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
+from ...enums import MemoryMappedFileRights as Rights
 from ...errors import NameInUseError
-from ..names import Name, Scope
-from .backing import PAGES, Section
+from ..names import Name
+from .backing import PAGES, Section, made, of_name
+from .names import kernel_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from ..access_rules import Security
     from .files import FileMap
 
-__all__ = ["CREATE", "EITHER", "NamedMemory", "create_memory", "kernel_name", "locate", "open_entry", "open_memory"]
+__all__ = ["CREATE", "EITHER", "NamedMemory", "create_memory", "known_section", "locate", "open_entry", "open_memory"]
 
 CREATE, EITHER = 1, 2
-
-
-def kernel_name(name: Name) -> str:
-    """The name that the system knows it by. There is no scope of a user here: that is the session, as for a bare
-    name."""
-    return name.text if name.is_bare else f"{'Global' if name.scope is Scope.GLOBAL else 'Local'}\\{name.text}"
+_BASIC = Rights.READ_WRITE_EXECUTE | Rights.COPY_ON_WRITE
 
 
 class NamedMemory(Section):
@@ -57,14 +54,11 @@ def create_memory(
     *,
     reserve: bool,
     inheritable: bool,
-    secure: Callable[[int], None] | None,
+    security: Security | None,
 ) -> NamedMemory:
     """Creates (CREATE), or opens or creates (EITHER), the memory of a name. `created` says which it was."""
-    if secure is not None:
-        raise NotImplementedError("access rules for maps are not there yet on Windows")
     pages = PAGES[access] if reserve else PAGES[access] | SEC_RESERVE
-    known = kernel_name(name)
-    handle, existed = create_section(known, -1, pages, capacity, inheritable)
+    handle, existed = made(name, -1, pages, capacity, inheritable, security)
     try:
         if not existed:
             return NamedMemory(name.given, handle, capacity, True)
@@ -76,20 +70,38 @@ def create_memory(
         raise
 
 
-def open_memory(name: Name, writes: bool, inheritable: bool) -> NamedMemory:
+def open_memory(name: Name, rights: Rights, inheritable: bool) -> NamedMemory:
     """Opens what a name stands for. The size of memory is that of its pages: nobody tells which was asked for."""
-    access = FILE_MAP_READ | FILE_MAP_WRITE if writes else FILE_MAP_READ
+    access = int(rights & ~_BASIC)
+    if rights & (Rights.READ | Rights.COPY_ON_WRITE):
+        access |= FILE_MAP_READ
+    if rights & Rights.WRITE:
+        access |= FILE_MAP_WRITE
+    if rights & Rights.EXECUTE:
+        access |= FILE_MAP_EXECUTE
     try:
         handle = open_section(kernel_name(name), access, inheritable)
     except FileNotFoundError:
         raise FileNotFoundError(
             errno.ENOENT, f"nobody holds an object named {name.given!r}: it ends with its last holder"
         ) from None
+    except OSError as error:
+        raise of_name(error, name) from None
     try:
-        return NamedMemory(name.given, handle, section_size(handle, FILE_MAP_READ), False)
+        size = section_size(handle, FILE_MAP_READ if access & FILE_MAP_READ else FILE_MAP_WRITE)
+        return NamedMemory(name.given, handle, size, False)
     except BaseException:
         close_handle(handle)
         raise
+
+
+def known_section(handle: int) -> Section:
+    """The memory, or mapped file, of a section's handle, which is taken over: under its name, if it has one."""
+    size = section_size(handle, FILE_MAP_READ)
+    folder, _, text = name_of(handle).rpartition("\\")
+    if not text:
+        return Section(handle, size)
+    return NamedMemory(text if folder.startswith("\\Sessions") else f"Global\\{text}", handle, size, False)
 
 
 def open_entry(entry: NamedMemory, name: Name, *, writes: bool, inheritable: bool) -> tuple[FileMap, Access]:

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""Names of objects and paths of files, as the system wants them."""
+
+from __future__ import annotations
+
+import os
+
+from ..names import Name, Scope
+
+__all__ = ["extended", "kernel_name"]
+
+_LONG = 240  # characters: from about here on the system wants a path in another way
+
+
+def kernel_name(name: Name) -> str:
+    """The name that the system knows it by. There is no scope of a user here: that is the session, as for a bare
+    name."""
+    return name.text if name.is_bare else f"{'Global' if name.scope is Scope.GLOBAL else 'Local'}\\{name.text}"
+
+
+def extended(path: str) -> str:
+    """The path in the form that may be long, if it is."""
+    if len(path) < _LONG or path.startswith("\\\\?\\"):
+        return path
+    path = os.path.abspath(path)
+    return f"\\\\?\\UNC\\{path[2:]}" if path.startswith("\\\\") else f"\\\\?\\{path}"
