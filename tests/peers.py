@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import pytest
-from support.here import KILL, KILLED, WINDOWS, ready
+from support.here import EVERYTHING, KILL, KILLED, WINDOWS, ready
 
 LIMIT = 30.0  # seconds for one answer
 NOBODY = 65534
 
-_PREAMBLE = """
+_PREAMBLE = f"""
 import ast, os, sys, warnings
-from memorymapped import *
+{EVERYTHING}
 from memorymapped import MemoryMappedFileAccess as Access, MemoryMappedFileRights as Rights
 from memorymapped import MemoryMappedFileOptions as Options, MemoryMappedFileSecurity as Security
 warnings.simplefilter("ignore", ResourceWarning)  # tests drop maps, and say so where it matters

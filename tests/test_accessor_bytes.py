@@ -389,7 +389,7 @@ class PyBuffer(ctypes.Structure):
 SIMPLE, WRITABLE, FORMAT, ND, STRIDES = 0, 1, 4, 8, 0x18
 C, F, ANY, INDIRECT = 0x20 | STRIDES, 0x40 | STRIDES, 0x80 | STRIDES, 0x100 | STRIDES
 
-python = ctypes.PyDLL(None)
+python: Any = ctypes.pythonapi
 get_buffer = python.PyObject_GetBuffer
 get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(PyBuffer), ctypes.c_int)
 release_buffer = python.PyBuffer_Release

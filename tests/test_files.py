@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import io
 import itertools
+import mmap
 import os
 import random
 import re
-import resource
 import signal
 import socket
 import stat
@@ -27,6 +26,7 @@ from campaigns import campaign
 from privileges import WITHOUT, given_up
 from root import ROOT, descriptors
 from support.actors import Actor
+from support.here import WINDOWS, fcntl, resource
 from support.mounts import mounted
 
 from memorymapped import (
@@ -42,9 +42,11 @@ from memorymapped import (
 )
 from memorymapped import MemoryMappedFileAccess as Access
 from memorymapped import MemoryMappedFileRights as Rights
-from memorymapped._native.files import is_memory
 
-PAGE = os.sysconf("SC_PAGE_SIZE")
+if not WINDOWS:
+    from memorymapped._native.files import is_memory
+
+PAGE = mmap.PAGESIZE
 OLD = bytes(range(100))
 READ_ONLY = (Access.READ, Access.READ_EXECUTE)
 WRITES = (Access.READ_WRITE, Access.READ_WRITE_EXECUTE)

@@ -22,6 +22,7 @@ from campaigns import campaign
 from naming import plainly
 from peers import NOBODY, Peer, needs_root, peers
 from root import ROOT, SHM, descriptors
+from support.here import UID, WINDOWS, opened
 
 from memorymapped import (
     AccessRule,
@@ -36,9 +37,8 @@ from memorymapped import MemoryMappedFileAccess as Access
 from memorymapped import MemoryMappedFileOptions as Options
 from memorymapped import MemoryMappedFileRights as Rights
 from memorymapped.system import sweep
-from memorymapped.system.linux import backing
 
-FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
+FOLDER = ROOT / f"memorymapped-{UID}"
 
 MakePeer = Callable[..., Peer]
 
@@ -107,7 +107,7 @@ def test_views_buffers_and_arrays_do_not_hold_the_name_and_keep_their_memory() -
     map_.close()
     assert is_free("n")
     with MemoryMappedFile.create_new("n", 8192) as new:
-        assert new.generation != old
+        assert new.generation != old or WINDOWS
         with new.create_view_accessor() as view:
             assert view.read_bytes(0, 8192) == bytes(8192)
             view.write_bytes(0, b"new generation")
@@ -136,6 +136,7 @@ def test_an_unhandled_exception_in_with_lets_go() -> None:
 # ------------------------------------------------------------------------------------------------------ how holders end
 
 # What a process may do at its end, its exit status, and whether it closes what it holds on the way.
+_NO_CORE = "" if WINDOWS else "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); "
 ENDS = {
     "close": ("m.close(); os._exit(0)", 0, True),
     "end of the program": ("import sys; sys.exit()", 0, True),
@@ -143,9 +144,9 @@ ENDS = {
     "sys.exit in a function": ("def f(held): sys.exit(3)\nf(m)", 3, True),
     "exception": ("sys.stdin = None; sys.excepthook = lambda *a: None; raise SystemExit from ValueError()", 0, True),
     "os._exit": ("os._exit(4)", 4, False),
-    "abort": ("import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); os.abort()", -signal.SIGABRT, False),
-    "SIGTERM": ("os.kill(os.getpid(), 15)", -signal.SIGTERM, False),
-    "SIGKILL": ("os.kill(os.getpid(), 9)", -signal.SIGKILL, False),
+    "abort": (_NO_CORE + "os.abort()", 0xC0000409 if WINDOWS else -signal.SIGABRT, False),
+    "SIGTERM": ("os.kill(os.getpid(), 15)", 15 if WINDOWS else -15, False),
+    "SIGKILL": ("os.kill(os.getpid(), 9)", 9 if WINDOWS else -9, False),
     "exec": ("os.execv('/bin/true', ['true'])", 0, False),
 }
 
@@ -157,16 +158,16 @@ def test_the_name_ends_with_its_last_holder_however_that_ends(peer: MakePeer, na
     holder = peer()
     holder(f"m = MemoryMappedFile.create_new({name!r}, 5000)")
     with MemoryMappedFile.open_existing(name) as map_:
-        path, generation = Path(map_.path or ""), map_.generation
+        path, generation = Path(map_.path or "nowhere"), map_.generation
         view = map_.create_view_accessor()
     view.write_bytes(4990, b"left here")
     assert holder.last(code) == status
-    assert path.exists() is not closes
+    assert path.exists() is not (closes or WINDOWS)
     assert is_free(name)
     assert not path.exists()  # the look has given the memory back
     assert not Path(f"{path}.name").exists()
     with MemoryMappedFile.create_new(name, 5000) as new:
-        assert new.generation != generation
+        assert new.generation != generation or WINDOWS
         with new.create_view_accessor() as fresh:
             assert fresh.read_bytes(0, 5000) == bytes(5000)
             fresh.write_bytes(4990, b"new bytes")
@@ -278,7 +279,7 @@ def test_create_or_open_takes_the_map_that_is_there_with_its_capacity(peer: Make
     creator("m = MemoryMappedFile.create_or_open('n', 5000); m.create_view_accessor().write_int32(0, 5)")
     for capacity in (1, 5000, 10**6):
         with MemoryMappedFile.create_or_open("n", capacity) as map_, map_.create_view_accessor() as view:
-            assert map_.capacity == view.capacity == 5000
+            assert map_.capacity == view.capacity == opened(5000)
             assert view.read_int32(0) == 5
     creator("m.close()")
     with MemoryMappedFile.create_or_open("n", 7000) as map_, map_.create_view_accessor() as view:
@@ -315,7 +316,7 @@ def test_a_refused_capacity_leaves_nothing(make: str, capacity: int) -> None:
 def test_the_capacity_is_exact_for_all(peer: MakePeer, capacity: int) -> None:
     with MemoryMappedFile.create_new("n", capacity) as map_, map_.create_view_accessor() as view:
         assert map_.capacity == view.capacity == capacity
-        assert peer().ask("MemoryMappedFile.create_or_open('n', 1).capacity") == capacity
+        assert peer().ask("MemoryMappedFile.create_or_open('n', 1).capacity") == opened(capacity)
 
 
 # What the rights of open_existing allow of a READ_WRITE map (W: WRITE, the view that is only written, and so on).
@@ -352,6 +353,8 @@ def test_rights_limit_the_views(scope: str, rights: Rights) -> None:
             else:
                 with pytest.raises(PermissionError, match=f"does not allow views with {access.name} access"):
                     limited.create_view_accessor(0, 0, access)
+        if WINDOWS:
+            return  # memory has its size for good
         if "READ_WRITE" in ALLOWED[rights].split():
             limited.resize(20)
             assert map_.capacity == 20
@@ -502,7 +505,7 @@ assert libc.mount(b"none", root, b"tmpfs", 0, b"size=1m,mode=1777") == 0
 @pytest.fixture
 def small(peer: MakePeer, other_root: Path) -> Peer:
     """A process whose root holds 1 MiB."""
-    if os.geteuid() != 0:
+    if UID != 0:
         pytest.skip("needs root, to mount a small file system")
     process = peer(before=_SMALL_MEMORY, root=other_root)
     process("def free(): s = os.statvfs(os.environ['MEMORYMAPPED_ROOT']); return s.f_bavail * s.f_frsize")
@@ -591,6 +594,8 @@ def test_unnamed_memory_takes_what_the_dead_left(monkeypatch: pytest.MonkeyPatch
         if list(FOLDER.glob("dead.map")):
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
         real(fd, size, *rest)
+
+    from memorymapped.system.linux import backing
 
     real = backing.grow
     monkeypatch.setattr(backing, "grow", grow)
@@ -689,7 +694,7 @@ def test_a_sweep_leaves_alone_what_is_not_ours() -> None:
 
 
 def test_the_folder_is_there_while_it_is_needed_and_goes_at_exit(peer: MakePeer, other_root: Path) -> None:
-    folder = other_root / f"memorymapped-{os.geteuid()}"
+    folder = other_root / f"memorymapped-{UID}"
     first, second = peer(root=other_root), peer(root=other_root)
     assert first.refusal("MemoryMappedFile.open_existing('n')").is_a(FileNotFoundError)
     assert list(other_root.iterdir()) == []  # asking makes nothing
@@ -774,7 +779,7 @@ def test_names_under_different_roots_are_different(peer: MakePeer, other_root: P
     assert is_free("n")
     with MemoryMappedFile.create_new("n", 20) as map_:
         assert map_.path == str(FOLDER / "n.map")
-        assert there.ask("m.path") == f"{other_root}/memorymapped-{os.geteuid()}/n.map"
+        assert there.ask("m.path") == f"{other_root}/memorymapped-{UID}/n.map"
         assert there.ask("MemoryMappedFile.open_existing('n').capacity") == 10
 
 
@@ -931,7 +936,7 @@ def test_what_is_not_ours_is_refused_and_left_alone(peer: MakePeer, other_root: 
 def test_a_folder_that_is_not_as_it_must_be_is_refused(
     peer: MakePeer, other_root: Path, scope: str, what: str, tmp_path: Path
 ) -> None:
-    folder = other_root / ("memorymapped-global" if scope else f"memorymapped-{os.geteuid()}")
+    folder = other_root / ("memorymapped-global" if scope else f"memorymapped-{UID}")
     right = 0o1777 if scope else 0o700
     if what == "symlink":
         (tmp_path / "elsewhere").mkdir()
@@ -960,9 +965,9 @@ def test_a_folder_that_is_not_as_it_must_be_is_refused(
 
 def test_many_maps_at_once() -> None:
     maps = [MemoryMappedFile.create_new(f"n{i}", i + 1) for i in range(500)]
-    assert len({map_.generation for map_ in maps}) == 500
+    assert len({map_.generation for map_ in maps}) == (1 if WINDOWS else 500)
     with MemoryMappedFile.open_existing("n123") as map_:
-        assert map_.capacity == 124
+        assert map_.capacity == opened(124)
     for map_ in maps:
         map_.close()
     assert list(FOLDER.glob("*.map")) == []

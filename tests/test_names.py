@@ -12,11 +12,12 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from root import ROOT
+from support.here import UID
 
 from memorymapped import InvalidNameError, MemoryMappedFile, NameInUseError
 from memorymapped.system.names import Scope, decode, encode, parse
 
-FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
+FOLDER = ROOT / f"memorymapped-{UID}"
 
 # Any text but NUL, lone surrogates, backslashes.
 texts = st.text(st.characters(exclude_characters="\0\\", exclude_categories=["Cs"]), min_size=1, max_size=40)

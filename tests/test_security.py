@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from naming import plainly
 from peers import Peer, needs_root, peers
 from root import SHM, descriptors
+from support.here import UID
 
 from memorymapped import (
     AccessControlType,
@@ -315,7 +316,7 @@ def test_what_was_got_can_be_set_again(folder: Path) -> None:
         rules = [AccessRule("owner", Rights.READ_WRITE), AccessRule("everyone", Rights.READ)]
         if has_acl(folder):
             rules += [AccessRule(ALICE, Rights.READ_WRITE), AccessRule(f"group:{BOB}", Rights.READ)]
-        security = MemoryMappedFileSecurity(rules, owner=os.getuid(), group=os.getgid())
+        security = MemoryMappedFileSecurity(rules, owner=UID, group=os.getgid())
         map_.set_access_control(security)
         assert map_.get_access_control() == security
         map_.set_access_control(map_.get_access_control())
@@ -449,7 +450,7 @@ OTHERS = [
 ]
 NOT_OTHERS = [
     AccessRule("owner", Rights.READ_WRITE),
-    AccessRule(os.getuid(), Rights.FULL_CONTROL),
+    AccessRule(UID, Rights.FULL_CONTROL),
     AccessRule("everyone", Rights.READ, DENY),
     AccessRule("everyone", Rights.NONE),
     AccessRule("everyone", Rights.DELETE),
@@ -481,7 +482,7 @@ def test_rules_that_give_others_nothing_are_fine_everywhere(name: str, rule: Acc
         assert mode_of(map_.path) == 0o600
 
 
-@pytest.mark.parametrize("owner", [os.getuid(), str(os.getuid()), None])
+@pytest.mark.parametrize("owner", [UID, str(UID), None])
 def test_a_name_has_no_other_owner_than_who_creates_it(owner: str | int | None) -> None:
     MemoryMappedFile.create_new("n", 10, security=MemoryMappedFileSecurity(owner=owner)).close()
     other = MemoryMappedFileSecurity(owner=CAROL)
@@ -502,7 +503,7 @@ def test_a_name_has_no_other_owner_than_who_creates_it(owner: str | int | None) 
         MemoryMappedFileSecurity([AccessRule("owner", Rights.READ)]),
         MemoryMappedFileSecurity([AccessRule("owner", Rights.READ_WRITE_EXECUTE)]),
         MemoryMappedFileSecurity([AccessRule("owner", Rights.NONE)]),
-        MemoryMappedFileSecurity([AccessRule(os.getuid(), Rights.EXECUTE)]),
+        MemoryMappedFileSecurity([AccessRule(UID, Rights.EXECUTE)]),
         MemoryMappedFileSecurity([AccessRule("everyone", Rights.READ)]),
         MemoryMappedFileSecurity([AccessRule(ALICE, Rights.READ)]),
         pytest.param(MemoryMappedFileSecurity([AccessRule(ALICE, Rights.READ)], group=BOB), marks=needs_root),

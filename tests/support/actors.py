@@ -27,15 +27,15 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .here import KILL, fd_in_child, passing, ready
+from .here import EVERYTHING, KILL, fd_in_child, passing, ready
 
 __all__ = ["Actor", "ActorDied", "Remote"]
 
 TESTS = str(Path(__file__).resolve().parent.parent)
-PRELUDE = """
+PRELUDE = f"""
 import errno, gc, json, os, signal, sys, threading, time
 import memorymapped
-from memorymapped import *
+{EVERYTHING}
 from memorymapped import MemoryMappedFileAccess as Access, MemoryMappedFileOptions as Options
 from memorymapped import MemoryMappedFileRights as Rights
 INHERITABLE = HandleInheritability.INHERITABLE

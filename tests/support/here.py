@@ -10,7 +10,20 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["KILL", "KILLED", "WINDOWS", "fd_in_child", "handles", "passing", "ready"]
+__all__ = [
+    "EVERYTHING",
+    "KILL",
+    "KILLED",
+    "UID",
+    "WINDOWS",
+    "fcntl",
+    "fd_in_child",
+    "handles",
+    "opened",
+    "passing",
+    "ready",
+    "resource",
+]
 
 WINDOWS = sys.platform == "win32"
 
@@ -19,11 +32,32 @@ KILL = signal.SIGTERM if WINDOWS else signal.SIGKILL
 KILLED = 1 if WINDOWS else -KILL
 """The exit status of who was killed so."""
 
+EVERYTHING = "from memorymapped import *"
+"""Brings all names of the library into a program."""
+if WINDOWS:  # all that are there, as long as some parts are not
+    EVERYTHING = """
+import contextlib, memorymapped
+for _name in memorymapped.__all__:
+    with contextlib.suppress(ImportError, AttributeError):
+        globals()[_name] = getattr(memorymapped, _name)
+"""
+
+
+def opened(capacity: int) -> int:
+    """The capacity of named memory for who opens it: exactly, or in whole pages."""
+    return -(-capacity // 4096) * 4096 if WINDOWS else capacity
+
+
+UID = 0 if WINDOWS else os.geteuid()
+
 if WINDOWS:
     import _winapi
     import ctypes
     import msvcrt
     import subprocess
+
+    fcntl: Any = None
+    resource: Any = None
 
     class _Entry(ctypes.Structure):
         _fields_ = (
@@ -74,6 +108,8 @@ if WINDOWS:
         return sorted(entry.handle for entry in entries if entry.process == os.getpid())
 
 else:
+    import fcntl
+    import resource
 
     def ready(fd: int, timeout: float) -> bool:
         """Whether there is something to read from a pipe, or its end, within `timeout` seconds."""

@@ -60,6 +60,7 @@ elif sys.platform == "win32":
         open_memory,
         over_pipe,
         read_access,
+        sweep,
         to_child,
         unnamed_memory,
         user_of,

@@ -13,7 +13,7 @@ from ..protections import protections
 from .access_control import check_security, group_of, myself, read_access, user_of, write_access
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .files import FileMap, directions, from_descriptor, map_descriptor, map_path
-from .maps import CREATE, EITHER, NamedMemory, create_memory, locate, open_entry, open_memory
+from .maps import CREATE, EITHER, NamedMemory, create_memory, locate, open_entry, open_memory, sweep
 from .travelling import over_pipe, to_child
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "open_memory",
     "over_pipe",
     "read_access",
+    "sweep",
     "to_child",
     "unnamed_memory",
     "user_of",

@@ -27,7 +27,17 @@ if TYPE_CHECKING:
     from ..access_rules import Security
     from .files import FileMap
 
-__all__ = ["CREATE", "EITHER", "NamedMemory", "create_memory", "known_section", "locate", "open_entry", "open_memory"]
+__all__ = [
+    "CREATE",
+    "EITHER",
+    "NamedMemory",
+    "create_memory",
+    "known_section",
+    "locate",
+    "open_entry",
+    "open_memory",
+    "sweep",
+]
 
 CREATE, EITHER = 1, 2
 _BASIC = Rights.READ_WRITE_EXECUTE | Rights.COPY_ON_WRITE
@@ -79,6 +89,8 @@ def open_memory(name: Name, rights: Rights, inheritable: bool) -> NamedMemory:
         access |= FILE_MAP_WRITE
     if rights & Rights.EXECUTE:
         access |= FILE_MAP_EXECUTE
+    if not access & (FILE_MAP_READ | FILE_MAP_WRITE):
+        access |= FILE_MAP_READ  # to see the size; which views there may be is said by the rights
     try:
         handle = open_section(kernel_name(name), access, inheritable)
     except FileNotFoundError:
@@ -107,6 +119,11 @@ def known_section(handle: int) -> Section:
 def open_entry(entry: NamedMemory, name: Name, *, writes: bool, inheritable: bool) -> tuple[FileMap, Access]:
     """Never called: a file map's name is its section's here, and there are no entries."""
     raise NotImplementedError
+
+
+def sweep() -> int:
+    """How many objects that nobody holds were removed: there never are any."""
+    return 0
 
 
 def locate(path: str) -> str | None:
