@@ -35,7 +35,7 @@ from .enums import MemoryMappedFileOptions as Options
 from .enums import MemoryMappedFileRights as Rights
 from .errors import ClosedError, OutOfRangeError, shown
 from .limits import CREATED, OPENED, RIGHTS_OF, Limits, limits
-from .security import AccessControlType, AccessRule, MemoryMappedFileSecurity
+from .security import MemoryMappedFileSecurity
 from .stream import MemoryMappedViewStream
 from .system import (
     CREATE,
@@ -607,9 +607,7 @@ class MemoryMappedFile:
 
     def get_access_control(self) -> MemoryMappedFileSecurity:
         """Owner, group and rules of the object behind the map."""
-        rules, owner, group = read_access(self._open())
-        made = (AccessRule(who, rights, AccessControlType(how)) for who, rights, how in rules)
-        return MemoryMappedFileSecurity(made, owner=owner, group=group)
+        return MemoryMappedFileSecurity._said(read_access(self._open()))
 
     def set_access_control(self, security: MemoryMappedFileSecurity) -> None:
         """Changes them: for those who open it from now on. The owner of a named map always reads and writes. TypeError

@@ -20,10 +20,12 @@ import enum
 from ._typing import TYPE_CHECKING
 from .enums import MemoryMappedFileRights as Rights
 from .enums import _Checked
-from .system import group_of, myself, user_of
+from .system import access_of, apply_access, group_of, myself, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from .system.access_rules import Said
 
 __all__ = ["AccessControlType", "AccessRule", "MemoryMappedFileSecurity"]
 
@@ -180,7 +182,7 @@ class MemoryMappedFileSecurity:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, MemoryMappedFileSecurity):
             return NotImplemented
-        return self.entries() == other.entries() and (self.owner, self.group) == (other.owner, other.group)
+        return self._entries() == other._entries() and (self.owner, self.group) == (other.owner, other.group)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -192,12 +194,12 @@ class MemoryMappedFileSecurity:
     @property
     def mode(self) -> int:
         """The nine mode bits that the rules for owner, group and everyone amount to."""
-        entries = self.entries()
+        entries = self._entries()
         return entries.owner << 6 | entries.group << 3 | entries.other
 
     def names_others(self) -> bool:
         """Whether anybody but this (effective) user gets a right."""
-        entries = self.entries()
+        entries = self._entries()
         users = any(bits for who, bits in entries.users.items() if who != myself())
         return bool(entries.group or entries.other or users or any(entries.groups.values()))
 
@@ -205,7 +207,22 @@ class MemoryMappedFileSecurity:
         """Whether what is created with this would not be this (effective) user's."""
         return self.owner is not None and user_of(self.owner) != myself()
 
-    def entries(self) -> AccessEntries:
+    def apply(self, fd: int, owner_bits: int | None = None) -> None:
+        """Gives an open file owner, group and rules. `owner_bits`: the owner's permissions, whatever the rules say."""
+        apply_access(fd, self, owner_bits)
+
+    @classmethod
+    def of(cls, fd: int) -> MemoryMappedFileSecurity:
+        """What an open file has."""
+        return cls._said(access_of(fd))
+
+    @classmethod
+    def _said(cls, said: Said) -> MemoryMappedFileSecurity:
+        rules, owner, group = said
+        made = (AccessRule(who, rights, AccessControlType(how)) for who, rights, how in rules)
+        return cls(made, owner=owner, group=group)
+
+    def _entries(self) -> AccessEntries:
         """What the rules amount to, as permissions of each."""
         bits: dict[tuple[str, int | str], int] = {}
         for rule in self._rules:

@@ -12,7 +12,16 @@ from os import close as close_descriptor
 
 from ..._native.memory import MAP_NORESERVE, MAP_PRIVATE
 from ..protections import protections
-from .access_control import check_security, group_of, myself, read_access, user_of, write_access
+from .access_control import (
+    access_of,
+    apply_access,
+    check_security,
+    group_of,
+    myself,
+    read_access,
+    user_of,
+    write_access,
+)
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .directories import root
 from .files import FileMap, directions, from_descriptor, map_descriptor, map_path, open_entry
@@ -31,6 +40,8 @@ __all__ = [
     "Backing",
     "FileMap",
     "NamedMemory",
+    "access_of",
+    "apply_access",
     "check_security",
     "close_descriptor",
     "create_memory",

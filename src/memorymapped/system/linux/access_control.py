@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from ..access_rules import Entries, Said, Security
     from .backing import Backing
 
-__all__ = ["apply", "check_security", "group_of", "myself", "read_access", "user_of", "write_access"]
+__all__ = [
+    "access_of",
+    "apply_access",
+    "check_security",
+    "group_of",
+    "myself",
+    "read_access",
+    "user_of",
+    "write_access",
+]
 
 ATTRIBUTE = "system.posix_acl_access"
 _VERSION = 2
@@ -79,19 +88,18 @@ def check_security(security: Security, name: Name) -> None:
 
 def read_access(backing: Backing) -> Said:
     """What the object behind a map has."""
-    owner, group, entries = _read(backing.fd)
-    return entries, owner, group
+    return access_of(backing.fd)
 
 
 def write_access(backing: Backing, security: Security) -> None:
     """Gives the object behind a map owner, group and rules. NotImplementedError if the file system keeps no ACL and the
     rules need one."""
-    apply(backing.fd, security, backing.owner_bits)
+    apply_access(backing.fd, security, backing.owner_bits)
 
 
-def apply(fd: int, security: Security, owner_bits: int | None = None) -> None:
+def apply_access(fd: int, security: Security, owner_bits: int | None = None) -> None:
     """Sets owner, group, mode and ACL of an open file. `owner_bits`: the owner's, whatever the rules say."""
-    entries = security.entries()
+    entries = security._entries()
     if owner_bits is not None:
         entries.owner = owner_bits
         entries.users.pop(os.fstat(fd).st_uid, None)
@@ -107,8 +115,8 @@ def _rule(identity: str, bits: int) -> tuple[str, Rights, int]:
     return identity, _rights(bits), 0
 
 
-def _read(fd: int) -> tuple[int, int, list[tuple[str, Rights, int]]]:
-    """(owner, group, rules) of an open file."""
+def access_of(fd: int) -> Said:
+    """The rules, owner and group of an open file."""
     status = os.fstat(fd)
     mode = stat.S_IMODE(status.st_mode)
     users: dict[int, int] = {}
@@ -131,7 +139,7 @@ def _read(fd: int) -> tuple[int, int, list[tuple[str, Rights, int]]]:
     rules += [_rule(f"group:{who}", bits & mask) for who, bits in groups.items()]
     if mode & 7:
         rules.append(_rule("everyone", mode & 7))
-    return status.st_uid, status.st_gid, rules
+    return rules, status.st_uid, status.st_gid
 
 
 def _list_of(fd: int) -> bytes:

@@ -17,7 +17,7 @@ from ..._native.lifetime import Duplicate, at_fork, duplicate, locked, opened_ag
 from ..._native.memory import View
 from ..._typing import TYPE_CHECKING
 from ...errors import ClosedError, MemoryFaultError
-from .access_control import apply
+from .access_control import apply_access
 from .space import out_of_space, take_space
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool, security:
 
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK)
         if security is not None:
-            apply(fd, security)
+            apply_access(fd, security)
         return Descriptor(fd, inheritable=inheritable)
     except BaseException:
         os.close(fd)

@@ -20,7 +20,7 @@ from ...enums import MemoryMappedFileAccess as Access
 from ..capacities import check_capacity
 from ..names import Name
 from . import maps
-from .access_control import apply
+from .access_control import apply_access
 from .backing import Backing, Descriptor
 from .objects import leads_to, release
 from .places import Place
@@ -108,7 +108,7 @@ def map_path(
     path, fd, created = _open(path, mode, writes)
     try:
         if created and security is not None:
-            apply(fd, security)
+            apply_access(fd, security)
         status = os.fstat(fd)
         _check_kind(path, status.st_mode)
         if as_it_is and stat.S_ISREG(status.st_mode):

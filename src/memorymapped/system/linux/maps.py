@@ -22,7 +22,7 @@ from ...enums import MemoryMappedFileRights as Rights
 from ...errors import DamagedObjectError
 from ..names import Name, Scope, parse
 from . import directories
-from .access_control import apply
+from .access_control import apply_access
 from .backing import Backing
 from .objects import CREATE, OPEN, acquire, leads_to, release
 from .places import MAP, SIDE, Place, locate
@@ -139,7 +139,7 @@ def create_memory(
 
         def prepare(fd: int) -> None:
             if security is not None:
-                apply(fd, security)
+                apply_access(fd, security)
             # After the size: growing a file takes its set-user-id bit.
             os.fchmod(fd, stat.S_IMODE(os.fstat(fd).st_mode) & ~_EXECUTABLE | bits | 0o600)
 

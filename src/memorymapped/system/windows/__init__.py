@@ -10,7 +10,16 @@ from __future__ import annotations
 from ..._native.memory import MAP_PRIVATE
 from ..._native.win32 import close_handle as close_descriptor
 from ..protections import protections
-from .access_control import check_security, group_of, myself, read_access, user_of, write_access
+from .access_control import (
+    access_of,
+    apply_access,
+    check_security,
+    group_of,
+    myself,
+    read_access,
+    user_of,
+    write_access,
+)
 from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .files import FileMap, directions, from_descriptor, map_descriptor, map_path
 from .maps import CREATE, EITHER, NamedMemory, create_memory, locate, open_entry, open_memory, sweep
@@ -25,6 +34,8 @@ __all__ = [
     "Backing",
     "FileMap",
     "NamedMemory",
+    "access_of",
+    "apply_access",
     "check_security",
     "close_descriptor",
     "create_memory",

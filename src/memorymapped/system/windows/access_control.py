@@ -8,6 +8,8 @@ they are those that a file has for the same.
 
 from __future__ import annotations
 
+import msvcrt
+
 from ..._native import access_lists
 from ..._native.access_lists import ALLOWED, DENIED, OF_FILE, OF_KERNEL
 from ..._native.win32 import READ_CONTROL, WRITE_DAC, WRITE_OWNER, close_handle, create_file, open_section, rights_of
@@ -20,7 +22,17 @@ if TYPE_CHECKING:
     from ..access_rules import Said, Security
     from .backing import Backing
 
-__all__ = ["check_security", "group_of", "myself", "read_access", "sddl_of", "user_of", "write_access"]
+__all__ = [
+    "access_of",
+    "apply_access",
+    "check_security",
+    "group_of",
+    "myself",
+    "read_access",
+    "sddl_of",
+    "user_of",
+    "write_access",
+]
 
 EVERYONE = "S-1-1-0"
 _INHERIT_ONLY = 8
@@ -156,6 +168,20 @@ def write_access(backing: Backing, security: Security) -> None:
     finally:
         if close:
             close_handle(handle)
+
+
+def access_of(fd: int) -> Said:
+    """The rules, owner and group of an open file."""
+    handle = msvcrt.get_osfhandle(fd)  # type: ignore[attr-defined]
+    return said(access_lists.read(handle, OF_FILE), OF_FILE)
+
+
+def apply_access(fd: int, security: Security, owner_bits: int | None = None) -> None:
+    """Gives an open file owner, group and rules. `owner_bits` are Linux's. PermissionError if it was not opened so that
+    this user may."""
+    handle = msvcrt.get_osfhandle(fd)  # type: ignore[attr-defined]
+    owner, group, _ = access_lists.read(handle, OF_FILE)
+    access_lists.write(handle, OF_FILE, sddl_of(security, OF_FILE, owner or myself(), group or ""))
 
 
 def _opened(backing: Backing, rights: int) -> tuple[int, int, bool]:
