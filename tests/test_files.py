@@ -26,7 +26,7 @@ from campaigns import campaign
 from privileges import WITHOUT, given_up
 from root import ROOT, descriptors
 from support.actors import Actor
-from support.here import WINDOWS, fcntl, resource
+from support.here import WINDOWS, fcntl, get_inheritable, resource
 from support.mounts import mounted
 
 from memorymapped import (
@@ -61,7 +61,14 @@ def on_disk(folder: Path) -> dict[str, tuple[Any, ...]]:
     found: dict[str, tuple[Any, ...]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        kept = (status.st_mode, status.st_ino, status.st_size, status.st_blocks, status.st_mtime_ns, status.st_ctime_ns)
+        kept = (
+            status.st_mode,
+            status.st_ino,
+            status.st_size,
+            getattr(status, "st_blocks", 0),
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+        )
         small = stat.S_ISREG(status.st_mode) and status.st_size < 1 << 20
         found[str(path)] = (*kept, path.read_bytes()) if small else kept
     return found
@@ -566,7 +573,7 @@ def test_every_open_file_access_and_capacity(tmp_path: Path, how: str, leave_ope
             continue
         with map_file(file, None, capacity, access, leave_open=leave_open) as map_:
             assert map_.fileno() != (file if isinstance(file, int) else file.fileno())
-            assert not os.get_inheritable(map_.fileno())
+            assert not get_inheritable(map_.fileno())
             assert (map_.path, map_.capacity) == (str(path), expected)
             assert contents(map_) == path.read_bytes() == before + bytes(expected - len(before)), case
             if access in WRITES:
@@ -829,7 +836,7 @@ AWAY: dict[str, tuple[Callable[[Path], object], str]] = {
     "replaced by a link to nothing": (_replace_by(lambda path: path.symlink_to("nothing")), "is gone"),
     "replaced by a copy": (_replace_by_copy, "replaced by another"),
     "replaced by a folder": (_replace_by(Path.mkdir), "replaced by another"),
-    "replaced by a pipe": (_replace_by(os.mkfifo), "replaced by another"),
+    "replaced by a pipe": (_replace_by(lambda path: os.mkfifo(path)), "replaced by another"),
     "replaced by a link to another": (_replace_by(lambda path: path.symlink_to("/dev/null")), "replaced by another"),
 }
 
@@ -886,7 +893,7 @@ def test_what_is_known_of_a_map(tmp_path: Path, full: Path) -> None:
         assert map_.generation[:2] == (status.st_dev, status.st_ino)
         assert os.fstat(map_.fileno()).st_ino == status.st_ino
         assert map_.fileno() == map_.fileno()
-        assert not os.get_inheritable(map_.fileno())
+        assert not get_inheritable(map_.fileno())
         assert str(full) in repr(map_)
         os.truncate(full, 5000)
         assert map_.capacity == 5000

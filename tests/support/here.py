@@ -18,6 +18,7 @@ __all__ = [
     "WINDOWS",
     "fcntl",
     "fd_in_child",
+    "get_inheritable",
     "handles",
     "opened",
     "passing",
@@ -92,6 +93,10 @@ if WINDOWS:
         """An expression that is the descriptor in a child that got it by `passing`. `flags`: of os.open."""
         return f"__import__('msvcrt').open_osfhandle({msvcrt.get_osfhandle(fd)}, __import__('os').{flags})"
 
+    def get_inheritable(handle: int) -> bool:
+        """Whether children may inherit what `fileno()` of a map says."""
+        return bool(os.get_handle_inheritable(handle))
+
     def handles() -> list[int]:
         """The handles of this process."""
         query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
@@ -122,6 +127,10 @@ else:
     def fd_in_child(fd: int, flags: str) -> str:
         """An expression that is the descriptor in a child that got it by `passing`. `flags`: of os.open."""
         return str(fd)
+
+    def get_inheritable(fd: int) -> bool:
+        """Whether children may inherit what `fileno()` of a map says."""
+        return os.get_inheritable(fd)
 
     def handles() -> list[int]:
         """The handles of this process: there are none but descriptors."""
