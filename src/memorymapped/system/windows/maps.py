@@ -111,7 +111,7 @@ def known_section(handle: int) -> Section:
     """The memory, or mapped file, of a section's handle, which is taken over: under its name, if it has one."""
     size = section_size(handle, FILE_MAP_READ)
     folder, _, text = name_of(handle).rpartition("\\")
-    if not text:
+    if not folder.endswith("\\BaseNamedObjects"):
         return Section(handle, size)
     return NamedMemory(text if folder.startswith("\\Sessions") else f"Global\\{text}", handle, size, False)
 
