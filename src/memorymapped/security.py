@@ -20,7 +20,7 @@ import enum
 from ._typing import TYPE_CHECKING
 from .enums import MemoryMappedFileRights as Rights
 from .enums import _Checked
-from .system import access_of, apply_access, group_of, myself, user_of
+from .system import access_of, apply_access, group_of, myself, said_in_sddl, sddl_form, user_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -175,6 +175,16 @@ class MemoryMappedFileSecurity:
     def set_group(self, identity: str | int) -> None:
         """The owning group of objects created with this; its members get what rules for `"group"` say."""
         self.group = identity
+
+    def get_security_descriptor_sddl_form(self) -> str:
+        """Owner, group and rules as SDDL: the descriptor that a map gets by this. Windows only: NotImplementedError."""
+        return sddl_form(self)
+
+    def set_security_descriptor_sddl_form(self, sddl_form: str) -> None:
+        """Replaces owner, group and rules by those of a descriptor in SDDL. ValueError if it is none. Windows only:
+        NotImplementedError."""
+        other = self._said(said_in_sddl(sddl_form))
+        self._rules, self.owner, self.group = other._rules, other.owner or None, other.group or None
 
     def __iter__(self) -> Iterator[AccessRule]:
         return iter(self._rules)

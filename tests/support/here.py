@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "fd_in_child",
     "get_inheritable",
     "handles",
+    "identity",
     "opened",
     "passing",
     "ready",
@@ -98,7 +100,7 @@ if WINDOWS:
         return bool(os.get_handle_inheritable(handle))
 
     def handles() -> list[int]:
-        """The handles of this process."""
+        """The handles of this process: of maps, files and what locks."""
         query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
         size = ctypes.c_ulong(1 << 16)
         while True:
@@ -110,7 +112,22 @@ if WINDOWS:
         assert state == 0, hex(state)
         count = ctypes.c_size_t.from_buffer(block).value
         entries = (_Entry * count).from_buffer(block, 2 * ctypes.sizeof(ctypes.c_size_t))
-        return sorted(entry.handle for entry in entries if entry.process == os.getpid())
+        own = [entry.handle for entry in entries if entry.process == os.getpid()]
+        return sorted(handle for handle in own if _kind(handle) in ("Section", "File", "Mutant", "Semaphore"))
+
+    def _kind(handle: int) -> str:
+        from memorymapped._native.win32 import kind_of
+
+        try:
+            return kind_of(handle)
+        except OSError:  # another thread has closed it
+            return ""
+
+    def identity(path: Path) -> tuple[int, int]:
+        """(st_dev, st_ino) of a file. Wine tells them of open files only."""
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+        return status.st_dev, status.st_ino
 
 else:
     import fcntl
@@ -135,3 +152,8 @@ else:
     def handles() -> list[int]:
         """The handles of this process: there are none but descriptors."""
         return []
+
+    def identity(path: Path) -> tuple[int, int]:
+        """(st_dev, st_ino) of a file."""
+        status = path.stat()
+        return status.st_dev, status.st_ino

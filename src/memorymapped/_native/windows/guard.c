@@ -304,7 +304,8 @@ int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
             return failed();
         Sleep(10);
     }
-    return !file || FlushFileBuffers(file) ? 0 : failed();
+    /* Who may not write the file may not wait for the disk either. */
+    return !file || FlushFileBuffers(file) || GetLastError() == ERROR_ACCESS_DENIED ? 0 : failed();
 }
 
 int mmf_advise(char *start, size_t length, int advice)

@@ -19,6 +19,8 @@ from .access_control import (
     group_of,
     myself,
     read_access,
+    said_in_sddl,
+    sddl_form,
     user_of,
     write_access,
 )
@@ -57,6 +59,8 @@ __all__ = [
     "over_pipe",
     "read_access",
     "root",
+    "said_in_sddl",
+    "sddl_form",
     "sweep",
     "to_child",
     "unnamed_memory",

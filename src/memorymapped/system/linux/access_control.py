@@ -28,6 +28,8 @@ __all__ = [
     "group_of",
     "myself",
     "read_access",
+    "said_in_sddl",
+    "sddl_form",
     "user_of",
     "write_access",
 ]
@@ -84,6 +86,16 @@ def check_security(security: Security, name: Name) -> None:
             f"{name.given!r} lies where no other user can reach it, so rules for others mean nothing: name the map "
             f"'Global\\\\{name.text}'",
         )
+
+
+def sddl_form(security: Security) -> str:
+    """Windows' notation of it, which is of its users and rights."""
+    raise NotImplementedError("SDDL describes rights and users of Windows: on Linux give rules")
+
+
+def said_in_sddl(sddl: str) -> Said:
+    """The other way round."""
+    raise NotImplementedError("SDDL describes rights and users of Windows: on Linux give rules")
 
 
 def read_access(backing: Backing) -> Said:

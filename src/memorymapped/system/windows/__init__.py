@@ -17,6 +17,8 @@ from .access_control import (
     group_of,
     myself,
     read_access,
+    said_in_sddl,
+    sddl_form,
     user_of,
     write_access,
 )
@@ -50,6 +52,8 @@ __all__ = [
     "open_memory",
     "over_pipe",
     "read_access",
+    "said_in_sddl",
+    "sddl_form",
     "sweep",
     "to_child",
     "unnamed_memory",

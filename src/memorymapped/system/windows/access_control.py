@@ -29,6 +29,8 @@ __all__ = [
     "group_of",
     "myself",
     "read_access",
+    "said_in_sddl",
+    "sddl_form",
     "sddl_of",
     "user_of",
     "write_access",
@@ -144,6 +146,16 @@ def _identity(sid: str, owner: str | None, group: str | None) -> str:
         return "owner" if sid == owner else "group" if sid == group else "everyone"
     account = access_lists.account_of(sid)
     return f"{'user' if account is None or account[1] else 'group'}:{sid}"
+
+
+def sddl_form(security: Security) -> str:
+    """The descriptor in SDDL that a map gets."""
+    return sddl_of(security, OF_KERNEL)
+
+
+def said_in_sddl(sddl: str) -> Said:
+    """The rules, owner and group of a descriptor in SDDL. ValueError if it is none."""
+    return said(access_lists.parse(sddl), OF_KERNEL)
 
 
 def read_access(backing: Backing) -> Said:

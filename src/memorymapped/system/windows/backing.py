@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 
 from ..._native.access_lists import OF_KERNEL
 from ..._native.memory import View
@@ -45,7 +46,7 @@ PAGES = {
 }
 
 
-_NO_ROOM = frozenset({8, 1455})  # ERROR_NOT_ENOUGH_MEMORY, ERROR_COMMITMENT_LIMIT
+_NO_ROOM = frozenset({8, 112, 1455})  # ERROR_NOT_ENOUGH_MEMORY, ERROR_DISK_FULL, ERROR_COMMITMENT_LIMIT
 _OTHER_KIND = 6  # ERROR_INVALID_HANDLE
 
 
@@ -58,8 +59,9 @@ def made(
         return create_section(None if name is None else kernel_name(name), file, pages, size, inheritable, sddl)
     except OSError as error:
         if error.winerror in _NO_ROOM:  # type: ignore[attr-defined]
+            free = f"{available()} of memory" if file < 0 else "more than its disk has"
             refused = OSError(
-                errno.ENOSPC, f"{size} bytes of memory are more than the system can give: {available()} are free"
+                errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free} are free"
             )
             refused.winerror = error.winerror  # type: ignore[attr-defined]
             raise refused from error

@@ -240,7 +240,8 @@ def _open(path: str, mode: FileMode, writes: bool, executes: bool, security: Sec
                     raise
         return _descriptor(create_file(long, rights, False, False), writes), False
     except OSError as error:
-        error.filename = path
+        if error.filename is not None:
+            error.filename = path
         raise
 
 

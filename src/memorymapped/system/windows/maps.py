@@ -9,6 +9,7 @@ from ..._native.win32 import (
     FILE_MAP_EXECUTE,
     FILE_MAP_READ,
     FILE_MAP_WRITE,
+    READ_CONTROL,
     SEC_RESERVE,
     close_handle,
     name_of,
@@ -40,6 +41,7 @@ __all__ = [
 ]
 
 CREATE, EITHER = 1, 2
+_NOT_FOUND = 2  # ERROR_FILE_NOT_FOUND
 _BASIC = Rights.READ_WRITE_EXECUTE | Rights.COPY_ON_WRITE
 
 
@@ -56,6 +58,15 @@ class NamedMemory(Section):
         self.created = created
 
 
+def _is_held(name: Name) -> bool:
+    """Whether somebody holds it, although this user may not open it."""
+    try:
+        close_handle(open_section(kernel_name(name), READ_CONTROL, False))
+    except OSError as error:
+        return bool(error.winerror != _NOT_FOUND)  # type: ignore[attr-defined]
+    return True
+
+
 def create_memory(
     name: Name,
     how: int,
@@ -68,7 +79,14 @@ def create_memory(
 ) -> NamedMemory:
     """Creates (CREATE), or opens or creates (EITHER), the memory of a name. `created` says which it was."""
     pages = PAGES[access] if reserve else PAGES[access] | SEC_RESERVE
-    handle, existed = made(name, -1, pages, capacity, inheritable, security)
+    try:
+        handle, existed = made(name, -1, pages, capacity, inheritable, security)
+    except PermissionError:  # to create what exists takes all rights of it
+        if how == CREATE and _is_held(name):
+            raise NameInUseError(name.given) from None
+        if how == EITHER:
+            return open_memory(name, Rights[access.name], inheritable)
+        raise
     try:
         if not existed:
             return NamedMemory(name.given, handle, capacity, True)
