@@ -59,10 +59,8 @@ def made(
         return create_section(None if name is None else kernel_name(name), file, pages, size, inheritable, sddl)
     except OSError as error:
         if error.winerror in _NO_ROOM:  # type: ignore[attr-defined]
-            free = f"{available()} of memory" if file < 0 else "more than its disk has"
-            refused = OSError(
-                errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free} are free"
-            )
+            free = f"{available()} bytes of memory are free" if file < 0 else "more than the disk has"
+            refused = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free}")
             refused.winerror = error.winerror  # type: ignore[attr-defined]
             raise refused from error
         raise of_name(error, name) from None
