@@ -162,8 +162,9 @@ static inline uint32_t *mmf_shared_word(const mmf_shared *v)
 /* Behind a fence that is behind the store of seq. */
 static inline void mmf_shared_wake(const mmf_shared *v)
 {
-    if (__atomic_load_n(v->waiters, __ATOMIC_RELAXED) != 0)
-        mmf_futex_wake(mmf_shared_word(v), INT_MAX);
+    uint32_t waiters = __atomic_load_n(v->waiters, __ATOMIC_RELAXED);
+    if (waiters != 0)
+        mmf_futex_wake_all(mmf_shared_word(v), waiters);
 }
 
 /* ---- writing: by the owner of the lock, after mmf_settle */

@@ -32,7 +32,7 @@ from libc.string cimport memcmp, memcpy
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport limit_of, mmf_now, mmf_word_add
-from memorymapped._native.memory cimport View, mmf_marked, take_buffer
+from memorymapped._native.memory cimport View, mmf_marked, mmf_region, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, this_process)
 from memorymapped._native.structs cimport DRAFT, StructLayout, Value, copy_value, freeze, layout_of, new_value
@@ -72,9 +72,8 @@ cdef extern from "committed.h" nogil:
     int mmf_shared_recover(mmf_shared *v, int anyway)
     uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
 
-cdef extern from "<sys/mman.h>" nogil:
-    int msync(void *address, size_t length, int flags)
-    int MS_SYNC
+cdef extern from "pages.h" nogil:
+    int mmf_flush(const mmf_region *region, char *start, size_t length, bint rereads)
 
 mmf_crc_start()
 
@@ -123,7 +122,7 @@ cdef int sync_control(mmf_shared *v, Mapping mapping) except -1:
     cdef size_t page = mapping.region.page
     cdef char *start = <char *>(<size_t>v.control & ~(page - 1))
     with nogil:
-        msync(start, page, MS_SYNC)
+        mmf_flush(mapping.region, start, page, False)
     return 0
 
 
@@ -131,7 +130,7 @@ cdef int sync(mmf_shared *v, Mapping mapping, size_t size) except -1:
     """Writes all to the disk."""
     cdef int failed
     with nogil:
-        failed = msync(v.base, size, MS_SYNC)
+        failed = mmf_flush(mapping.region, v.base, size, False)
         if failed:
             failed = errno
     if failed:

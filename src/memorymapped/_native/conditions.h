@@ -37,29 +37,17 @@ static inline void mmf_one_less(uint32_t *word)
         mmf_set(word, now - 1);
 }
 
-/* ---- sleeping: each group by a bit of its own, so that a call meets who may go */
-
-static inline uint32_t mmf_bit(uint32_t group) { return 1u << (group & 31); }
+/* ---- sleeping: each group apart, so that a call meets who may go */
 
 static inline int mmf_condition_sleep(mmf_condition *at, uint32_t sequence, uint32_t group, double seconds)
 {
-    struct timespec until, time = mmf_timespec(seconds);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += time.tv_sec;
-    until.tv_nsec += time.tv_nsec;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    return syscall(SYS_futex, &at->sequence, FUTEX_WAIT_BITSET, sequence, &until, NULL, mmf_bit(group)) == -1 ? errno : 0;
+    return mmf_group_wait(&at->sequence, sequence, group, seconds);
 }
 
 /* How many there were. */
 static inline uint32_t mmf_condition_wake(mmf_condition *at, uint32_t group, uint32_t most)
 {
-    long woken = most == 0 ? 0 : syscall(SYS_futex, &at->sequence, FUTEX_WAKE_BITSET, mmf_least(most, INT_MAX), NULL, NULL,
-                                         mmf_bit(group));
-    return woken < 0 ? 0 : (uint32_t)woken;
+    return most == 0 ? 0 : mmf_group_wake(&at->sequence, group, most);
 }
 
 /* ---- looks, by anybody */

@@ -8,9 +8,8 @@ from memorymapped.errors import ClosedError, DamagedObjectError, LayoutMismatchE
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EBADMSG
-from libc.limits cimport INT_MAX
 from memorymapped._native.futex cimport (
-    mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
+    mmf_futex_wait, mmf_futex_wake_all, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport mmf_marked
 from memorymapped._native.robust cimport this_process, this_thread
 from memorymapped._native.structs cimport layout_of
@@ -89,6 +88,7 @@ cdef class ControlBlock:
         """Closed, from here on. Threads that wait by it get a ClosedError."""
         cdef Mapping mapping = self.mapping
         cdef uint32_t *word = self.word()
+        cdef uint32_t *waiters = self.waiters()
         cdef int turn
         self.forget()
         self.region = NULL
@@ -99,7 +99,7 @@ cdef class ControlBlock:
                 break
             # Safe: `mapping` keeps the word.
             with nogil:
-                mmf_futex_wake(word, INT_MAX)
+                mmf_futex_wake_all(word, mmf_word_load(waiters))
                 mmf_sleep(0.00005)
 
     @property

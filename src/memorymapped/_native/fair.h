@@ -11,12 +11,12 @@
 enum { MMF_FREE, MMF_WAITING, MMF_OWNED, MMF_LEFT, MMF_RELEASED };
 
 typedef struct {
-    pthread_mutex_t lock;
+    mmf_mutex lock;
     uint32_t state;
     uint32_t before; /* the number of the node that is waited for */
     uint32_t ticket; /* counts the comers; nothing depends on it */
     uint32_t process;
-    char padding[64 - sizeof(pthread_mutex_t) - 16];
+    char padding[64 - sizeof(mmf_mutex) - 16];
 } mmf_fair_node;
 
 #define MMF_FAIR_NODES 254
@@ -41,7 +41,7 @@ static inline mmf_fair_node *mmf_fair_at(mmf_fair *fair, uint32_t number) { retu
 
 static inline int mmf_fair_valid(uint32_t number) { return number - 1 < MMF_FAIR_NODES; }
 
-/* Only the pthread mutex of a node is used through this. */
+/* Only the mutex of a node is used through this. */
 static inline mmf_lock *mmf_fair_lock(mmf_fair_node *node) { return (mmf_lock *)node; }
 
 static inline uint32_t mmf_fair_get(uint32_t *word) { return __atomic_load_n(word, __ATOMIC_ACQUIRE); }
@@ -53,7 +53,7 @@ static inline void mmf_fair_blank(mmf_fair *fair)
 {
     fair->magic = MMF_FAIR_MAGIC;
     fair->nodes = MMF_FAIR_NODES;
-    fair->mutex_size = sizeof(pthread_mutex_t);
+    fair->mutex_size = sizeof(mmf_mutex);
     MMF_INSIDE(mmf_fair_lock(&fair->gate))->kind = MMF_KIND;
     for (uint32_t i = 1; i <= MMF_FAIR_NODES; i++)
         MMF_INSIDE(mmf_fair_lock(mmf_fair_at(fair, i)))->kind = MMF_KIND;
@@ -61,7 +61,7 @@ static inline void mmf_fair_blank(mmf_fair *fair)
 
 static inline int mmf_fair_is_sound(mmf_fair *fair)
 {
-    if (fair->magic != MMF_FAIR_MAGIC || fair->nodes != MMF_FAIR_NODES || fair->mutex_size != sizeof(pthread_mutex_t)
+    if (fair->magic != MMF_FAIR_MAGIC || fair->nodes != MMF_FAIR_NODES || fair->mutex_size != sizeof(mmf_mutex)
         || fair->tail > MMF_FAIR_NODES || !mmf_is_kind(mmf_fair_lock(&fair->gate)))
         return 0;
     for (uint32_t i = 1; i <= MMF_FAIR_NODES; i++) {
@@ -75,18 +75,14 @@ static inline int mmf_fair_is_sound(mmf_fair *fair)
 /* A try that takes a dead thread's mutex as well. 1: locked. */
 static inline int mmf_fair_try(mmf_lock *lock)
 {
-    int rc = pthread_mutex_trylock(&lock->mutex);
+    int rc = mmf_trylock(lock);
     if (rc == EOWNERDEAD)
-        rc = pthread_mutex_consistent(&lock->mutex);
+        rc = mmf_consistent(lock);
     return rc == 0;
 }
 
-/* Does a thread that lives have it? (The kernel marks those of the dead.) */
-static inline int mmf_fair_is_live(mmf_fair_node *node)
-{
-    uint32_t word = __atomic_load_n(&MMF_INSIDE(mmf_fair_lock(node))->word, __ATOMIC_RELAXED);
-    return (word & 0x3FFFFFFF) != 0 && !(word & 0x40000000);
-}
+/* Does a thread that lives have it? */
+static inline int mmf_fair_is_live(mmf_fair_node *node) { return mmf_is_live(mmf_fair_lock(node)); }
 
 /* ---- under the gate */
 
@@ -121,7 +117,7 @@ static inline void mmf_fair_sweep(mmf_fair *fair)
         if (!reached[number] && mmf_fair_get(&node->state) != MMF_FREE && mmf_is_kind(mmf_fair_lock(node))
             && mmf_fair_try(mmf_fair_lock(node))) {
             mmf_fair_set(&node->state, MMF_FREE);
-            pthread_mutex_unlock(&node->lock);
+            mmf_mutex_unlock(&node->lock);
         }
     }
 }
@@ -162,7 +158,7 @@ static inline int mmf_fair_advance(mmf_fair *fair, uint32_t number)
     else
         return -1;
     mmf_fair_set(&before->state, MMF_FREE);
-    pthread_mutex_unlock(&before->lock);
+    mmf_mutex_unlock(&before->lock);
     return result;
 }
 
@@ -188,7 +184,7 @@ static inline void mmf_fair_cancel(mmf_fair *fair, uint32_t number, int gated)
         mmf_fair_set(&node->state, MMF_FREE);
     } else
         mmf_fair_set(&node->state, MMF_LEFT);
-    pthread_mutex_unlock(&node->lock);
+    mmf_mutex_unlock(&node->lock);
 }
 
 /* Step 5, the owner's. `abandoned`: the next one is told, as if this thread had died. */
@@ -202,7 +198,7 @@ static inline void mmf_fair_leave(mmf_fair *fair, uint32_t number, int abandoned
             mmf_fair_set(&node->state, MMF_FREE);
         }
     }
-    pthread_mutex_unlock(&node->lock);
+    mmf_mutex_unlock(&node->lock);
 }
 
 #endif

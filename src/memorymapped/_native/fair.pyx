@@ -53,15 +53,13 @@ from cpython.ref cimport Py_INCREF
 from libc.errno cimport EALREADY, EBADMSG, EBUSY, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
-from memorymapped._native.memory cimport Mapping, mmf_marked, new_mapping
+from memorymapped._native.memory cimport Mapping, mmf_marked, mmf_object, new_mapping
 from memorymapped._native.robust cimport (
     ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, need_robust_mutexes, this_process, this_thread)
 
-cdef extern from "<sys/mman.h>" nogil:
-    int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_ANONYMOUS
-
-cdef extern from "<unistd.h>" nogil:
-    int getpagesize()
+cdef extern from "pages.h" nogil:
+    int MMF_MAP_READ, MMF_MAP_WRITE, MMF_MAP_SHARED, MMF_MAP_OWN
+    size_t mmf_page_size()
 
 cdef extern from "fair.h" nogil:
     ctypedef struct mmf_glibc_mutex:
@@ -518,15 +516,15 @@ def blank():
     return content
 
 
-def map_fair(int fd):
+def map_fair(mmf_object fd):
     """The fair mutex that is a file. The caller has looked at the file's size."""
-    return new_core(new_mapping(fd, 0, MMF_FAIR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, getpagesize()))
+    return new_core(new_mapping(fd, 0, MMF_FAIR_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED, mmf_page_size()))
 
 
 def unnamed_fair():
     """A fair mutex in memory of its own, which forked children share."""
-    cdef FairCore self = new_core(new_mapping(-1, 0, MMF_FAIR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                              getpagesize()))
+    cdef FairCore self = new_core(new_mapping(-1, 0, MMF_FAIR_SIZE, MMF_MAP_READ | MMF_MAP_WRITE,
+                                              MMF_MAP_SHARED | MMF_MAP_OWN, mmf_page_size()))
     mmf_fair_blank(self.fair)
     return self
 

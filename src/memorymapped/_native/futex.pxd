@@ -14,6 +14,7 @@ cdef extern from "futex.h" nogil:
     bint mmf_word_decrement(uint32_t *word)
     bint mmf_word_increase(uint32_t *word, uint32_t count, uint32_t most, uint32_t *before)
     void mmf_futex_wake(uint32_t *word, int most)
+    void mmf_futex_wake_all(uint32_t *word, uint32_t counted)
     int mmf_futex_wait(uint32_t *word, uint32_t value, double seconds)
     int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, double seconds)
     int mmf_sleep(double seconds)
@@ -48,7 +49,7 @@ cdef class Event(Waitable):
 
 
 cdef class Semaphore(Waitable):
-    cdef long add(self, long count) except -1
+    cdef long long add(self, long count) except -1
     cdef int raise_full(self, object count) except -1
 
 

@@ -28,13 +28,11 @@ from libc.errno cimport EAGAIN, EFAULT, EINTR, ENOSYS, EPERM, ETIMEDOUT
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uintptr_t
 from libc.string cimport strerror
-from memorymapped._native.memory cimport mmf_marked, mmf_replaced, new_mapping
+from memorymapped._native.memory cimport mmf_marked, mmf_object, mmf_replaced, new_mapping
 
-cdef extern from "<sys/mman.h>" nogil:
-    int PROT_READ, PROT_WRITE, MAP_SHARED, MAP_ANONYMOUS
-
-cdef extern from "<unistd.h>" nogil:
-    int getpagesize()
+cdef extern from "pages.h" nogil:
+    int MMF_MAP_READ, MMF_MAP_WRITE, MMF_MAP_SHARED, MMF_MAP_OWN
+    size_t mmf_page_size()
 
 cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object value, int *overflow) except? -1
@@ -87,13 +85,12 @@ cdef class Waitable:
         self.waiters = <uint32_t *>waiters
         return 0
 
-    def _map(self, int fd, uint32_t parameter, uint32_t value, backing):
+    def _map(self, mmf_object fd, uint32_t parameter, uint32_t value, backing):
         """Maps the record of a file; without one (-1) makes a record of its own, in memory that a forked child shares,
         with `value` as its word. `parameter`: what its kind needs to know;
         `backing`: what it holds, or None."""
-        cdef int flags = MAP_SHARED | MAP_ANONYMOUS if fd < 0 else MAP_SHARED
-        cdef size_t page = getpagesize()
-        cdef Mapping mapping = new_mapping(fd, 0, RECORD_SIZE, PROT_READ | PROT_WRITE, flags, page)
+        cdef int flags = MMF_MAP_SHARED | MMF_MAP_OWN if fd < 0 else MMF_MAP_SHARED
+        cdef Mapping mapping = new_mapping(fd, 0, RECORD_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, flags, mmf_page_size())
         self.place(mapping, mapping.base + WORD, mapping.base + WAITERS)
         self.parameter = parameter
         self._backing = backing
@@ -104,6 +101,7 @@ cdef class Waitable:
         """Ends this object, not its words. Threads that wait by it are woken, and get a ClosedError."""
         cdef Mapping mapping = self.mapping
         cdef uint32_t *word = self.word
+        cdef uint32_t *waiters = self.waiters
         cdef int turn
         self.word = self.waiters = NULL
         self.region = NULL
@@ -114,7 +112,7 @@ cdef class Waitable:
             # The word is not changed, as it is not ours alone: who is about to fall asleep is missed by a wake. (And if
             # this is a signal handler in the midst of its thread's own wait, nobody has to be woken.)
             with nogil:
-                mmf_futex_wake(word, INT_MAX)
+                mmf_futex_wake_all(word, mmf_word_load(waiters))
                 mmf_sleep(0.00005)
 
     @property
@@ -298,8 +296,12 @@ cdef class Event(Waitable):
             mmf_word_switch(self.word, 1)
         else:
             mmf_word_store(self.word, 1)
-        if mmf_word_load(self.waiters) != 0:
-            mmf_futex_wake(self.word, INT_MAX if self.parameter else 1)
+        cdef uint32_t waiters = mmf_word_load(self.waiters)
+        if waiters != 0:
+            if self.parameter:
+                mmf_futex_wake_all(self.word, waiters)
+            else:
+                mmf_futex_wake(self.word, 1)
         if mmf_marked(self.region):
             self.check_fault()
         return 0
@@ -357,7 +359,7 @@ cdef class Semaphore(Waitable):
         if mmf_word_increase(word, 1, self.parameter, &before) and mmf_word_load(waiters) != 0:
             mmf_futex_wake(word, 1)
 
-    cdef long add(self, long count) except -1:
+    cdef long long add(self, long count) except -1:
         """The previous count; LARGEST + 1 if it would be above its maximum."""
         cdef uint32_t before
         if self.word == NULL:
@@ -367,7 +369,7 @@ cdef class Semaphore(Waitable):
             mmf_futex_wake(self.word, <int>count)
         if mmf_marked(self.region):
             self.check_fault()
-        return before if added else <long>INT_MAX + 1
+        return before if added else <long long>INT_MAX + 1
 
     def release(self, release_count=1):
         """Gives back `release_count`, and wakes as many waiters. Returns the count as it was before.
@@ -383,7 +385,7 @@ cdef class Semaphore(Waitable):
             if self.word == NULL:
                 self.raise_closed()
             self.raise_full(release_count)
-        cdef long before = self.add(count)
+        cdef long long before = self.add(count)
         if before > INT_MAX:
             self.raise_full(release_count)
         return before

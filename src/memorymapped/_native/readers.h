@@ -12,10 +12,10 @@
 #define MMF_READERS_SIZE 2048
 
 typedef struct {
-    pthread_mutex_t lock;
+    mmf_mutex lock;
     uint32_t writing; /* the gate's only: not 0 from when a writer has everything until it gives back */
     uint32_t process; /* the gate's: of that writer; a slot's: of who reads by it, 0 while a writer has it */
-    char padding[64 - sizeof(pthread_mutex_t) - 8];
+    char padding[64 - sizeof(mmf_mutex) - 8];
 } mmf_slot;
 
 typedef struct {
@@ -28,12 +28,6 @@ _Static_assert(sizeof(mmf_readers) == MMF_READERS_SIZE, "a gate and 31 slots of 
 static inline mmf_lock *mmf_gate_lock(mmf_readers *readers) { return (mmf_lock *)&readers->gate; }
 
 static inline mmf_lock *mmf_slot_lock(mmf_readers *readers, int slot) { return (mmf_lock *)&readers->slot[slot]; }
-
-static inline int mmf_is_live(mmf_lock *lock)
-{
-    uint32_t word = __atomic_load_n(&MMF_INSIDE(lock)->word, __ATOMIC_RELAXED);
-    return (word & 0x3FFFFFFF) != 0 && !(word & 0x40000000);
-}
 
 /* Whether nobody has the gate, nor died with it. It keeps readers back from a writer that waits; what keeps them from one
  * that writes are the slots. */

@@ -30,20 +30,14 @@
 #define MEMORYMAPPED_ROBUST_H
 
 #include "clock.h"
+#include "locking.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <time.h>
-#include <unistd.h>
 
 typedef struct {
-    pthread_mutex_t mutex;
+    mmf_mutex mutex; /* locking.h */
     uint32_t process;
     uint32_t thread11;
     uint8_t thread[8];
@@ -55,50 +49,8 @@ typedef struct {
 
 #define MMF_LOCK_SIZE ((int)sizeof(mmf_lock))
 enum { MMF_ONE_OF_US = 1, MMF_STRANGER = 2 };
-#define MMF_KIND 0x91u /* glibc: recursive 1 | robust 16 | process-shared 128 */
 #define MMF_NOBODY 0xFFFFFFFFu
-#define MMF_MOST 2000 /* the kernel walks 2048 entries of a dead thread's list, and would leave the others locked */
-
-/* Where glibc keeps what is looked at besides calling its functions; mmf_lock_works asks whether it does. */
-typedef struct {
-    uint32_t word; /* thread id of the owner | died 0x40000000 | waiters 0x80000000 */
-    uint32_t count;
-    uint32_t owner;
-    uint32_t users;
-    uint32_t kind;
-    uint32_t spins;
-    void *before, *after; /* neighbours in the thread's list */
-} mmf_glibc_mutex;
-
 #define MMF_INSIDE(lock) ((mmf_glibc_mutex *)&(lock)->mutex)
-
-/* ---- the mutex */
-
-static inline int mmf_lock_init(mmf_lock *lock)
-{
-    pthread_mutexattr_t attributes;
-    int rc = pthread_mutexattr_init(&attributes);
-    if (rc)
-        return rc;
-    pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
-    pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
-    pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
-    memset(lock, 0, sizeof *lock);
-    rc = pthread_mutex_init(&lock->mutex, &attributes);
-    pthread_mutexattr_destroy(&attributes);
-    return rc;
-}
-
-/* Is this a C library whose mutexes look as .NET's (which uses glibc's)? Zeros and the kind word are then a free one. */
-static inline int mmf_lock_works(void)
-{
-    mmf_lock made, meant;
-    if (mmf_lock_init(&made))
-        return 0;
-    memset(&meant, 0, sizeof meant);
-    MMF_INSIDE(&meant)->kind = MMF_KIND;
-    return memcmp(&made.mutex, &meant.mutex, sizeof made.mutex) == 0;
-}
 
 static inline void mmf_record(mmf_lock *lock, uint32_t process, uint8_t abandoned)
 {
@@ -150,11 +102,32 @@ static inline int mmf_claim_zeros(mmf_lock *lock)
                                        __ATOMIC_SEQ_CST) ? 1 : kind == MMF_KIND ? 0 : -1;
 }
 
-static inline int mmf_trylock(mmf_lock *lock) { return pthread_mutex_trylock(&lock->mutex); }
+/* ---- the mutex */
 
-static inline int mmf_unlock(mmf_lock *lock) { return pthread_mutex_unlock(&lock->mutex); }
+static inline int mmf_lock_init(mmf_lock *lock)
+{
+    memset(lock, 0, sizeof *lock);
+    return mmf_mutex_init(&lock->mutex);
+}
 
-static inline int mmf_consistent(mmf_lock *lock) { return pthread_mutex_consistent(&lock->mutex); }
+static inline int mmf_trylock(mmf_lock *lock) { return mmf_mutex_try(&lock->mutex); }
+
+static inline int mmf_unlock(mmf_lock *lock) { return mmf_mutex_unlock(&lock->mutex); }
+
+static inline int mmf_consistent(mmf_lock *lock) { return mmf_mutex_consistent(&lock->mutex); }
+
+/* Waits `seconds` at most. */
+static inline int mmf_lock_wait(mmf_lock *lock, double seconds) { return mmf_mutex_wait(&lock->mutex, seconds); }
+
+/* Does a thread that lives have it? */
+static inline int mmf_is_live(const mmf_lock *lock) { return mmf_mutex_is_live(&lock->mutex); }
+
+/* Has its owner died, and nobody has taken it since? */
+static inline int mmf_is_dead(const mmf_lock *lock) { return mmf_mutex_is_dead(&lock->mutex); }
+
+/* Before the unlock: is it this thread's, and nothing written over what the unlock goes by? Called only if the neighbours
+ * are not those seen after the lock. */
+static inline int mmf_in_list(const mmf_lock *lock) { return mmf_mutex_in_list(&lock->mutex); }
 
 static inline void mmf_breathe(void)
 {
@@ -171,79 +144,13 @@ static inline int mmf_lock_spin(mmf_lock *lock, int turns)
     for (int i = 0; i < turns; i++) {
         uint32_t word = __atomic_load_n(&MMF_INSIDE(lock)->word, __ATOMIC_RELAXED);
         if (word == 0 || word & 0x40000000u) {
-            int rc = pthread_mutex_trylock(&lock->mutex);
+            int rc = mmf_trylock(lock);
             if (rc != EBUSY)
                 return rc;
         }
         mmf_breathe();
     }
     return EBUSY;
-}
-
-/* Waits `seconds` at most. The C library's own function, so that its waiters and .NET's stay in one queue. */
-static inline int mmf_lock_wait(mmf_lock *lock, double seconds)
-{
-    struct timespec until;
-    clockid_t clock = CLOCK_MONOTONIC;
-#if !__GLIBC_PREREQ(2, 30)
-    clock = CLOCK_REALTIME;
-#endif
-    clock_gettime(clock, &until);
-    until.tv_sec += (time_t)seconds;
-    until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_nsec -= 1000000000L;
-        until.tv_sec++;
-    }
-#if __GLIBC_PREREQ(2, 30)
-    return pthread_mutex_clocklock(&lock->mutex, clock, &until);
-#else
-    return pthread_mutex_timedlock(&lock->mutex, &until);
-#endif
-}
-
-/* ---- before the unlock: it writes through the list pointers, which lie in shared memory */
-
-static inline int mmf_peek(const void *address, void *to, size_t size)
-{
-    struct iovec own = {to, size}, there = {(void *)address, size};
-    return process_vm_readv(getpid(), &own, 1, &there, 1, 0) == (ssize_t)size ? 0 : -1;
-}
-
-/* Is the mutex in this thread's own list, and are its neighbours what its pointers say? Reads no address that could be
- * wrong but through the kernel. Called only if the pointers are not those seen after the lock: other robust mutexes
- * were locked or unlocked meanwhile, or somebody has written into the memory. */
-static inline int mmf_in_list(const mmf_lock *lock)
-{
-    const mmf_glibc_mutex *own = (const mmf_glibc_mutex *)&lock->mutex;
-    const uintptr_t wanted = (uintptr_t)&own->after; /* the list leads through the `after` members */
-    uintptr_t head = 0, at, before, link[2];
-    size_t size = 0;
-    if (syscall(SYS_get_robust_list, 0, &head, &size) != 0 || mmf_peek((void *)head, &at, sizeof at))
-        return 0;
-    before = head;
-    for (int turn = 0; turn < 2 * MMF_MOST; turn++) {
-        at &= ~(uintptr_t)1;
-        if (at == head || mmf_peek((void *)(at - sizeof(void *)), link, sizeof link))
-            return 0;
-        if (at == wanted) {
-            uintptr_t behind = link[1] & ~(uintptr_t)1, back;
-            if ((link[0] & ~(uintptr_t)1) != before)
-                return 0;
-            if (behind == head)
-                return 1;
-            return mmf_peek((void *)(behind - sizeof(void *)), &back, sizeof back) == 0 && (back & ~(uintptr_t)1) == at;
-        }
-        before = at;
-        at = link[1];
-    }
-    return 0;
-}
-
-/* Is there a thread of this number, in any process that we can see? */
-static inline int mmf_thread_exists(uint32_t thread)
-{
-    return thread != 0 && (syscall(SYS_tkill, (long)thread, 0) == 0 || errno == EPERM);
 }
 
 #endif

@@ -30,19 +30,11 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EALREADY, EBADMSG, EBUSY, EFAULT, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t, uintptr_t
-from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_region, new_mapping
+from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_object, mmf_region, new_mapping
 
-cdef extern from *:
-    """
-    #define MMF_MAPPED (PROT_READ | PROT_WRITE)
-    #include <sys/mman.h>
-    #include <sched.h>
-    """
-    int MMF_MAPPED, MAP_SHARED, MAP_ANONYMOUS
-
-cdef extern from "<unistd.h>" nogil:
-    int getpagesize()
-    int getpid()
+cdef extern from "pages.h" nogil:
+    int MMF_MAP_READ, MMF_MAP_WRITE, MMF_MAP_SHARED, MMF_MAP_OWN
+    size_t mmf_page_size()
 
 cdef extern from "robust.h" nogil:
     ctypedef struct mmf_glibc_mutex:
@@ -65,6 +57,7 @@ cdef extern from "robust.h" nogil:
     int mmf_lock_wait(mmf_lock *lock, double seconds)
     int mmf_in_list(const mmf_lock *lock)
     int mmf_thread_exists(uint32_t thread)
+    bint mmf_is_dead(const mmf_lock *lock)
     mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
     int mmf_trylock(mmf_lock *lock)
     int mmf_unlock(mmf_lock *lock)
@@ -137,7 +130,7 @@ cdef int put_off_signals() except -1:
 
 cdef bint owner_died(RobustMutex self) noexcept:
     """Whether the owner has died and nobody has taken it since, as the memory says."""
-    return (MMF_INSIDE(self.lock).word & 0x40000000) != 0
+    return mmf_is_dead(self.lock)
 
 
 # What a free mutex costs is what these cost, so they are functions that the compiler can put in their place. The methods
@@ -493,9 +486,9 @@ cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
     return self
 
 
-def map_mutex(int fd, Py_ssize_t size, Py_ssize_t position):
+def map_mutex(mmf_object fd, Py_ssize_t size, Py_ssize_t position):
     """The mutex at `position` (bytes) of a file, whose first `size` bytes are mapped."""
-    cdef Mapping mapping = new_mapping(fd, 0, size, MMF_MAPPED, MAP_SHARED, getpagesize())
+    cdef Mapping mapping = new_mapping(fd, 0, size, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED, mmf_page_size())
     # Safe: the caller has looked at the file's size; a file that is shorter by now is the guard's business.
     if position < 0 or position & 7 or position > size - MMF_LOCK_SIZE:
         raise ValueError(f"no mutex fits at {position} of {size} bytes")
@@ -504,7 +497,8 @@ def map_mutex(int fd, Py_ssize_t size, Py_ssize_t position):
 
 def unnamed_mutex():
     """A mutex in memory of its own, which forked children share."""
-    cdef Mapping mapping = new_mapping(-1, 0, getpagesize(), MMF_MAPPED, MAP_SHARED | MAP_ANONYMOUS, getpagesize())
+    cdef Mapping mapping = new_mapping(-1, 0, mmf_page_size(), MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED | MMF_MAP_OWN,
+                                       mmf_page_size())
     cdef RobustMutex self = new_mutex(mapping, <mmf_lock *>mapping.base)
     initialise(self)
     return self

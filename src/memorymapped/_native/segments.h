@@ -29,12 +29,11 @@
 #include <Python.h>
 
 #include "copy.h"
+#include "pages.h"
 
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "lengths are little endian"
@@ -151,28 +150,11 @@ static inline int mmf_is_zero(const char *at, size_t size)
     return size == 0 || (*at == 0 && memcmp(at, at + 1, size - 1) == 0);
 }
 
-/* The extent of the file with data in it, from `*from` on (holes read as zeros, and reading them takes memory). 0: there
- * is none. */
-static inline int mmf_data_extent(int fd, int64_t size, int64_t *from, int64_t *to)
-{
-    off_t first = lseek(fd, (off_t)*from, SEEK_DATA);
-    if (first < 0) {
-        if (errno == ENXIO)
-            return 0;
-        *to = size; /* the file system does not tell */
-        return 1;
-    }
-    off_t last = lseek(fd, first, SEEK_HOLE);
-    *from = first;
-    *to = last < 0 || last > size ? size : last;
-    return first < size;
-}
-
 /* Zeroes what is not zero from the end to `size`, page by page, so that no page is touched in vain. */
-static inline void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
+static inline void mmf_clean_tail(const mmf_region *region, int fd, char *data, int64_t size, int64_t end)
 {
     int64_t at = end, to;
-    while (at < size && mmf_data_extent(fd, size, &at, &to)) {
+    while (at < size && mmf_data_extent(region, fd, size, &at, &to)) {
         while (at < to) {
             int64_t next = (at | 4095) + 1;
             if (next > to)
@@ -185,10 +167,10 @@ static inline void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
 }
 
 /* The offset behind the last byte that is not zero; `end` if there is none behind that. */
-static inline int64_t mmf_last_used(int fd, const char *data, int64_t size, int64_t end)
+static inline int64_t mmf_last_used(const mmf_region *region, int fd, const char *data, int64_t size, int64_t end)
 {
     int64_t at = end, to, last = end;
-    while (at < size && mmf_data_extent(fd, size, &at, &to)) {
+    while (at < size && mmf_data_extent(region, fd, size, &at, &to)) {
         while (at < to) {
             int64_t next = (at | 4095) + 1;
             if (next > to)
@@ -211,12 +193,6 @@ static inline int mmf_has_nul(const char *text, int64_t size, int64_t unit)
         if (mmf_is_zero(text + at, unit))
             return 1;
     return 0;
-}
-
-static inline int64_t mmf_file_size(int fd)
-{
-    struct stat status;
-    return fstat(fd, &status) ? -1 : (int64_t)status.st_size;
 }
 
 /* ---- text */

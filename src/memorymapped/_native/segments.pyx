@@ -51,7 +51,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset, strerror
 from memorymapped._native.futex cimport (
-    limit_of, mmf_futex_wait, mmf_futex_wake, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
+    limit_of, mmf_futex_wait, mmf_futex_wake_all, mmf_now, mmf_sleep, mmf_word_add, mmf_word_load, word_of)
 from memorymapped._native.memory cimport (
     Mapping, View, mmf_copy, mmf_marked, mmf_position, mmf_region, mmf_replaced, mmf_slice, take_buffer)
 from memorymapped._native.robust cimport (
@@ -79,10 +79,9 @@ cdef extern from "segments.h" nogil:
     uint64_t mmf_writing_load(const mmf_control *control)
     void mmf_writing_begin(mmf_control *control, uint64_t at, uint64_t size)
     void mmf_writing_end(mmf_control *control)
-    void mmf_clean_tail(int fd, char *data, int64_t size, int64_t end)
-    int64_t mmf_last_used(int fd, const char *data, int64_t size, int64_t end)
+    void mmf_clean_tail(const mmf_region *region, int fd, char *data, int64_t size, int64_t end)
+    int64_t mmf_last_used(const mmf_region *region, int fd, const char *data, int64_t size, int64_t end)
     bint mmf_has_nul(const char *text, int64_t size, int64_t unit)
-    int64_t mmf_file_size(int fd)
 
 cdef extern from "segments.h":
     PyObject *mmf_utf16(object text)
@@ -91,10 +90,10 @@ cdef extern from "crc32c.h" nogil:
     void mmf_crc_start()
     uint32_t mmf_crc32c(uint32_t crc, const char *bytes, size_t size)
 
-cdef extern from "<sys/mman.h>" nogil:
-    int msync(void *address, size_t length, int flags)
-    int madvise(void *address, size_t length, int advice)
-    int MS_SYNC
+cdef extern from "pages.h" nogil:
+    int mmf_flush(const mmf_region *region, char *start, size_t length, bint rereads)
+    void mmf_populate(char *start, size_t length)
+    int64_t mmf_file_size(const mmf_region *region, int fd)
 
 cdef extern from "Python.h":
     const Py_ssize_t PY_SSIZE_T_MAX, PY_SSIZE_T_MIN
@@ -114,7 +113,6 @@ cdef enum:
     WITH_GIL = 256 * 1024
     HEAD = 16
     ENTRY = 8          # of a checksum: u32 length of the segment (0: none is known), u32 CRC-32C of its data
-    POPULATE_WRITE = 23
     LEAST_AHEAD = 16 * 1024
     MOST_AHEAD = 512 * 1024
 
@@ -299,7 +297,7 @@ cdef class Segments:
         cdef uint64_t size = 0
         cdef Py_ssize_t number
         cdef int status
-        if mmf_file_size(self.fd) > self.size:
+        if mmf_file_size(self.region, self.fd) > self.size:
             return MMF_STALE
         status = self.walk(-1)
         if status == MMF_NO_MEMORY or status == MMF_FAULTED:
@@ -356,7 +354,7 @@ cdef class Segments:
         if self.knows_more(self.count) and not self.is_zero_from(end):
             return MMF_CLOSED if self.data == NULL else MMF_DAMAGED
         with nogil:
-            mmf_clean_tail(fd, data, stop, end)
+            mmf_clean_tail(mapping.region, fd, data, stop, end)
         if self.data == NULL:
             return MMF_CLOSED
         if mmf_marked(region) and stop > end and mmf_replaced(region, data + end, stop - end):
@@ -377,7 +375,7 @@ cdef class Segments:
         cdef int fd = self.fd
         with nogil:
             if at < size:
-                last = mmf_last_used(fd, data, size, at)
+                last = mmf_last_used(mapping.region, fd, data, size, at)
         return last
 
     cdef bint is_boundary(self, uint64_t at) noexcept:
@@ -410,15 +408,16 @@ cdef class Segments:
     cdef void tell(self, mmf_control *control) noexcept:
         """Whoever waits looks."""
         mmf_word_add(&control.change, 1)
-        if mmf_word_load(&control.waiters) != 0:
-            mmf_futex_wake(&control.change, INT_MAX)
+        cdef uint32_t waiters = mmf_word_load(&control.waiters)
+        if waiters != 0:
+            mmf_futex_wake_all(&control.change, waiters)
 
     cdef void publish(self) noexcept:
         """Under the lock, after a walk to the end: what others have appended is known."""
         cdef mmf_control *control = self.control
         if control != NULL and (
                 mmf_end_load(control) != <uint64_t>self.ends[self.count] or not mmf_is_known(control)):
-            if mmf_file_size(self.fd) > self.size:
+            if mmf_file_size(self.region, self.fd) > self.size:
                 return  # there may be more than this object sees
             mmf_end_store(control, self.ends[self.count])
             self.tell(control)
@@ -549,7 +548,7 @@ cdef class Segments:
         cdef int64_t stop = min(end + ahead, self.size) // page * page
         self.populated = max(stop, end)
         if stop > start:
-            madvise(self.data + start, stop - start, POPULATE_WRITE)  # a kernel without it: one by one
+            mmf_populate(self.data + start, stop - start)
 
     cdef bint knows_more(self, Py_ssize_t number) noexcept:
         """Are checksums known of this segment, which is not there, and of the next one? What a killed append leaves is one."""
@@ -668,7 +667,7 @@ cdef class Segments:
         """Whether the file is larger now than the view; maps it anew then."""
         if self.data == NULL:
             self.raise_closed()
-        if mmf_file_size(self.fd) <= self.size:
+        if mmf_file_size(self.region, self.fd) <= self.size:
             return False
         cdef int64_t before = self.size
         self._map_again()
@@ -689,7 +688,7 @@ cdef class Segments:
                 self.raise_lost(self.ends[self.count], 4)
             finally:
                 # The lost pages may be there again, as where the file system was full.
-                if self.data != NULL and mmf_file_size(self.fd) >= self.size:
+                if self.data != NULL and mmf_file_size(self.region, self.fd) >= self.size:
                     self._map_again()
         return 0
 
@@ -1166,7 +1165,7 @@ cdef str damage_at(const char *data, int64_t size, int64_t at):
 
 
 cdef int sync_bytes(mmf_region *region, char *data, int64_t start, int64_t stop) noexcept nogil:
-    """msync of the pages that hold these bytes. 0, or why not."""
+    """Writes the pages that hold these bytes through. 0, or why not."""
     cdef uintptr_t page = region.page
     cdef uintptr_t first = (<uintptr_t>data + start) & ~(page - 1)
-    return errno if msync(<void *>first, <uintptr_t>data + stop - first, MS_SYNC) else 0
+    return errno if mmf_flush(region, <char *>first, <uintptr_t>data + stop - first, False) else 0

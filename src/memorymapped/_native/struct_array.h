@@ -206,8 +206,9 @@ static inline uint64_t mmf_array_end(mmf_array *a, uint64_t number)
 {
     mmf_store(&a->control->changes, number);
     mmf_then();
-    if (__atomic_load_n(&a->control->waiters, __ATOMIC_RELAXED) != 0)
-        mmf_futex_wake(mmf_array_word(a), INT_MAX);
+    uint32_t waiters = __atomic_load_n(&a->control->waiters, __ATOMIC_RELAXED);
+    if (waiters != 0)
+        mmf_futex_wake_all(mmf_array_word(a), waiters);
     return number;
 }
 

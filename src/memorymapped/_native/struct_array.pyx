@@ -37,7 +37,7 @@ from libc.string cimport memcmp, memcpy, memset
 from memorymapped._native.control_blocks cimport (
     ControlBlock, Turn, begin_edit, check_end, holds_edit, refuse_released)
 from memorymapped._native.futex cimport limit_of
-from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, take_buffer
+from memorymapped._native.memory cimport Mapping, View, mmf_marked, mmf_position, mmf_region, take_buffer
 from memorymapped._native.robust cimport (
     ABANDONED, TAKEN, MutexHandle, RobustMutex, begin_step, end_step, hold, is_of_this_task, owner_died)
 from memorymapped._native.structs cimport DRAFT, Value, copy_value, freeze, layout_of, new_value
@@ -118,9 +118,8 @@ cdef extern from "copy.h" nogil:
     bint mmf_overlap(const char *one, size_t size, const char *other, size_t other_size)
     void mmf_expect_large(char *memory, size_t size)
 
-cdef extern from "<unistd.h>" nogil:
-    int64_t lseek(int fd, int64_t offset, int whence)
-    int SEEK_DATA
+cdef extern from "pages.h" nogil:
+    bint mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *start, int64_t *end)
 
 VERSION = MMF_ARRAY_VERSION
 LARGEST = 1 << 46
@@ -292,16 +291,12 @@ cdef class SharedElements(ControlBlock):
         """Whether the map has no bytes but zeros, of which the last only are looked at: before them is nothing."""
         cdef size_t whole = self.view.size
         cdef const char *base
-        cdef int64_t first
+        cdef int64_t first = 0, end
         cdef bint blank
         with nogil:
-            first = lseek(descriptor, 0, SEEK_DATA)
-        if first < 0:
-            if errno == ENXIO:
-                return True
-            if errno != EINVAL:
-                raise OSError(errno, os.strerror(errno))
-            first = 0  # this file system does not know
+            blank = not mmf_data_extent(self.region, descriptor, whole, &first, &end)
+        if blank:
+            return True
         if <size_t>first + BLANK < control or <size_t>first >= whole:
             return False
         base = self.view.data + first

@@ -4,9 +4,10 @@
 """Sections and files of Windows, which maps are made of, and their handles. Errors are OSError with `winerror`.
 
 A handle is an int here. It has 32 bits that mean something, so the high ones of an upper half are another's (guard.h)."""
+from os import urandom
 
 from libc.stddef cimport size_t, wchar_t
-from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t, uint64_t
 
 cdef extern from "<windows.h>" nogil:
     ctypedef void *HANDLE
@@ -95,6 +96,32 @@ cdef extern from *:
     int ConvertStringSecurityDescriptorToSecurityDescriptorW(const wchar_t *text, uint32_t revision, void **descriptor,
                                                              uint32_t *size) nogil
 
+cdef extern from *:
+    """
+    static unsigned long long mmf_boot_time(void)
+    {
+        struct { LARGE_INTEGER boot, now, zone; ULONG id, nothing; ULONGLONG bias, sleep; } told = {{{0}}};
+        typedef LONG (WINAPI *query)(int, void *, ULONG, ULONG *);
+        query ask = (query)mmf_of_kernel("NtQuerySystemInformation");
+        return ask && ask(3 /* SystemTimeOfDayInformation */, &told, sizeof told, NULL) >= 0 ? told.boot.QuadPart : 0;
+    }
+    #define mmf_process_times(handle, a, b, c, d) GetProcessTimes(handle, (FILETIME *)a, (FILETIME *)b, (FILETIME *)c, (FILETIME *)d)
+    """
+    uint64_t mmf_boot_time()
+    int GetProcessTimes "mmf_process_times"(HANDLE process, uint64_t *began, uint64_t *ended, uint64_t *kernel, uint64_t *user)
+
+cdef extern from "<windows.h>" nogil:
+    uint32_t PROCESS_QUERY_LIMITED_INFORMATION, STILL_ACTIVE
+    HANDLE OpenProcess(uint32_t access, int inherit, uint32_t process)
+    int GetExitCodeProcess(HANDLE process, uint32_t *code)
+    int QueryFullProcessImageNameW(HANDLE process, uint32_t flags, wchar_t *path, uint32_t *size)
+
+cdef extern from "views.h" nogil:
+    ctypedef struct mmf_identity:
+        uint64_t device
+        uint64_t inode
+    void mmf_identify(HANDLE section, mmf_identity *identity)
+
 cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
@@ -108,6 +135,10 @@ FILE_MAP_COPY, FILE_MAP_READ, FILE_MAP_WRITE = _FILE_MAP_COPY, _FILE_MAP_READ, _
 FILE_MAP_EXECUTE = _FILE_MAP_EXECUTE
 GENERIC_READ, GENERIC_WRITE, GENERIC_EXECUTE = _GENERIC_READ, _GENERIC_WRITE, _GENERIC_EXECUTE
 READ_CONTROL, WRITE_DAC, WRITE_OWNER = _READ_CONTROL, _WRITE_DAC, _WRITE_OWNER
+
+
+HIDDEN = "memorymapped-unnamed-"
+"""How the names begin that nobody knows."""
 
 
 cdef enum:
@@ -161,13 +192,18 @@ cdef class Security:
 
 def create_section(name, int64_t file, uint32_t protection, int64_t size, bint inheritable, sddl=None, /):
     """CreateFileMapping: (handle, whether one of this name existed, which this then is a handle of). `name` None: unnamed;
-    `file` -1: memory; `size` 0: that of the file; `sddl`: whom a new one allows what. OSError, ValueError."""
+    `file` -1: memory; `size` 0: that of the file; `sddl`: whom a new one allows what. OSError, ValueError.
+
+    Memory without a name gets one that nobody knows, by which all who have a handle find its channels (sleeping.h)."""
     cdef Security security = Security(inheritable, sddl)
     cdef wchar_t *text = NULL
     cdef HANDLE handle
     cdef uint32_t error
-    if name is not None:
-        text = PyUnicode_AsWideCharString(name, NULL)
+    cdef object known = name
+    if name is None and file == -1:
+        known = "Local\\" + HIDDEN + urandom(16).hex()
+    if known is not None:
+        text = PyUnicode_AsWideCharString(known, NULL)
     with nogil:
         SetLastError(0)
         handle = CreateFileMappingW(handle_of(file), &security.attributes, protection, <uint32_t>(size >> 32),
@@ -293,6 +329,15 @@ def available():
     return status.ullAvailPageFile if GlobalMemoryStatusEx(&status) else 0
 
 
+def identity(int64_t section, /):
+    """(device, inode) of what a section is of, the same in all processes: a file's; or 0 and a number made of its name,
+    which is 0 if it has none."""
+    cdef mmf_identity found
+    with nogil:
+        mmf_identify(handle_of(section), &found)
+    return found.device, found.inode
+
+
 def close_handle(int64_t handle, /):
     """CloseHandle. OSError."""
     cdef int done
@@ -311,3 +356,28 @@ def duplicate_handle(int64_t handle, bint inheritable, /):
                            DUPLICATE_SAME_ACCESS):
         refuse(GetLastError(), None)
     return number_of(new)
+
+
+def process_told(uint32_t process, /):
+    """(path of the program, when the process began, in 100 ns since 1601) of a process that runs; None if there is none,
+    or the system does not tell."""
+    cdef HANDLE handle = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, False, process)
+    cdef uint64_t times[4]
+    cdef uint32_t code
+    cdef wchar_t path[0x8000]
+    cdef uint32_t size = 0x8000
+    if handle == NULL:
+        return None
+    try:
+        if (not GetExitCodeProcess(handle, &code) or code != STILL_ACTIVE
+                or not GetProcessTimes(handle, &times[0], &times[1], &times[2], &times[3])
+                or not QueryFullProcessImageNameW(handle, 0, path, &size)):
+            return None
+        return PyUnicode_FromWideChar(path, size), times[0]
+    finally:
+        CloseHandle(handle)
+
+
+def boot_time():
+    """When the machine was started, in 100 ns since 1601; 0 if the system does not tell."""
+    return mmf_boot_time()

@@ -19,6 +19,7 @@ from .._typing import TYPE_CHECKING
 from ..errors import AbandonedMutexError, AlreadyRunningError, ClosedError
 from ..record import Record
 from ..sync.mutex import Mutex
+from ..system.forks import after_in_child
 from ..system.names import parse
 from ..system.processes import command_of, start_of
 from ..timeouts import seconds
@@ -354,4 +355,4 @@ def _forget_all() -> None:
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_forget_all)
+after_in_child(_forget_all)

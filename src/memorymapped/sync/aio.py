@@ -46,6 +46,7 @@ from .._native.robust import thread_number
 from .._native.several import sleep_on
 from .._typing import TYPE_CHECKING
 from ..errors import AbandonedMutexError, ClosedError, MemoryFaultError
+from ..system.forks import after_in_child
 from ..timeouts import seconds
 from . import awaiting
 from .events import AutoResetEvent
@@ -713,4 +714,4 @@ def _was_closed(handle: object) -> None:
 awaiting.told.append(_was_closed)
 
 # A forked child has neither the threads nor, in general, the loop.
-os.register_at_fork(after_in_child=_lines.clear)
+after_in_child(_lines.clear)

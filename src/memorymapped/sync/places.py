@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import os
 from _thread import allocate_lock
 from _weakref import ref
 
 from .._typing import TYPE_CHECKING
+from ..system.forks import after_in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ Key = tuple[int, int, int]
 """Device, inode, position in the file."""
 
 _lock = allocate_lock()
-os.register_at_fork(after_in_child=lambda: _lock._at_fork_reinit())  # type: ignore[attr-defined]
+after_in_child(lambda: _lock._at_fork_reinit())  # type: ignore[attr-defined]
 
 
 def shared(table: dict[Key, ref[T]], key: Key, new: T, usable: Callable[[T], bool]) -> T:

@@ -8,7 +8,9 @@ import sys
 
 if sys.platform == "linux":
     from .linux.boots import boot_mark
+elif sys.platform == "win32":
+    from .windows.boots import boot_mark
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = ["boot_mark"]

@@ -7,7 +7,9 @@ import sys
 
 if sys.platform == "linux":
     from .linux.processes import command_of, start_of
+elif sys.platform == "win32":
+    from .windows.processes import command_of, start_of
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = ["command_of", "start_of"]

@@ -8,7 +8,9 @@ import sys
 if sys.platform == "linux":
     from .linux.objects import EITHER, OPEN
     from .linux.signals import EVENT, SEMAPHORE, NamedSignal, open_signal
+elif sys.platform == "win32":
+    from .windows.signals import EITHER, EVENT, OPEN, SEMAPHORE, NamedSignal, open_signal
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "NamedSignal", "open_signal"]

@@ -10,8 +10,10 @@
 
 #include "guard.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How a mapping is made. */
@@ -22,6 +24,7 @@ enum {
     MMF_MAP_SHARED = MAP_SHARED,
     MMF_MAP_PRIVATE = MAP_PRIVATE,
     MMF_MAP_NORESERVE = MAP_NORESERVE,
+    MMF_MAP_OWN = MAP_ANONYMOUS, /* memory of nobody else's, but of forked children */
 };
 
 /* Of the system: what is flushed, advised, and counted. */
@@ -46,5 +49,36 @@ static inline int mmf_resident(char *start, size_t length, unsigned char *pages)
 
 /* Asks for huge pages. It is an advice: that it fails changes nothing. */
 static inline void mmf_huge_pages(char *start, size_t length) { (void)madvise(start, length, MADV_HUGEPAGE); }
+
+/* Has the kernel make pages that are written soon, in one call. An advice as well: without it each costs a fault. */
+static inline void mmf_populate(char *start, size_t length) { (void)madvise(start, length, 23 /* POPULATE_WRITE */); }
+
+/* ---- what is mapped, of which `fd` is the map's descriptor and `region` a mapping from its beginning */
+
+/* The extent of the file with data in it, from `*from` on (holes read as zeros, and reading them takes memory). 0: there
+ * is none. */
+static inline int mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *from, int64_t *to)
+{
+    (void)region;
+    off_t first = lseek(fd, (off_t)*from, SEEK_DATA);
+    if (first < 0) {
+        if (errno == ENXIO)
+            return 0;
+        *to = size; /* the file system does not tell */
+        return 1;
+    }
+    off_t last = lseek(fd, first, SEEK_HOLE);
+    *from = first;
+    *to = last < 0 || last > size ? size : last;
+    return first < size;
+}
+
+/* Its size now; -1: nobody knows. */
+static inline int64_t mmf_file_size(const mmf_region *region, int fd)
+{
+    struct stat status;
+    (void)region;
+    return fstat(fd, &status) ? -1 : (int64_t)status.st_size;
+}
 
 #endif

@@ -18,10 +18,8 @@
  *
  * An access violation anywhere else is none of ours: a write to a view that may only be read stays an error.
  */
-#include "guard.h"
 #include "pages.h"
-
-#include <windows.h>
+#include "views.h"
 
 #include <psapi.h>
 
@@ -30,16 +28,11 @@
 
 #define CHUNK 256
 
-typedef struct {
-    mmf_region region; /* the first: its address is this one's */
-    HANDLE file;       /* to be flushed; NULL: none */
-    volatile LONG state;
-} view;
 enum { MAPPED, BEING_REPLACED, REPLACED, LOST };
 
 struct chunk {
     struct chunk *next;
-    view view[CHUNK];
+    mmf_view view[CHUNK];
 };
 
 static SRWLOCK registry = SRWLOCK_INIT;
@@ -54,7 +47,7 @@ static PVOID armed;
 /* What an access needs, by the number that an exception has for it. */
 static int needed(ULONG_PTR access) { return access == 1 ? MMF_MAP_WRITE : access == 8 ? MMF_MAP_EXECUTE : MMF_MAP_READ; }
 
-static int replace(view *v, uintptr_t start, int in_page, int need)
+static int replace(mmf_view *v, uintptr_t start, int in_page, int need)
 {
     static const DWORD protections[8] = {
         PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE, PAGE_READWRITE,
@@ -144,6 +137,17 @@ int mmf_arm(void)
         armed = AddVectoredExceptionHandler(1, on_exception);
     ReleaseSRWLockExclusive(&registry);
     return armed ? 0 : out_of_memory();
+}
+
+mmf_view *mmf_view_at(uintptr_t address)
+{
+    for (struct chunk *c = __atomic_load_n(&chunks, __ATOMIC_ACQUIRE); c; c = c->next)
+        for (int i = 0; i < CHUNK; i++) {
+            uintptr_t start = __atomic_load_n(&c->view[i].region.start, __ATOMIC_ACQUIRE);
+            if (start && address >= start && address < c->view[i].region.end)
+                return &c->view[i];
+        }
+    return NULL;
 }
 
 static mmf_region *take_region(void)
@@ -255,8 +259,14 @@ mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64
         failed();
         return NULL;
     }
-    ((view *)region)->file = file;
-    ((view *)region)->state = MAPPED;
+    mmf_view *v = (mmf_view *)region;
+    v->file = file;
+    v->state = MAPPED;
+    v->length = length;
+    v->offset = offset;
+    v->is_own = object == -1 || (flags & MMF_MAP_PRIVATE);
+    v->name = v->is_own || file ? 0 : mmf_name_of(section);
+    v->channels = 0;
     region->end = (uintptr_t)address + ((length + of_system - 1) & ~(of_system - 1));
     region->page = of_system; /* only where views begin is it `page` */
     region->prot = prot;
@@ -267,8 +277,9 @@ mmf_region *mmf_map(size_t length, int prot, int flags, mmf_object object, int64
 
 void mmf_unmap(mmf_region *region)
 {
-    view *v = (view *)region;
+    mmf_view *v = (mmf_view *)region;
     uintptr_t start = region->start;
+    mmf_close_channels(v);
     __atomic_store_n(&region->start, 0, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&region->pins, __ATOMIC_SEQ_CST) != 0)
         Sleep(0);
@@ -295,7 +306,7 @@ void mmf_guard_status(mmf_guard_state *state)
 
 int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
 {
-    HANDLE file = ((const view *)region)->file;
+    HANDLE file = ((const mmf_view *)region)->file;
     (void)rereads;
     if (__atomic_load_n(&region->mark, __ATOMIC_SEQ_CST))
         return 0; /* the pages are nobody's but ours now: who flushes asks for the mark */
@@ -338,4 +349,29 @@ int mmf_resident(char *start, size_t length, unsigned char *pages)
         done += some;
     }
     return 0;
+}
+
+int mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *from, int64_t *to)
+{
+    const char *start = (const char *)region->start;
+    (void)fd;
+    for (int64_t at = *from, next; at < size; at = next) {
+        next = (at | 4095) + 1 < size ? (at | 4095) + 1 : size;
+        if (start[at] || memcmp(start + at, start + at + 1, (size_t)(next - at) - 1)) {
+            *from = at;
+            *to = size;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int64_t mmf_file_size(const mmf_region *region, int fd)
+{
+    const mmf_view *v = (const mmf_view *)region;
+    LARGE_INTEGER size;
+    (void)fd;
+    if (!v->file)
+        return (int64_t)v->length;
+    return GetFileSizeEx(v->file, &size) ? size.QuadPart : -1;
 }

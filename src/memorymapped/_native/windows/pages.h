@@ -16,6 +16,7 @@ enum {
     MMF_MAP_EXECUTE = 4,
     MMF_MAP_SHARED = 1,
     MMF_MAP_PRIVATE = 2,
+    MMF_MAP_OWN = 0, /* memory of nobody else's: of no object */
     MMF_MAP_NORESERVE = 0, /* what is private counts against committed memory as it is mapped: there is no other way */
 };
 
@@ -36,6 +37,16 @@ int mmf_advise(char *start, size_t length, int advice);
 int mmf_resident(char *start, size_t length, unsigned char *pages);
 
 static inline void mmf_huge_pages(char *start, size_t length) { (void)start, (void)length; }
+
+static inline void mmf_populate(char *start, size_t length) { (void)start, (void)length; }
+
+/* ---- what is mapped, of which `region` is a mapping from its beginning (and `fd` no descriptor that could be asked) */
+
+/* From `*from` on, what begins with a page that is not zeros. 0: there is none. */
+int mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *from, int64_t *to);
+
+/* Its size now; -1: nobody knows. */
+int64_t mmf_file_size(const mmf_region *region, int fd);
 
 /* The C library lacks these two. */
 static inline void *memrchr(const void *block, int byte, size_t size)

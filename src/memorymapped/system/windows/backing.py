@@ -20,6 +20,7 @@ from ..._native.win32 import (
     close_handle,
     create_section,
     is_of_file,
+    identity,
 )
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
@@ -89,7 +90,8 @@ class Backing:
     device: int = 0
     inode: int = 0
     mark: int = 0
-    """With device and inode 0 where nothing tells an object from a later one of its name: memory."""
+    """Device and inode tell objects that are mapped apart: a file's, or of memory 0 and a number made of its name. Nothing
+    tells memory from later memory of its name: mark 0."""
     path: str | None = None
     """The file; None for memory."""
     name: str | None = None
@@ -154,6 +156,7 @@ class Section(Backing):
         self.fd = self.view_fd = handle
         self.last_size = size
         self.is_memory = not is_of_file(handle)
+        self.device, self.inode = identity(handle)
 
     def close(self) -> None:
         if self.fd >= 0:

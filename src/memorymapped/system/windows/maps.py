@@ -9,6 +9,7 @@ from ..._native.win32 import (
     FILE_MAP_EXECUTE,
     FILE_MAP_READ,
     FILE_MAP_WRITE,
+    HIDDEN,
     READ_CONTROL,
     SEC_RESERVE,
     close_handle,
@@ -129,7 +130,7 @@ def known_section(handle: int) -> Section:
     """The memory, or mapped file, of a section's handle, which is taken over: under its name, if it has one."""
     size = section_size(handle, FILE_MAP_READ)
     folder, _, text = name_of(handle).rpartition("\\")
-    if not folder.endswith("\\BaseNamedObjects"):
+    if not folder.endswith("\\BaseNamedObjects") or text.startswith(HIDDEN):
         return Section(handle, size)
     return NamedMemory(text if folder.startswith("\\Sessions") else f"Global\\{text}", handle, size, False)
 
