@@ -90,8 +90,8 @@ class Backing:
     device: int = 0
     inode: int = 0
     mark: int = 0
-    """Device and inode tell objects that are mapped apart: a file's, or of memory 0 and a number made of its name. Nothing
-    tells memory from later memory of its name: mark 0."""
+    """Device and inode tell objects that are mapped apart: a file's, or of memory 0 and a number made of its name.
+    Nothing tells memory from later memory of its name: mark 0."""
     path: str | None = None
     """The file; None for memory."""
     name: str | None = None
