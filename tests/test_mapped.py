@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import mmap
 import os
 import pickle
 import random
@@ -43,7 +44,7 @@ from memorymapped.sync.readers import MappedReaderWriterLock
 from memorymapped.sync.waiting import wait_all, wait_any
 
 SIZE = 65536
-PAGE = os.sysconf("SC_PAGE_SIZE")
+PAGE = mmap.PAGESIZE
 LIMIT = 20.0
 THERE = (
     PRELUDE

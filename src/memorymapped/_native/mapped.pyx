@@ -122,8 +122,8 @@ cdef int refuse_fault(object what) except -1:
 
 
 def key_of(View view not None, position):
-    """(device, inode, position in the file): the same for each view of the same bytes."""
-    return view.source.device, view.source.inode, view.offset + mmf_position(position)
+    """(device, inode, position in the file, life): the same for each view of the same bytes."""
+    return view.source.device, view.source.inode, view.offset + mmf_position(position), view.source.life
 
 
 # ---------------------------------------------------------------------------------------------------------- locks

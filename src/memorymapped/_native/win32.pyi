@@ -17,6 +17,7 @@ WRITE_DAC: int
 WRITE_OWNER: int
 
 class Security: ...
+
 HIDDEN: str
 
 def create_section(

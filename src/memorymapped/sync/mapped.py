@@ -79,7 +79,7 @@ class MappedLock(OwnedLock):
         self._core = shared(_locks, self._key, core, _is_still_it if self.created_new else is_mutex)
         self._core.handles += 1
 
-    def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
+    def _order(self) -> tuple[str, int, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
 
     def _what(self) -> str:
@@ -111,7 +111,7 @@ class _Placed(AsyncWait):
         created_new: bool
         _unmap: Callable[[], None]
 
-    def _order(self) -> tuple[str, int, int, int]:
+    def _order(self) -> tuple[str, int, int, int, int]:
         """The same for all objects of one place; where it stands in the order in which wait_all takes."""
         return self._kind, *self._key
 

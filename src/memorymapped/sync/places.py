@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Key", "not_pickled", "place", "shared"]
 
-Key = tuple[int, int, int]
-"""Device, inode, position in the file."""
+Key = tuple[int, int, int, int]
+"""Device, inode, position in the file, and which life of a name it is, where only this process tells that."""
 
 _lock = allocate_lock()
 after_in_child(lambda: _lock._at_fork_reinit())  # type: ignore[attr-defined]

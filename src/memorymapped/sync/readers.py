@@ -84,7 +84,7 @@ class _Side(OwnedLock):
         self.position = position
         core.handles += 1
 
-    def _order(self) -> tuple[str, int, int, int]:  # type: ignore[override]
+    def _order(self) -> tuple[str, int, int, int, int]:  # type: ignore[override]
         return self._kind, *self._key
 
     def _handles(self) -> int:

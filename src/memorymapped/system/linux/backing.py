@@ -100,6 +100,8 @@ class Backing:
     inode: int
     mark: int = 0
     """What tells it apart from another file that has its device and inode later; 0: nobody knows, or nobody asks."""
+    life: int = 0
+    """Which life of its name it is, where nothing else tells that."""
     path: str | None = None
     """Where another program can map it; None for unnamed memory."""
     name: str | None = None

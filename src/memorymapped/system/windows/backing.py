@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
 import os
+from _thread import allocate_lock
 
 from ..._native.access_lists import OF_KERNEL
 from ..._native.memory import View
@@ -19,8 +21,8 @@ from ..._native.win32 import (
     available,
     close_handle,
     create_section,
-    is_of_file,
     identity,
+    is_of_file,
 )
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
@@ -92,6 +94,8 @@ class Backing:
     mark: int = 0
     """Device and inode tell objects that are mapped apart: a file's, or of memory 0 and a number made of its name.
     Nothing tells memory from later memory of its name: mark 0."""
+    life: int = 0
+    """But this process knows that it is the same as long as it has one open without a break: a number of that time."""
     path: str | None = None
     """The file; None for memory."""
     name: str | None = None
@@ -149,6 +153,11 @@ class Backing:
         return False
 
 
+_lock = allocate_lock()
+_lives: dict[int, tuple[int, int]] = {}  # of memory that is open here: its inode -> (life, how often it is open)
+_numbers = itertools.count(1)
+
+
 class Section(Backing):
     """Memory by its handle."""
 
@@ -157,11 +166,22 @@ class Section(Backing):
         self.last_size = size
         self.is_memory = not is_of_file(handle)
         self.device, self.inode = identity(handle)
+        if not self.device:
+            with _lock:
+                life, times = _lives.get(self.inode) or (next(_numbers), 0)
+                if self.inode:
+                    _lives[self.inode] = life, times + 1
+            self.life = life
 
     def close(self) -> None:
         if self.fd >= 0:
             handle = self.fd
             self.fd = self.view_fd = -1
+            if self.life and self.inode:
+                with _lock:  # first: after the close the name may be another's
+                    life, times = _lives.pop(self.inode)
+                    if times > 1:
+                        _lives[self.inode] = life, times - 1
             close_handle(handle)
 
 
