@@ -19,6 +19,7 @@ import pytest
 from peers import Peer, needs_root, peers
 from root import SHM
 from support.actors import PRELUDE, Actor, Remote
+from support.here import KILL
 
 from memorymapped import (
     AbandonedMutexError,
@@ -359,7 +360,7 @@ def test_all_are_killed(mutex: FairMutex, actors: Callable[[], Actor]) -> None:
         waiter.send("f.wait_one()")
         queued(mutex, i + 1)
     for actor in (*waiters[:1], owner, *waiters[1:]):
-        os.kill(actor.pid, signal.SIGKILL)
+        actor.process.send_signal(KILL)
     for actor in (owner, *waiters):
         actor.kill()
     began = time.monotonic()

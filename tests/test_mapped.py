@@ -976,19 +976,21 @@ def test_counting_together(view: MemoryMappedViewAccessor) -> None:
     """Several processes: not one step is lost."""
     numbers = [kind(view, 64 * i) for i, kind in enumerate(ATOMICS)]
     total = AtomicInt64(view, 1024)
-    pids = []
-    for _ in range(3):
-        pid = os.fork()
-        if pid == 0:
-            for _ in range(5000):
-                for number in numbers:
-                    number.fetch_add(3)
-                while not total.compare_exchange(now := total.load(), now + 1):
-                    pass
-            os._exit(0)
-        pids.append(pid)
-    for pid in pids:
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    code = """
+numbers = [kind(v, 64 * i) for i, kind in enumerate((AtomicInt32, AtomicUInt32, AtomicInt64, AtomicUInt64))]
+total = AtomicInt64(v, 1024)
+for _ in range(5000):
+    for number in numbers:
+        number.fetch_add(3)
+    while not total.compare_exchange(now := total.load(), now + 1):
+        pass
+"""
+    with contextlib.ExitStack() as stack:
+        counting = [stack.enter_context(Actor(prelude=THERE)) for _ in range(3)]
+        for each in counting:
+            each.send(code)
+        for each in counting:
+            each.answer()
     assert [number.load() for number in numbers] == [45000] * 4
     assert total.load() == 15000
 

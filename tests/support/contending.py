@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import contextlib
 import os
 import random
-import select
 import signal
+import subprocess
+import sys
 import time
 import traceback
 from collections.abc import Callable, Coroutine
@@ -28,9 +28,13 @@ from memorymapped.sync.fair import FairMutex
 from memorymapped.sync.mapped import MappedLock
 from memorymapped.sync.readers import MappedReaderWriterLock
 
+from .here import WINDOWS, fd_in_child, passing, ready
+
 __all__ = ["Result", "contend"]
 
-STILL = 5.0  # seconds without progress that are a hang: every wait is bounded by 0.25 s, on an idle machine
+# Seconds without progress that are a hang: every wait is bounded by 0.25 s, on an idle machine, and by how long a
+# process takes to begin.
+STILL = 20.0 if WINDOWS else 5.0
 AT_ONCE = 1.0
 TIMES = (None, None, None, 0.001, 0)
 
@@ -52,8 +56,8 @@ class Result(NamedTuple):
 class Ground:
     """What the processes share."""
 
-    def __init__(self) -> None:
-        self.map = MemoryMappedFile.create_new(None, 65536)
+    def __init__(self, map_: MemoryMappedFile) -> None:
+        self.map = map_
         self.view = self.map.create_view_accessor()
         self.first, self.second, self.turns, self.told, self.ended = (AtomicInt64(self.view, 8 * i) for i in range(5))
         self.ticket = AtomicUInt32(self.view, 64)
@@ -240,13 +244,65 @@ def be_worker(kind: str, ground: Ground, seed: str, errors: int) -> None:
         os._exit(status)
 
 
+def be_spawned_worker(kind: str, name: str, seed: str, errors: int) -> None:
+    be_worker(kind, Ground(MemoryMappedFile.open_existing(name)), seed, errors)
+
+
+class Forked:
+    """A worker."""
+
+    def __init__(self, kind: str, ground: Ground, seed: str, errors: int) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            be_worker(kind, ground, seed, errors)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+    def pause(self, seconds: float) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+        time.sleep(seconds)
+        os.kill(self.pid, signal.SIGCONT)
+
+    def status(self) -> int | None:
+        """None: it is at work. To be asked until it says something else."""
+        pid, status = os.waitpid(self.pid, os.WNOHANG)
+        return status if pid else None
+
+
+class Spawned:
+    """The same, where no process is forked, nor stopped."""
+
+    def __init__(self, kind: str, ground: Ground, seed: str, errors: int) -> None:
+        code = "import sys; sys.path[:0] = sys.argv[1:2]\nfrom support.contending import be_spawned_worker\n"
+        code += f"be_spawned_worker(*sys.argv[2:], {fd_in_child(errors, 'O_WRONLY')})"
+        tests = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, tests, kind, str(ground.map.name), seed], **passing(errors)
+        )
+        self.pid = self.process.pid
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self, seconds: float) -> None:
+        """Not here."""
+
+    def status(self) -> int | None:
+        return self.process.poll()
+
+
 def contend(kind: str, seed: int, processes: int, seconds: float, every: float = 0.001) -> Result:
     """`processes` contend for `seconds`. One is killed every `every` seconds on average, and all of them about once a
-    second."""
-    ground = Ground()
+    second. Where they cannot be forked, and so begin slowly: for longer, and not before something has moved."""
+    worker: type[Forked | Spawned] = Spawned if WINDOWS else Forked
+    if WINDOWS:
+        processes, seconds, every = min(processes, 4), 2 + 5 * seconds, 100 * every
+    ground = Ground(MemoryMappedFile.create_new(f"contended-{os.getpid()}" if WINDOWS else None, 65536))
     chance = random.Random(f"{seed}")
     heard, errors = os.pipe()
-    os.set_blocking(heard, False)
     keeper = FairMutex(name="contended") if kind == "fair" else None  # so that the name lives on
     final = {
         "fair": lambda: keeper,
@@ -254,27 +310,23 @@ def contend(kind: str, seed: int, processes: int, seconds: float, every: float =
         "readers": lambda: MappedReaderWriterLock(ground.view, 4096).writer,
         "condition": lambda: MappedLock(ground.view, 4096),
     }[kind]()
-    living: list[int] = []
+    living: list[Forked | Spawned] = []
     wrong: list[str] = []
     born = kills = all_killed = 0
 
     def start() -> None:
         nonlocal born
         born += 1
-        pid = os.fork()
-        if pid == 0:
-            be_worker(kind, ground, f"{seed} {born}", errors)
-        living.append(pid)
+        living.append(worker(kind, ground, f"{seed} {born}", errors))
 
-    def kill(pid: int) -> None:
+    def kill(victim: Forked | Spawned) -> None:
         nonlocal kills
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        living.remove(pid)
+        victim.kill()
+        living.remove(victim)
         kills += 1
 
     def listen() -> None:
-        with contextlib.suppress(BlockingIOError):
+        if ready(heard, 0):
             wrong.extend(os.read(heard, 65536).decode(errors="replace").split("\0")[:-1])
 
     def after_all() -> None:
@@ -297,9 +349,13 @@ def contend(kind: str, seed: int, processes: int, seconds: float, every: float =
         for _ in range(processes):
             start()
         while not wrong and time.monotonic() < began + seconds:
-            select.select([heard], [], [], chance.expovariate(1 / every))
+            ready(heard, chance.expovariate(1 / every))
             now = time.monotonic()
-            if now > last_all + chance.uniform(0.5, 1.5):
+            if WINDOWS and ground.turns.load() == turns and now <= last_move + STILL:
+                if not turns:
+                    began = now  # nobody has begun
+                continue
+            if now > last_all + chance.uniform(0.5, 1.5) * (3 if WINDOWS else 1):
                 while living:
                     kill(living[-1])
                 all_killed += 1
@@ -307,10 +363,7 @@ def contend(kind: str, seed: int, processes: int, seconds: float, every: float =
                 after_all()
                 last_all = last_move = time.monotonic()
             elif chance.random() < 0.02:
-                stopped = chance.choice(living)
-                os.kill(stopped, signal.SIGSTOP)
-                select.select([heard], [], [], 0.003)
-                os.kill(stopped, signal.SIGCONT)
+                chance.choice(living).pause(0.003)
             else:
                 kill(chance.choice(living))
             while len(living) < processes:
@@ -323,16 +376,18 @@ def contend(kind: str, seed: int, processes: int, seconds: float, every: float =
         ground.ended.store(1)
         deadline = time.monotonic() + STILL
         while living and kind != "condition" and not wrong:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid:
-                living.remove(pid)
+            ended = [(each, status) for each in living if (status := each.status()) is not None]
+            for each, status in ended:
+                living.remove(each)
                 if status:
                     listen()
-                    wrong.append(f"process {pid} ended with status {status}")
-            elif time.monotonic() > deadline:
+                    wrong.append(f"process {each.pid} ended with status {status}")
+            if ended:
+                continue
+            if time.monotonic() > deadline:
                 wrong.append(f"{len(living)} processes wait for ever: {final!r}")
             else:
-                select.select([], [], [], 0.002)
+                time.sleep(0.002)
     finally:
         while living:
             kill(living[-1])

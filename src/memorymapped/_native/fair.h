@@ -59,6 +59,23 @@ static inline void mmf_fair_blank(mmf_fair *fair)
         MMF_INSIDE(mmf_fair_lock(mmf_fair_at(fair, i)))->kind = MMF_KIND;
 }
 
+/* Zeros become a free one, also if somebody who did that has died, or is at it: each step is one that may be done twice.
+ * The magic is the last; who sees it sees all. 0: there is something else. */
+static inline int mmf_fair_begin(mmf_fair *fair)
+{
+    if (__atomic_load_n(&fair->magic, __ATOMIC_ACQUIRE) == MMF_FAIR_MAGIC)
+        return 1;
+    if (fair->magic != 0 || mmf_claim_zeros(mmf_fair_lock(&fair->gate)) < 0)
+        return 0;
+    for (uint32_t i = 1; i <= MMF_FAIR_NODES; i++)
+        if (mmf_claim_zeros(mmf_fair_lock(mmf_fair_at(fair, i))) < 0)
+            return 0;
+    fair->nodes = MMF_FAIR_NODES;
+    fair->mutex_size = sizeof(mmf_mutex);
+    __atomic_store_n(&fair->magic, MMF_FAIR_MAGIC, __ATOMIC_RELEASE);
+    return 1;
+}
+
 static inline int mmf_fair_is_sound(mmf_fair *fair)
 {
     if (fair->magic != MMF_FAIR_MAGIC || fair->nodes != MMF_FAIR_NODES || fair->mutex_size != sizeof(mmf_mutex)

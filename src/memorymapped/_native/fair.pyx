@@ -92,6 +92,7 @@ cdef extern from "fair.h" nogil:
     mmf_lock *mmf_fair_lock(mmf_fair_node *node)
     bint mmf_fair_valid(uint32_t number)
     void mmf_fair_blank(mmf_fair *fair)
+    bint mmf_fair_begin(mmf_fair *fair)
     bint mmf_fair_is_sound(mmf_fair *fair)
     bint mmf_fair_try(mmf_lock *lock)
     bint mmf_fair_is_live(mmf_fair_node *node)
@@ -527,6 +528,12 @@ def unnamed_fair():
                                               MMF_MAP_SHARED | MMF_MAP_OWN, mmf_page_size()))
     mmf_fair_blank(self.fair)
     return self
+
+
+def begin(FairCore self not None):
+    """Makes zeros a free fair mutex, whoever comes first. DamagedObjectError if there is something else."""
+    mmf_fair_begin(self.fair)
+    check(self)
 
 
 def check(FairCore self not None):

@@ -45,7 +45,7 @@ cdef class RobustMutex:
     cdef str damage
     cdef uint32_t previous
     cdef uint64_t stepper  # mmf_thread() of who takes it for a step of this library
-    cdef object on_free
+    cdef public object on_free  # called when who owned it without a handle has given it back
     cdef readonly unsigned long long acquisitions
     cdef readonly unsigned long long waits
     cdef readonly unsigned long long abandonments

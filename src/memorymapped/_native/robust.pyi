@@ -15,6 +15,7 @@ works: bool
 class RobustMutex:
     label: str | None
     handles: int
+    on_free: Callable[[], object] | None
     @property
     def acquisitions(self) -> int: ...
     @property

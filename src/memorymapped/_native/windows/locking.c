@@ -9,6 +9,7 @@
 #include <windows.h>
 
 enum { NOBODY, LIVES, DIED };
+enum { SPINS = 200 };
 
 static const double LOOK_AGAIN = 0.25; /* seconds */
 
@@ -66,21 +67,39 @@ static int taken(mmf_mutex *mutex, int rc)
     return rc;
 }
 
+/* Takes it as soon as it is free, for some turns: 1. 0: the holder is `holder` still, or another one, who lives then. */
+static int spin(mmf_mutex *mutex, uint64_t own, uint64_t *holder)
+{
+    uint64_t first = *holder;
+    for (int turn = 0; turn < SPINS; turn++) {
+        if (!*holder && swap(mutex, 0, own))
+            return 1;
+        YieldProcessor();
+        *holder = load(mutex);
+        if (*holder && (*holder ^ first) & ~(uint64_t)MMF_SLEEPERS)
+            first = 0;
+    }
+    *holder = first;
+    return 0;
+}
+
 int mmf_mutex_try(mmf_mutex *mutex)
 {
     uint64_t own = mmf_holder(), holder = load(mutex);
     for (;;) {
-        if (!holder) {
-            if (swap(mutex, 0, own))
-                return taken(mutex, 0);
-        } else if (mmf_mutex_is_ours(mutex)) {
+        if (!holder && swap(mutex, 0, own))
+            return taken(mutex, 0);
+        if (mmf_mutex_is_ours(mutex)) {
             mutex->count++;
             return 0;
-        } else if (state_of(holder, NULL) == LIVES) {
-            return EBUSY;
-        } else if (swap(mutex, holder, own | MMF_SLEEPERS)) { /* some may sleep on a channel of its time */
-            return taken(mutex, EOWNERDEAD);
         }
+        if (spin(mutex, own, &holder))
+            return taken(mutex, 0);
+        if (!holder || state_of(holder, NULL) == LIVES)
+            return EBUSY;
+        if (swap(mutex, holder, own | MMF_SLEEPERS) || /* some may sleep on a channel of its time */
+            swap(mutex, holder | MMF_SLEEPERS, own | MMF_SLEEPERS))
+            return taken(mutex, EOWNERDEAD);
         holder = load(mutex);
     }
 }
@@ -125,15 +144,15 @@ int mmf_mutex_wait(mmf_mutex *mutex, double seconds)
     for (;;) {
         uint64_t holder = load(mutex);
         HANDLE end;
-        if (!holder) {
-            if (swap(mutex, 0, own | MMF_SLEEPERS))
-                return taken(mutex, 0);
-            continue;
-        }
         if (mmf_mutex_is_ours(mutex)) {
             mutex->count++;
             return 0;
         }
+        if (spin(mutex, own | MMF_SLEEPERS, &holder))
+            return taken(mutex, 0);
+        holder = load(mutex);
+        if (!holder)
+            continue;
         if (state_of(holder, &end) == DIED) {
             if (swap(mutex, holder, own | MMF_SLEEPERS))
                 return taken(mutex, EOWNERDEAD);

@@ -8,7 +8,7 @@
  * the low half of the time at which that thread began. Numbers are used again, but not with the same time. 0: free.
  *
  * Lock      1  0 becomes this thread, by one compare-and-swap.
- *           2  It is another's. Does that thread live? (The system knows by its number; it began at that time.) No: the
+ *           2  It is another's, also after some turns. Does that thread live? (The system knows by its number; it began at that time.) No: the
  *              dead holder becomes this thread, by one compare-and-swap: EOWNERDEAD.
  *           3  It lives, and is waited for: set MMF_SLEEPERS, then sleep on the channel of these bytes (sleeping.h) *and*
  *              on the end of that thread, whichever comes first, and look again, after 250 ms in any case.
