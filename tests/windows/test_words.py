@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""What lies in maps, where the objects of Windows come in: who shares a word, and whose death is noticed how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import memorymapped as m
+from memorymapped import MemoryMappedFile as Map
+
+ANSWERS = """
+import sys, memorymapped as m
+with m.MemoryMappedFile.open_existing(sys.argv[1]) as map_, map_.create_view_accessor() as view:
+    ask, answer = m.MappedEvent(view, 0), m.MappedEvent(view, 16)
+    print("ready", flush=True)
+    for _ in range(20):
+        ask.wait_one(30)
+        answer.set()
+"""
+
+
+@pytest.mark.parametrize("of", ["memory", "file"])
+def test_who_has_a_map_by_another_way_is_woken(of: str, tmp_path: Path) -> None:
+    """Not only found by the look that comes after a quarter of a second."""
+    name = f"memorymapped-tests-{os.getpid()}"
+    path = tmp_path / "words"
+    made = Map.create_new(name, 4096) if of == "memory" else Map.create_from_file(path, m.FileMode.CREATE, name, 4096)
+    with made, made.create_view_accessor() as view:
+        ask, answer = m.MappedEvent(view, 0), m.MappedEvent(view, 16)
+        code = [sys.executable, "-W", "error", "-c", ANSWERS, name]
+        with subprocess.Popen(code, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as other:
+            assert other.stdout is not None
+            assert other.stdout.readline().strip() == b"ready"
+            took = []
+            for _ in range(20):
+                began = time.perf_counter()
+                ask.set()
+                assert answer.wait_one(30)
+                took.append(time.perf_counter() - began)
+            assert other.wait(30) == 0
+        assert sorted(took)[10] < 0.1
+
+
+def test_a_thread_that_ends_with_a_lock_is_told_of() -> None:
+    with Map.create_new(None, 4096) as map_, map_.create_view_accessor() as view:
+        lock = m.MappedLock(view)
+        ends = threading.Event()
+        thread = threading.Thread(target=lambda: (lock.acquire(), ends.wait(30)))
+        thread.start()
+        while lock.wait_one(0):
+            lock.release()
+        threading.Timer(0.2, ends.set).start()
+        with pytest.raises(m.AbandonedMutexError):
+            lock.wait_one(20)
+        lock.release()
+        thread.join()
+        assert lock.wait_one(0)
+        lock.release()
+
+
+def test_unnamed_memory_has_no_name_that_is_seen() -> None:
+    with Map.create_new(None, 4096) as map_:
+        assert map_.name is None
+        assert not map_.name_alive
