@@ -35,6 +35,7 @@ cdef class Waitable:
     cdef int place(self, Mapping mapping, char *word, char *waiters) except -1
     cdef int raise_closed(self) except -1
     cdef int check_fault(self) except -1
+    cdef bint sleeps(self)
     cdef uint32_t idle(self)
     cdef int ready(self) except -1
     cdef int take(self) except -1

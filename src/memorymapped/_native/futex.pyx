@@ -155,6 +155,10 @@ cdef class Waitable:
             self.check_fault()
         return there_is
 
+    cdef bint sleeps(self):
+        """Whether a thread can sleep on its word until there is something to be had, which it then has to take."""
+        return True
+
     cdef uint32_t idle(self):
         """The value of the open object's word on which a waiter sleeps."""
         return 0
@@ -220,6 +224,10 @@ cdef class Waitable:
         raise NotImplementedError
 
     # ---- for waits that another thread sleeps for
+
+    @property
+    def _sleeps(self):
+        return self.sleeps()
 
     def _idle(self):
         """The value of the word on which to sleep, for `sleep_on` and `_try_since`."""

@@ -20,6 +20,16 @@ from memorymapped._native.futex cimport MMF_WAITV_MOST, Event, Sleep, Waitable, 
 from memorymapped._native.robust cimport ABANDONED, BUSY, MutexHandle, RobustMutex
 
 
+# Where the system has such objects of its own: its waits for them, which say NotImplemented of others.
+cdef object any_of_system = None, all_of_system = None
+
+
+def leave_to_system(any_of, all_of):
+    """From now on `any_of(handles, limit)` and `all_of(handles, limit)` are asked first."""
+    global any_of_system, all_of_system
+    any_of_system, all_of_system = any_of, all_of
+
+
 # ---------------------------------------------------------------------------------------------------------- arguments
 
 
@@ -154,6 +164,10 @@ def wait_any(handles, timeout=None):
         return found
     if limit == 0:
         return None
+    if any_of_system is not None:
+        index = any_of_system(given, limit)
+        if index is not NotImplemented:
+            return index
     sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
     try:
@@ -291,6 +305,10 @@ def wait_all(handles, timeout=None):
     check_open(given)
     if len(given) > 1:
         given = in_order(given)
+    if all_of_system is not None:
+        done = all_of_system(given, limit)
+        if done is not NotImplemented:
+            return done
     for handle in given:
         if isinstance(handle, Waitable):
             waitables.append(handle)
@@ -319,7 +337,7 @@ def wait_all(handles, timeout=None):
 
 cdef int sleep_for(object missing, Sleep sleep) except -1:
     """From now on it sleeps for this one. If that is the one for which it has slept, it goes on: no signal is missed."""
-    if not isinstance(missing, Waitable):
+    if not isinstance(missing, Waitable) or not (<Waitable>missing).sleeps():
         sleep.end()
         sleep.poll()
     elif sleep.count == 0 or sleep.owners[0][0] is not missing:

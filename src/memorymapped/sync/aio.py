@@ -494,7 +494,7 @@ class _Line:
             if queue.watcher is not None:
                 queue.watcher.remove(key)
             return
-        if isinstance(wait.handle, Waitable):
+        if isinstance(wait.handle, Waitable) and wait.handle._sleeps:
             self.watch(key, queue, wait.handle, wait.value)
         elif self._timer is None:
             self._timer = self.loop.call_later(self._pause, self._look_at_mutexes)

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import errno
 
-from .._native.futex import Event
 from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING
 from ..enums import EventResetMode
 from ..errors import WaitHandleCannotBeOpenedError
 from ..record import Record
-from ..system.signals import EVENT, NamedSignal
+from ..system.signals import EVENT, Event, NamedSignal
 from .handles import NamedHandle
 
 if TYPE_CHECKING:

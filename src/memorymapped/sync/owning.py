@@ -88,7 +88,8 @@ class MutexStatistics(Record):
     }
 
     def __init__(self, core: RobustMutex, handles: int) -> None:
-        self.owner_process, self.owner_thread, self.has_waiters = core.state
+        self.owner_process, thread, self.has_waiters = core.state
+        self.owner_thread = thread or None  # 0: there is one that is not known
         self.handles = handles
         self.acquisitions = core.acquisitions
         self.waits = core.waits
@@ -237,7 +238,9 @@ class OwnedLock(WaitHandle, MutexHandle):
             process, thread, _ = core.state
         except MemoryFaultError:
             return "its memory is gone"
-        return "free" if thread is None else "owned by this thread" if core.owned else f"owned by process {process}"
+        if thread is None or core.owned:
+            return "free" if thread is None else "owned by this thread"
+        return "owned by another process" if process is None else f"owned by process {process}"
 
     def _what(self) -> str:
         """Which one it is, for messages."""

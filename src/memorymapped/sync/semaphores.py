@@ -10,7 +10,7 @@ from .._native.memory import adopt_methods
 from .._typing import TYPE_CHECKING
 from ..errors import OutOfRangeError, shown
 from ..record import Record
-from ..system.signals import SEMAPHORE
+from ..system import signals
 from .awaiting import AsyncAcquire
 from .handles import NamedHandle
 
@@ -49,7 +49,7 @@ def checked_counts(initial_count: SupportsIndex, maximum_count: SupportsIndex) -
 
 
 @adopt_methods
-class Semaphore(AsyncAcquire, NamedHandle, futex.Semaphore):
+class Semaphore(AsyncAcquire, NamedHandle, signals.Semaphore):
     """A count from 0 to `maximum_count`. `acquire` (or `wait_one`) takes one, and waits while there is none; `release`
     gives back. `with` does both. Nobody owns what he took: anybody may release, and what a killed process had is gone.
 
@@ -60,7 +60,7 @@ class Semaphore(AsyncAcquire, NamedHandle, futex.Semaphore):
     OutOfRangeError: an initial count below 0, a maximum below 1; ValueError: more than the maximum to begin with."""
 
     __slots__ = ()
-    _kind = SEMAPHORE
+    _kind = signals.SEMAPHORE
 
     def __init__(self, initial_count: SupportsIndex, maximum_count: SupportsIndex, name: str | None = None) -> None:
         initial, maximum = checked_counts(initial_count, maximum_count)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
+    from .._native.futex import Event, Semaphore
     from .linux.objects import EITHER, OPEN
     from .linux.signals import EVENT, SEMAPHORE, NamedSignal, open_signal
 elif sys.platform == "win32":
-    from .windows.signals import EITHER, EVENT, OPEN, SEMAPHORE, NamedSignal, open_signal
+    from .windows.signals import EITHER, EVENT, OPEN, SEMAPHORE, Event, NamedSignal, Semaphore, open_signal
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
-__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "NamedSignal", "open_signal"]
+__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "Event", "NamedSignal", "Semaphore", "open_signal"]

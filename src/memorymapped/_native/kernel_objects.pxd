@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+from libc.stdint cimport uint32_t
+from memorymapped._native.futex cimport Event, Semaphore, Waitable
+from memorymapped._native.robust cimport RobustMutex
+
+
+cdef extern from "<windows.h>" nogil:
+    ctypedef void *HANDLE
+
+cdef enum:
+    MOST_AT_ONCE = 62  # MAXIMUM_WAIT_OBJECTS without the two of `Wait`
+
+# What `Wait.once` says besides the number of what was taken.
+cdef enum:
+    LOOK = -2
+    OVER = -3
+
+
+# A handle of a mutex, an event or a semaphore.
+cdef class Kernel:
+    cdef HANDLE handle
+    cdef uint32_t word       # what a Waitable has for its words; nobody sleeps on them
+    cdef uint32_t waiters    # of this process
+    cdef int users           # threads of ours that need the handle: closed by the last of them
+    cdef bint ended
+
+    cdef void hold(self) noexcept
+    cdef void drop(self) noexcept
+    cdef void end_now(self) noexcept
+
+
+# A wait for several handles under way.
+cdef class Wait:
+    cdef HANDLE handles[64]
+    cdef int numbers[64]
+    cdef int count
+    cdef HANDLE nudge        # by which a `close` has it look
+    cdef bint main
+    cdef double deadline     # negative: never
+    cdef bint abandoned      # what was taken was a mutex whose owner has ended
+
+    cdef int begin(self, double limit) except -1
+    cdef void end(self) noexcept
+    cdef void add(self, HANDLE handle, int number) noexcept
+    cdef double left(self) noexcept
+    cdef int once(self, double most) except -1
+    cdef int all_at_once(self) except -1
+
+
+cdef class KernelEvent(Event):
+    cdef Kernel kernel
+
+cdef class KernelSemaphore(Semaphore):
+    cdef Kernel kernel
+
+cdef class KernelMutex(RobustMutex):
+    cdef Kernel kernel
+    cdef Kernel record
+
+    cdef int got(self, bint killed) except -1
+    cdef bint says_owned(self)
+    cdef int unlock_once(self) except -1
+
+
+# That of an event or a semaphore of the system; None: it has words.
+cdef Kernel kernel_of(Waitable waitable)
