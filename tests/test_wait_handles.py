@@ -7,7 +7,6 @@ import math
 import os
 import pickle
 import random
-import resource
 import signal as signals
 import statistics
 import subprocess
@@ -25,6 +24,7 @@ from peers import NOBODY, Peer, needs_root, peers
 from programs import finished, state, until
 from root import SHM, descriptors, objects
 from support.actors import PRELUDE, Actor
+from support.here import WINDOWS
 from support.waits import (
     AT_ONCE,
     BEFORE,
@@ -55,9 +55,13 @@ from memorymapped import (
 )
 from memorymapped.sync.events import AutoResetEvent, EventResetMode, EventWaitHandle, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
-from memorymapped.system.linux import mutexes
-from memorymapped.system.linux import signals as signals_of_names
-from memorymapped.system.linux.signals import is_live
+
+if not WINDOWS:
+    import resource
+
+    from memorymapped.system.linux import mutexes
+    from memorymapped.system.linux import signals as signals_of_names
+    from memorymapped.system.linux.signals import is_live
 
 MakePeer = Callable[..., Peer]
 NAMES = ("n", "User\\n", "Local\\n", "Global\\n", "what is too long for a file's name / " + "ü😀" * 60)

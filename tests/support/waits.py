@@ -6,12 +6,14 @@ from __future__ import annotations
 import os
 import struct
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from programs import until
 from root import ROOT
+from support.here import WINDOWS
 
 from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
@@ -34,7 +36,7 @@ __all__ = [
     "waiting",
 ]
 
-FOLDER = ROOT / f"memorymapped-{os.geteuid()}"
+FOLDER = ROOT / ("none" if WINDOWS else f"memorymapped-{os.geteuid()}")
 WORD = 32  # where the word lies in the file
 AT_ONCE = 0.1  # seconds, as the median of several: less than any look that a sleeper takes by himself
 SLACK = 0.75  # seconds that a loaded machine may add to what a protocol promises
@@ -115,7 +117,10 @@ class in_thread:
             self._error = error
 
     def asleep(self) -> None:
-        """Returns when the kernel has put it to sleep."""
+        """Returns when the kernel has put it to sleep. On Windows, where nobody tells, when it most likely has."""
+        if WINDOWS:
+            time.sleep(0.05)
+            return
         file = Path(f"/proc/self/task/{self._thread.native_id}/syscall")
         until(lambda: file.read_text().split()[0] in SLEEPING, "the thread sleeps")
 
