@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 from libc.stdint cimport uint32_t
 from memorymapped._native.futex cimport Event, Semaphore, Waitable
+from memorymapped._native.memory cimport Mapping
 from memorymapped._native.robust cimport RobustMutex
 
 
@@ -19,11 +20,17 @@ cdef enum:
 # A handle of a mutex, an event or a semaphore.
 cdef class Kernel:
     cdef HANDLE handle
-    cdef uint32_t word       # what a Waitable has for its words; nobody sleeps on them
-    cdef uint32_t waiters    # of this process
+    cdef uint32_t word       # what a Waitable has for its word; nobody sleeps on it
+    cdef uint32_t waiters    # of this process, where they cannot be counted together with those of others
+    cdef object names        # of the record in which they are
+    cdef Mapping record
+    cdef HANDLE section
+    cdef uint32_t *counter   # of waiters; NULL: not opened yet
     cdef int users           # threads of ours that need the handle: closed by the last of them
     cdef bint ended
 
+    cdef uint32_t *counted(self) except NULL
+    cdef Mapping open_record(self)
     cdef void hold(self) noexcept
     cdef void drop(self) noexcept
     cdef void end_now(self) noexcept
@@ -55,7 +62,6 @@ cdef class KernelSemaphore(Semaphore):
 
 cdef class KernelMutex(RobustMutex):
     cdef Kernel kernel
-    cdef Kernel record
 
     cdef int got(self, bint killed) except -1
     cdef bint says_owned(self)

@@ -15,7 +15,8 @@ owner is right only if the owner was one of ours, and the system's word counts f
 - Abandoned is what the system says, or the record. A program of others that takes it in between is not told of the latter.
 - Nobody in the record, and the system says that its owner ended: that was a stranger.
 
-The mutex is opened before the record and closed behind it: no record outlives its mutex.
+The mutex is opened before the record and closed behind it: no record outlives its mutex. Events and semaphores have one,
+too, from the first wait on: how many threads wait.
 
 A thread that sleeps is woken by what it waits for, by Ctrl-C on the main thread, and by its `nudge`, an event of its own,
 where something that it may be waiting for is closed. The handle of what is closed stays open until the last thread that
@@ -29,8 +30,8 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EBADMSG
 from libc.stddef cimport wchar_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
-from memorymapped._native.futex cimport Event, Semaphore, Waitable, mmf_now
-from memorymapped._native.memory cimport new_mapping
+from memorymapped._native.futex cimport Event, Semaphore, Waitable, mmf_now, mmf_word_add, mmf_word_load
+from memorymapped._native.memory cimport Mapping, new_mapping
 from memorymapped._native.robust cimport (
     ABANDONED, BUSY, MMF_LOCK_SIZE, MMF_STRANGER, TAKEN, UNTIL_OWNED, mmf_lock, mmf_note_ours, put_off, this_process,
     this_thread)
@@ -43,6 +44,7 @@ cdef extern from "robust.h" nogil:
     ctypedef struct mmf_glibc_mutex:
         uint32_t word
         uint32_t count
+        uint32_t spins  # of a record: how many wait
     mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
     uint32_t MMF_NOBODY
     uint64_t mmf_holder()
@@ -153,7 +155,30 @@ cdef int refuse(uint32_t error, object name) except -1:
 
 
 cdef class Kernel:
-    """A handle of a mutex, an event or a semaphore."""
+    """A handle of a mutex, an event or a semaphore, and its record: a section."""
+
+    cdef Mapping open_record(self):
+        """Maps the record by the first of its names that can be had. It is closed before the handle."""
+        section = None
+        if self.record is None:
+            for name in (*self.names, None):
+                try:
+                    section, _ = create_section(name, -1, PAGE_READWRITE, mmf_page_size(), False)
+                    break
+                except OSError:
+                    if name is None:
+                        raise
+            self.section = <HANDLE><uintptr_t><uint32_t>section
+            self.record = new_mapping(section, 0, MMF_LOCK_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED,
+                                      mmf_page_size())
+        return self.record
+
+    cdef uint32_t *counted(self) except NULL:
+        """How many threads of our processes wait for it."""
+        if self.counter == NULL:
+            self.open_record()
+            self.counter = <uint32_t *>self.record.base
+        return self.counter
 
     cdef void hold(self) noexcept:
         self.users += 1
@@ -164,8 +189,10 @@ cdef class Kernel:
             self.end_now()
 
     cdef void end_now(self) noexcept:
-        cdef HANDLE handle = self.handle
-        self.handle = NULL
+        cdef HANDLE handle = self.handle, section = self.section
+        self.handle = self.section = NULL
+        if section != NULL:
+            CloseHandle(section)
         if handle != NULL:
             CloseHandle(handle)
 
@@ -185,14 +212,15 @@ cdef class Kernel:
         self.end_now()
 
 
-cdef Kernel new_kernel(HANDLE handle):
+cdef Kernel new_kernel(HANDLE handle, names):
     cdef Kernel self = Kernel.__new__(Kernel)
     self.handle = handle
+    self.names = names
     return self
 
 
-def open_event(name not None, bint create, bint manual, bint state, /):
-    """(Kernel, whether this call has made it, whether it is reset by hand). OSError with `winerror`."""
+def open_event(name not None, names, bint create, bint manual, bint state, /):
+    """`names`: of its record. (Kernel, whether this call has made it, whether it is reset by hand). OSError with `winerror`."""
     cdef wchar_t *text = PyUnicode_AsWideCharString(name, NULL)
     cdef uint32_t access = EVENT_MODIFY_STATE | QUERY_STATE | SYNCHRONIZE
     cdef uint32_t flags = (CREATE_EVENT_MANUAL_RESET if manual else 0) | (CREATE_EVENT_INITIAL_SET if state else 0)
@@ -204,7 +232,7 @@ def open_event(name not None, bint create, bint manual, bint state, /):
     PyMem_Free(text)
     if handle == NULL:
         refuse(error, name)
-    kernel = new_kernel(handle)
+    kernel = new_kernel(handle, names)
     cdef bint created = create and error != ERROR_ALREADY_EXISTS
     error = mmf_ask_event(handle, &is_manual, &is_set)
     if error:
@@ -212,8 +240,8 @@ def open_event(name not None, bint create, bint manual, bint state, /):
     return kernel, created, bool(is_manual)
 
 
-def open_semaphore(name not None, bint create, int32_t maximum, int32_t count, /):
-    """(Kernel, whether this call has made it, its highest count). OSError with `winerror`."""
+def open_semaphore(name not None, names, bint create, int32_t maximum, int32_t count, /):
+    """`names`: of its record. (Kernel, whether this call has made it, its highest count). OSError with `winerror`."""
     cdef wchar_t *text = PyUnicode_AsWideCharString(name, NULL)
     cdef uint32_t access = SEMAPHORE_MODIFY_STATE | QUERY_STATE | SYNCHRONIZE
     cdef uint32_t error
@@ -225,7 +253,7 @@ def open_semaphore(name not None, bint create, int32_t maximum, int32_t count, /
     PyMem_Free(text)
     if handle == NULL:
         refuse(error, name)
-    kernel = new_kernel(handle)
+    kernel = new_kernel(handle, names)
     cdef bint created = create and error != ERROR_ALREADY_EXISTS
     error = mmf_ask_semaphore(handle, &now, &most)
     if error:
@@ -358,7 +386,7 @@ cdef int wait_for_one(Waitable self, Kernel kernel, double limit) except -1:
     wait.begin(limit)
     wait.add(kernel.handle, 0)
     kernel.hold()
-    kernel.waiters += 1
+    mmf_word_add(kernel.counted(), 1)
     try:
         while True:
             said = wait.once(-1.0)
@@ -374,7 +402,7 @@ cdef int wait_for_one(Waitable self, Kernel kernel, double limit) except -1:
                 return said == 0
     finally:
         wait.end()
-        kernel.waiters -= 1
+        mmf_word_add(kernel.counter, <uint32_t>-1)
         kernel.drop()
 
 
@@ -432,7 +460,7 @@ cdef class KernelEvent(Event):
     def _look(self):
         if self.kernel is None:
             return Event._look(self)
-        return self.ready(), self.kernel.waiters
+        return self.ready(), mmf_word_load(self.kernel.counted())
 
     def _words(self):
         if self.kernel is None:
@@ -535,7 +563,7 @@ cdef class KernelSemaphore(Semaphore):
     def _look(self):
         if self.kernel is None:
             return Semaphore._look(self)
-        return self.ready(), self.kernel.waiters
+        return self.ready(), mmf_word_load(self.kernel.counted())
 
     def _words(self):
         if self.kernel is None:
@@ -619,7 +647,7 @@ cdef class KernelMutex(RobustMutex):
         wait = Wait.__new__(Wait)
         wait.begin(timeout)
         wait.add(self.kernel.handle, 0)
-        self.kernel.waiters += 1
+        mmf_word_add(self.kernel.counter, 1)
         try:
             while True:
                 number = wait.once(-1.0)
@@ -637,7 +665,7 @@ cdef class KernelMutex(RobustMutex):
                     return self.take(timeout)  # a signal handler has taken it for this thread
         finally:
             wait.end()
-            self.kernel.waiters -= 1
+            mmf_word_add(self.kernel.counter, <uint32_t>-1)
 
     cdef int got(self, bint killed) except -1:
         """The system has given it to this thread, and says whether its owner ended."""
@@ -695,18 +723,18 @@ cdef class KernelMutex(RobustMutex):
 
     @property
     def state(self):
-        """(process id of the owner or None, thread id of the owner, 0 if that is not known, None if there is none, False:
-        nobody tells whether somebody waits). OSError."""
+        """(process id of the owner or None, thread id of the owner, 0 if that is not known, None if there is none,
+        whether a thread of our processes waits). OSError."""
         cdef int is_owned
         cdef uint32_t process, thread
         cdef uint32_t error = mmf_ask_mutex(self.kernel.handle, &is_owned, &process, &thread)
         if error:
             refuse(error, None)
         if not is_owned:
-            return None, None, self.kernel.waiters > 0
+            return None, None, mmf_word_load(self.kernel.counter) > 0
         if process == 0 and self.lock.process != MMF_NOBODY:  # as far as our processes know
             process, thread = self.lock.process, MMF_INSIDE(self.lock).word & 0x7FFFFFFF
-        return process or None, thread, self.kernel.waiters > 0
+        return process or None, thread, mmf_word_load(self.kernel.counter) > 0
 
     def __dealloc__(self):
         # The system tells the next if this thread ends while it owns it. Dropped by the owner, it is given back.
@@ -715,25 +743,15 @@ cdef class KernelMutex(RobustMutex):
             mmf_set_holder(self.lock, 0)
             ReleaseMutex(self.kernel.handle)
         self.owner = 0
-        if self.record is not None:
-            self.record.end_now()  # before the mutex
 
 
-cdef KernelMutex new_mutex(Kernel kernel, names):
-    """`names` of its record, the first that can be had."""
+cdef KernelMutex new_mutex(Kernel kernel):
     cdef KernelMutex self = KernelMutex.__new__(KernelMutex)
     self.kernel = kernel
-    for name in (*names, None):
-        try:
-            section, _ = create_section(name, -1, PAGE_READWRITE, mmf_page_size(), False)
-            break
-        except OSError:
-            if name is None:
-                raise
-    self.record = new_kernel(<HANDLE><uintptr_t><uint32_t>section)
-    self.mapping = new_mapping(section, 0, MMF_LOCK_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED, mmf_page_size())
+    self.mapping = kernel.open_record()
     self.region = self.mapping.region
     self.lock = <mmf_lock *>self.mapping.base
+    kernel.counter = &MMF_INSIDE(self.lock).spins
     mmf_claim_zeros(self.lock)
     return self
 
@@ -811,11 +829,11 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
         PyMem_Free(text)
         if handle == NULL:
             refuse(error, kernel_name)
-        kernel = new_kernel(handle)
+        kernel = new_kernel(handle, record_names)
         created = create and error != ERROR_ALREADY_EXISTS
         entry = OpenMutex.__new__(OpenMutex)
         entry.key = key
-        entry.core = new_mutex(kernel, record_names)
+        entry.core = new_mutex(kernel)
         open_mutexes[key] = entry
         if created and initially_owned:
             entry.core.got(False)

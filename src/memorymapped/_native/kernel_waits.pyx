@@ -13,7 +13,8 @@ from memorymapped._native.several import leave_to_system
 from memorymapped.errors import AbandonedMutexError
 
 from cpython.exc cimport PyErr_CheckSignals
-from memorymapped._native.futex cimport Sleep, Waitable
+from libc.stdint cimport uint32_t
+from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_add
 from memorymapped._native.kernel_objects cimport (
     HANDLE, LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, Wait, kernel_of)
 from memorymapped._native.robust cimport ABANDONED, MMF_STRANGER, MutexHandle, RobustMutex
@@ -138,7 +139,7 @@ def any_of(list given not None, double limit):
     cdef Sleep sleep
     cdef Wait wait
     cdef double most, pause = SHORTEST_PAUSE
-    cdef int found
+    cdef int found, i
     if not any([each is not None for each in behind]):
         return NotImplemented
     sleep = Sleep.__new__(Sleep)
@@ -147,9 +148,11 @@ def any_of(list given not None, double limit):
     wait.begin(limit)
     hold(behind)
     try:
-        for handle in given:
-            if isinstance(handle, Waitable):
-                sleep.add(<Waitable>handle)
+        for i in range(len(given)):
+            if isinstance(given[i], Waitable):
+                if behind[i] is not None:
+                    (<Waitable>given[i]).waiters = handle_behind(behind[i]).counted()
+                sleep.add(<Waitable>given[i])
         while True:
             found = try_any(given, sleep)
             if found >= 0:
@@ -199,6 +202,7 @@ def all_of(list given not None, double limit):
     wait.begin(limit)
     hold(behind)
     try:
+        count(behind, 1)
         for i in range(len(behind)):
             wait.add(handle_behind(behind[i]).handle, i)
         while True:
@@ -211,7 +215,14 @@ def all_of(list given not None, double limit):
             check_open(given)
     finally:
         wait.end()
+        count(behind, -1)
         drop(behind)
+
+
+cdef int count(list behind, int more) except -1:
+    for each in behind:
+        mmf_word_add(handle_behind(each).counted(), <uint32_t>more)
+    return 0
 
 
 cdef object keep_all(list given, list behind, list killed):

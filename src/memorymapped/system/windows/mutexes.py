@@ -8,15 +8,12 @@ from ..._typing import TYPE_CHECKING
 from ...errors import WaitHandleNotFoundError
 from ..names import Name
 from .names import kernel_name
-from .signals import key_of, number_of, refused
+from .signals import key_of, number_of, records_of, refused
 
 if TYPE_CHECKING:
     from ..._native.kernel_objects import Lease
 
 __all__ = ["open_mutex"]
-
-_RECORD = "memorymapped-mutex-"
-"""How the name of a mutex's record begins."""
 
 
 def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tuple[Lease | None, bool]:
@@ -24,12 +21,9 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
 
     `initially_owned` counts only for one that is made. InvalidNameError; WaitHandleCannotBeOpenedError (the name stands
     for another kind of object); PermissionError."""
-    key = key_of(name)
-    scope, _, text = key.partition("\\")
-    # A section of all sessions needs a privilege: without it the record is this session's.
-    records = [f"{each}\\{_RECORD}{text}" for each in dict.fromkeys((scope, "Local"))]
+    arguments = (key_of(name), records_of(name, "mutex"), number_of(name), create, initially_owned)
     try:
-        return open_kernel_mutex(name, kernel_name(name), key, records, number_of(name), create, initially_owned)
+        return open_kernel_mutex(name, kernel_name(name), *arguments)
     except OSError as error:
         told = refused(error, name, "mutex")
         if isinstance(told, WaitHandleNotFoundError) and not create:

@@ -29,6 +29,7 @@ __all__ = [
     "key_of",
     "number_of",
     "open_signal",
+    "records_of",
     "refused",
 ]
 
@@ -53,6 +54,13 @@ def key_of(name: Name) -> str:
 def number_of(name: Name) -> int:
     """The same for all names of one object, in all processes."""
     return int.from_bytes(sha256(key_of(name).encode()).digest()[:7], "little")
+
+
+def records_of(name: Name, kind: str) -> list[str]:
+    """Names for the record of an object. A section of all sessions needs a privilege: without it the record is this
+    session's."""
+    scope = "Global" if name.scope is Scope.GLOBAL else "Local"
+    return [f"{each}\\memorymapped-{kind}-{name.text}" for each in dict.fromkeys((scope, "Local"))]
 
 
 class NamedSignal:
@@ -86,11 +94,11 @@ def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int 
 
     WaitHandleNotFoundError: there is none. WaitHandleCannotBeOpenedError: the name stands for one of another kind.
     PermissionError."""
-    known, create = kernel_name(name), how != OPEN
+    known, records, create = kernel_name(name), records_of(name, kind), how != OPEN
     try:
         if kind == EVENT:
-            return NamedSignal(name, *open_event(known, create, bool(parameter), bool(value)))
-        return NamedSignal(name, *open_semaphore(known, create, parameter or 1, value))
+            return NamedSignal(name, *open_event(known, records, create, bool(parameter), bool(value)))
+        return NamedSignal(name, *open_semaphore(known, records, create, parameter or 1, value))
     except OSError as error:
         raise refused(error, name, kind) from None
 
