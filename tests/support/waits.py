@@ -13,10 +13,10 @@ from typing import Any
 
 from programs import until
 from root import ROOT
-from support.here import WINDOWS
 
 from memorymapped.sync.events import AutoResetEvent, ManualResetEvent
 from memorymapped.sync.semaphores import Semaphore
+from support.here import WINDOWS
 
 __all__ = [
     "AT_ONCE",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The same mutexes, events and semaphores in Python, in C# on .NET for Windows, and in C, by nothing but their names."""
+"""The same mutexes, events and semaphores in Python, in C# on .NET for Windows, and in C, by their names alone."""
 
 from __future__ import annotations
 

@@ -756,16 +756,17 @@ cdef KernelMutex new_mutex(Kernel kernel):
     return self
 
 
-cdef dict open_mutexes = {}  # by the kernel's name
+cdef dict open_mutexes = {}  # by what is the same for all names of one
 
 
 @cython.no_gc_clear  # its end needs what it refers to
 cdef class OpenMutex:
-    """A named mutex, as this process has it open. What the last handle leaves while another thread of ours owns it stays
-    until that thread has released it, or has ended and somebody looks: the kernel would end the mutex with its last
-    handle. A thread that ends is told to the next by the kernel itself."""
-    cdef readonly object key
-    cdef KernelMutex core
+    """A named mutex as this process has it open. What the last handle leaves while another thread of ours
+    owns it stays until that thread has released it, or has ended and somebody looks: the kernel would end the mutex with
+    its last handle."""
+    cdef object key
+    cdef RobustMutex core
+    cdef Kernel kernel
     cdef int handles
 
     def released(self):
@@ -774,25 +775,30 @@ cdef class OpenMutex:
             self.finish()
 
     cdef int give_back(self) except -1:
-        cdef KernelMutex core = self.core
+        cdef RobustMutex core = self.core
         self.handles -= 1
         if self.handles or core is None:
             return 0
-        if core.owner == this_thread() and core.count > 0:
-            core.count = 1
-            core.give(True)
-        if core.owner != 0 and core.count > 0:
+        try:
+            if core.is_ours():
+                core.count = 1
+                core.give(True)
+        except OSError:
+            pass  # damaged: its memory stays as it is
+        if core.is_owned_by_us() and core.damage is None:
             core.on_free = self.released
             return 0
         return self.finish()
 
     cdef int finish(self) except -1:
-        cdef KernelMutex core = self.core
+        cdef RobustMutex core = self.core
         self.core = None
         if open_mutexes.get(self.key) is self:
             del open_mutexes[self.key]
         core.on_free = None
-        return 0  # the record, then the handle, end with the core: nobody waits then
+        if self.kernel is not None:
+            self.kernel.end()
+        return 0  # a plain one's record, then its handle, end with the core, when nobody waits any more
 
 
 cdef int sweep() except -1:
@@ -816,7 +822,7 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
     cdef bint created
     cdef OpenMutex entry
     cdef Kernel kernel
-    cdef Lease lease
+    cdef KernelMutex core
     sweep()
     entry = open_mutexes.get(key)
     created = False
@@ -831,19 +837,30 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
             refuse(error, kernel_name)
         kernel = new_kernel(handle, record_names)
         created = create and error != ERROR_ALREADY_EXISTS
-        entry = OpenMutex.__new__(OpenMutex)
-        entry.key = key
-        entry.core = new_mutex(kernel)
-        open_mutexes[key] = entry
+        core = new_mutex(kernel)
         if created and initially_owned:
-            entry.core.got(False)
+            core.got(False)
+        entry = new_entry(key, core, None)
+    return new_lease(entry, name, number), created
+
+
+cdef OpenMutex new_entry(key, RobustMutex core, Kernel kernel):
+    cdef OpenMutex entry = OpenMutex.__new__(OpenMutex)
+    entry.key = key
+    entry.core = core
+    entry.kernel = kernel
+    open_mutexes[key] = entry
+    return entry
+
+
+cdef Lease new_lease(OpenMutex entry, name, number):
+    cdef Lease lease = Lease.__new__(Lease)
     entry.core.on_free = None
     entry.handles += 1
-    lease = Lease.__new__(Lease)
     lease.name = name
     lease.number = number
     lease.entry = entry
-    return lease, created
+    return lease
 
 
 @cython.no_gc_clear  # its end needs what it refers to

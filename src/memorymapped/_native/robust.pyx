@@ -256,6 +256,8 @@ cdef class RobustMutex:
         cdef uint32_t process = self.lock.process
         cdef uint32_t thread = word & 0x3FFFFFFF
         self.check_fault()
+        if thread and mmf_is_dead(self.lock):
+            thread = 0  # where the kernel does not take it out of the word
         return (process if thread and process != MMF_NOBODY else None, thread or None, bool(word & 0x80000000))
 
     @property

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""Mutexes, events and semaphores on the kernel's own objects: what is Windows' own about them."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from programs import until
+from support.leftovers import unique
+
+import memorymapped as m
+from memorymapped import EventResetMode, EventWaitHandle, Mutex, Semaphore, wait_all, wait_any
+
+AUTO, MANUAL = EventResetMode.AUTO_RESET, EventResetMode.MANUAL_RESET
+
+
+@pytest.fixture
+def name() -> str:
+    return unique()
+
+
+def signal_of(what: str, name: str) -> Any:
+    if what == "mutex":
+        return Mutex(name=name)
+    return EventWaitHandle(False, AUTO, name) if what == "event" else Semaphore(0, 1, name)
+
+
+@pytest.mark.parametrize("wait", ["h.wait_one()", "h.wait_one(60)", "m.wait_any([h, w])", "m.wait_all([h, w])"])
+@pytest.mark.parametrize("kind", ["mutex", "event", "semaphore"])
+def test_ctrl_c_ends_a_wait_and_nothing_is_taken(name: str, kind: str, wait: str) -> None:
+    """The signal comes from a thread of the same process: there is no console to send it from under Wine."""
+    make = {
+        "mutex": "m.Mutex(name=name)",
+        "event": "m.EventWaitHandle(False, m.EventResetMode.AUTO_RESET, name)",
+        "semaphore": "m.Semaphore(0, 1, name)",
+    }[kind]
+    code = f"""
+import memorymapped as m, signal, sys, threading, time
+name = sys.argv[1]
+h, w = {make}, m.Semaphore(0, 1, name + " other")
+def interrupt():
+    while not (h.statistics().has_waiters if isinstance(h, m.Mutex) else h.statistics().waiters):
+        time.sleep(0.001)
+    global begin
+    begin = time.monotonic()
+    signal.raise_signal(signal.SIGINT)
+threading.Thread(target=interrupt).start()
+try:
+    {wait}
+except KeyboardInterrupt:
+    print("interrupted", time.monotonic() - begin < 5)
+h.close(); w.close()
+"""
+    handle = signal_of(kind, name)
+    if kind == "mutex":
+        handle.wait_one()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code, name],
+        capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["interrupted", "True"], "")
+    if kind == "mutex":
+        handle.release()
+        assert handle.statistics().abandonments == 0
+    handle.close()
+
+
+@pytest.mark.parametrize("count", [62, 63, 100, 128])
+def test_more_objects_than_the_system_waits_for_in_one_call(name: str, count: int) -> None:
+    handles: list[Any] = [EventWaitHandle(False, AUTO, f"{name} {i}") for i in range(count - 1)]
+    handles.append(Mutex(name=name))
+    handles[-1].wait_one()
+    assert wait_any(handles[:-1], 0.01) is None
+    for last in (0, count - 2):
+        timer = threading.Timer(0.05, handles[last].set)
+        timer.start()
+        assert wait_any(handles[:-1], 30) == last
+        timer.join()
+    handles[-1].release()
+    assert wait_any(handles, 30) == count - 1
+    handles[-1].release()
+    assert not wait_all(handles, 0.01)
+    for event in handles[1:-1]:
+        event.set()
+    timer = threading.Timer(0.05, handles[0].set)
+    timer.start()
+    assert wait_all(handles, 30)
+    timer.join()
+    assert handles[-1].owned
+    assert wait_any(handles[:-1], 0) is None
+    handles[-1].release()
+    for handle in handles:
+        handle.close()
+
+
+def test_beside_what_lies_in_maps_and_what_has_no_name(name: str) -> None:
+    with (
+        m.MemoryMappedFile.create_new(name, 4096) as map_,
+        map_.create_view_accessor() as view,
+        m.MappedEvent(view, 0, AUTO) as in_map,
+        m.AutoResetEvent() as unnamed,
+        EventWaitHandle(False, AUTO, f"{name} event") as named,
+    ):
+        all_of_them = [in_map, unnamed, named]
+        assert wait_any(all_of_them, 0.01) is None
+        for i, event in enumerate(all_of_them):
+            timer = threading.Timer(0.05, event.set)
+            timer.start()
+            assert wait_any(all_of_them, 30) == i
+            timer.join()
+        in_map.set()
+        unnamed.set()
+        assert not wait_all(all_of_them, 0.01)
+        assert in_map.is_set()
+        timer = threading.Timer(0.05, named.set)
+        timer.start()
+        assert wait_all(all_of_them, 30)
+        timer.join()
+        assert wait_any(all_of_them, 0) is None
+
+
+def test_all_of_several_are_taken_in_one_step(name: str) -> None:
+    """Two who want the same two in opposite order, with a third of another order: nobody ever takes one of them only."""
+    one, two = Semaphore(1, 1, f"{name} 1"), Semaphore(1, 1, f"{name} 2")
+    seen: list[tuple[int, int]] = []
+
+    def both(*handles: Semaphore) -> None:
+        for _ in range(100):
+            assert wait_all(handles, 30)
+            seen.append((one.statistics().count, two.statistics().count))
+            for handle in handles:
+                handle.release()
+
+    threads = [threading.Thread(target=both, args=order) for order in ((one, two), (two, one))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(0, 0)] * 200
+    for handle in (one, two):
+        handle.close()
+
+
+def test_a_mutex_that_was_given_back_as_abandoned_is_told_of_in_another_process(name: str) -> None:
+    mutex = Mutex(name=name)
+    mutex.wait_one()
+    mutex._core.abandon()  # type: ignore[union-attr]  # as a `with` whose repair fails
+    done = subprocess.run(
+        [sys.executable, "-c", "import memorymapped as m, sys\nx = m.Mutex(name=sys.argv[1])\ntry: x.wait_one(5)\n"
+         "except m.AbandonedMutexError as error: print('told', error.previous_owner.process)", name],
+        capture_output=True, text=True, timeout=50, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.stdout.split() == ["told", "None"]
+    with pytest.raises(m.AbandonedMutexError):  # it has ended without a release
+        mutex.wait_one()
+    mutex.release()
+    mutex.close()
+
+
+def test_spellings_of_a_name_are_one_mutex(name: str) -> None:
+    """Also within a process, where recursion is counted."""
+    bare, user, local = Mutex(name=name), Mutex(name=f"User\\{name}"), Mutex(name=f"Local\\{name}")
+    with bare, local, user:
+        assert bare.owned
+        assert user.owned
+        assert local.statistics().handles == 3
+        assert not Mutex.try_open_existing(f"Global\\{name}")
+    assert not user.locked()
+    with pytest.raises(ValueError, match="the same object"):
+        wait_all([bare, local])
+    for mutex in (bare, user, local):
+        mutex.close()
+
+
+def test_a_mutex_that_a_thread_owns_stays_until_it_is_released(name: str) -> None:
+    mutex = Mutex(name=name)
+    taken, go = threading.Event(), threading.Event()
+
+    def own() -> None:
+        with mutex:
+            taken.set()
+            go.wait()
+
+    thread = threading.Thread(target=own)
+    thread.start()
+    taken.wait()
+    mutex.close()
+    again = Mutex.open_existing(name)
+    assert not again.wait_one(0)
+    again.close()
+    go.set()
+    thread.join()
+    assert Mutex.try_open_existing(name) is None
+
+
+def test_tasks_wait_for_them(name: str) -> None:
+    async def main() -> list[Any]:
+        event, mutex = EventWaitHandle(False, AUTO, f"{name} e"), Mutex(name=f"{name} m")
+        semaphore = Semaphore(0, 1, f"{name} s")
+
+        async def takes() -> bool:
+            async with mutex:
+                return bool(await event.wait_one_async(30))
+
+        tasks = [
+            asyncio.ensure_future(each) for each in (takes(), semaphore.wait_one_async(30), event.wait_one_async(0))
+        ]
+        await asyncio.sleep(0.02)
+        event.set()
+        semaphore.release()
+        said = list(await asyncio.gather(*tasks))
+        assert not mutex.locked()
+        for handle in (event, mutex, semaphore):
+            handle.close()
+        return said
+
+    assert asyncio.run(main()) == [True, True, False]
+
+
+def test_a_waiter_in_another_process_is_counted_and_woken(name: str) -> None:
+    event = EventWaitHandle(False, AUTO, name)
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import memorymapped as m, sys\nwith m.EventWaitHandle.open_existing(sys.argv[1]) as e: "
+         "print(e.wait_one(30), flush=True)", name],
+        stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    until(lambda: event.statistics().waiters == 1, "it waits")
+    begin = time.monotonic()
+    event.set()
+    said, _ = process.communicate(timeout=30)
+    assert said.split() == ["True"]
+    assert time.monotonic() - begin < 5
+    assert event.statistics().waiters == 0
+    event.close()
