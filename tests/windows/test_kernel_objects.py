@@ -103,10 +103,10 @@ def test_beside_what_lies_in_maps_and_what_has_no_name(name: str) -> None:
     with (
         m.MemoryMappedFile.create_new(name, 4096) as map_,
         map_.create_view_accessor() as view,
-        m.MappedEvent(view, 0, AUTO) as in_map,
         m.AutoResetEvent() as unnamed,
         EventWaitHandle(False, AUTO, f"{name} event") as named,
     ):
+        in_map = m.MappedEvent(view, 0, False, AUTO)
         all_of_them = [in_map, unnamed, named]
         assert wait_any(all_of_them, 0.01) is None
         for i, event in enumerate(all_of_them):
@@ -126,7 +126,7 @@ def test_beside_what_lies_in_maps_and_what_has_no_name(name: str) -> None:
 
 
 def test_all_of_several_are_taken_in_one_step(name: str) -> None:
-    """Two who want the same two in opposite order, with a third of another order: nobody ever takes one of them only."""
+    """Two who want the same two in opposite order: nobody ever takes one of them only."""
     one, two = Semaphore(1, 1, f"{name} 1"), Semaphore(1, 1, f"{name} 2")
     seen: list[tuple[int, int]] = []
 

@@ -647,6 +647,7 @@ cdef class KernelMutex(RobustMutex):
         wait = Wait.__new__(Wait)
         wait.begin(timeout)
         wait.add(self.kernel.handle, 0)
+        self.kernel.hold()
         mmf_word_add(self.kernel.counter, 1)
         try:
             while True:
@@ -666,6 +667,7 @@ cdef class KernelMutex(RobustMutex):
         finally:
             wait.end()
             mmf_word_add(self.kernel.counter, <uint32_t>-1)
+            self.kernel.drop()
 
     cdef int got(self, bint killed) except -1:
         """The system has given it to this thread, and says whether its owner ended."""
@@ -796,9 +798,8 @@ cdef class OpenMutex:
         if open_mutexes.get(self.key) is self:
             del open_mutexes[self.key]
         core.on_free = None
-        if self.kernel is not None:
-            self.kernel.end()
-        return 0  # a plain one's record, then its handle, end with the core, when nobody waits any more
+        self.kernel.end()
+        return 0
 
 
 cdef int sweep() except -1:
@@ -840,7 +841,7 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
         core = new_mutex(kernel)
         if created and initially_owned:
             core.got(False)
-        entry = new_entry(key, core, None)
+        entry = new_entry(key, core, kernel)
     return new_lease(entry, name, number), created
 
 

@@ -58,6 +58,14 @@ cdef int drop(list behind) except -1:
     return 0
 
 
+cdef int count(list behind, int more) except -1:
+    """Their waiters are more, or less."""
+    for each in behind:
+        if each is not None:
+            mmf_word_add(handle_behind(each).counted(), <uint32_t>more)
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------------------- any of them
 
 
@@ -90,7 +98,7 @@ cdef double fill(Wait wait, list handles, list behind, Sleep sleep) except -2:
         if handle == NULL:
             most = 0
         elif not has(wait, handle):
-            wait.add(handle, -1 if behind[i] is None else i)
+            wait.add(handle, LOOK if behind[i] is None else i)
         slot += isinstance(handles[i], Waitable)
     return most
 
@@ -148,10 +156,9 @@ def any_of(list given not None, double limit):
     wait.begin(limit)
     hold(behind)
     try:
+        count(behind, 1)
         for i in range(len(given)):
             if isinstance(given[i], Waitable):
-                if behind[i] is not None:
-                    (<Waitable>given[i]).waiters = handle_behind(behind[i]).counted()
                 sleep.add(<Waitable>given[i])
         while True:
             found = try_any(given, sleep)
@@ -172,6 +179,7 @@ def any_of(list given not None, double limit):
     finally:
         wait.end()
         sleep.end()
+        count(behind, -1)
         drop(behind)
 
 
@@ -217,12 +225,6 @@ def all_of(list given not None, double limit):
         wait.end()
         count(behind, -1)
         drop(behind)
-
-
-cdef int count(list behind, int more) except -1:
-    for each in behind:
-        mmf_word_add(handle_behind(each).counted(), <uint32_t>more)
-    return 0
 
 
 cdef object keep_all(list given, list behind, list killed):
