@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naming import plainly
+from support.here import is_mapped
 
 from memorymapped import (
     ClosedError,
@@ -389,7 +390,7 @@ class PyBuffer(ctypes.Structure):
 SIMPLE, WRITABLE, FORMAT, ND, STRIDES = 0, 1, 4, 8, 0x18
 C, F, ANY, INDIRECT = 0x20 | STRIDES, 0x40 | STRIDES, 0x80 | STRIDES, 0x100 | STRIDES
 
-python: Any = ctypes.pythonapi
+python = ctypes.PyDLL("python", handle=ctypes.pythonapi._handle)
 get_buffer = python.PyObject_GetBuffer
 get_buffer.argtypes = (ctypes.py_object, ctypes.POINTER(PyBuffer), ctypes.c_int)
 release_buffer = python.PyBuffer_Release
@@ -502,16 +503,6 @@ def test_no_subclass_gets_a_buffer_of_a_closed_view(map_: MemoryMappedFile) -> N
 
 
 # ------------------------------------------------------------------------------------------------ how long memory lives
-
-
-def is_mapped(address: int) -> bool:
-    """Whether memory of ours lies at this address."""
-    with open("/proc/self/maps") as lines:
-        for line in lines:
-            start, _, end = line.split()[0].partition("-")
-            if int(start, 16) <= address < int(end, 16):
-                return "memfd:memorymapped" in line
-    return False
 
 
 def test_close_unmaps_at_once(map_: MemoryMappedFile) -> None:

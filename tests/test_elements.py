@@ -475,7 +475,7 @@ FLAGS = {"simple": 0, "format": 4, "nd": 8, "C": 0x38, "F": 0x58, "any": 0x98}
 
 @pytest.mark.parametrize("flags", FLAGS.values(), ids=FLAGS)
 def test_a_strided_part_is_given_to_nobody_who_needs_a_plain_block(view: MemoryMappedViewAccessor, flags: int) -> None:
-    python = ctypes.PyDLL(None)
+    python = ctypes.PyDLL("python", handle=ctypes.pythonapi._handle)  # with functions of its own
     buffer = ctypes.create_string_buffer(200)
     elements = view.cast("i")
     for part in (elements, elements[5:], elements[::2][3:4], elements[::-1][:1], elements[::2][5:5]):

@@ -22,6 +22,7 @@ __all__ = [
     "get_inheritable",
     "handles",
     "identity",
+    "is_mapped",
     "opened",
     "passing",
     "ready",
@@ -123,6 +124,24 @@ if WINDOWS:
         except OSError:  # another thread has closed it
             return ""
 
+    class _Range(ctypes.Structure):  # MEMORY_BASIC_INFORMATION
+        _fields_ = (
+            ("base", ctypes.c_void_p),
+            ("allocation", ctypes.c_void_p),
+            ("allocated", ctypes.c_uint32),
+            ("partition", ctypes.c_uint32),
+            ("size", ctypes.c_size_t),
+            ("state", ctypes.c_uint32),
+            ("protection", ctypes.c_uint32),
+            ("kind", ctypes.c_uint32),
+        )
+
+    def is_mapped(address: int) -> bool:
+        """Whether memory of ours lies at this address."""
+        found = _Range()
+        ctypes.WinDLL("kernel32").VirtualQuery(ctypes.c_void_p(address), ctypes.byref(found), ctypes.sizeof(found))
+        return found.state == 0x1000 and found.kind == 0x40000  # MEM_COMMIT, MEM_MAPPED
+
     def identity(path: Path) -> tuple[int, int]:
         """(st_dev, st_ino) of a file. Wine tells them of open files only."""
         with path.open("rb") as file:
@@ -152,6 +171,15 @@ else:
     def handles() -> list[int]:
         """The handles of this process: there are none but descriptors."""
         return []
+
+    def is_mapped(address: int) -> bool:
+        """Whether memory of ours lies at this address."""
+        with open("/proc/self/maps") as lines:
+            for line in lines:
+                start, _, end = line.split()[0].partition("-")
+                if int(start, 16) <= address < int(end, 16):
+                    return "memfd:memorymapped" in line
+        return False
 
     def identity(path: Path) -> tuple[int, int]:
         """(st_dev, st_ino) of a file."""
