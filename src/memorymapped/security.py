@@ -9,6 +9,8 @@ What can be kept and what cannot, next to the access-control lists of Windows:
   (owner, named user, then the groups, then everyone), as acl(5) says; there is no order of rules.
 - There is no audit.
 
+On Windows the rules are the entries of an access-control list, and all rights count: docs/windows.md.
+
 Objects of the user's own scope (`X`, `User\\X`, `Local\\X`) lie in a folder that nobody else can enter: rules for
 anybody else are refused there. A map for several users is named `Global\\X`.
 """
