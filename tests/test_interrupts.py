@@ -199,7 +199,7 @@ from memorymapped.system.linux.objects import CREATE
 from memorymapped.system.names import parse
 from memorymapped.enums import MemoryMappedFileAccess as Access
 
-memory = create_memory(parse("n"), CREATE, 64, Access.READ_WRITE, reserve=True, inheritable=False, secure=None)
+memory = create_memory(parse("n"), CREATE, 64, Access.READ_WRITE, reserve=True, inheritable=False, security=None)
 del memory  # nobody has made a map of it yet
 reading, writing = os.pipe()
 if os.fork() == 0:
