@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import campaigns
 import pytest
 from programs import Result, Tool
 from root import ROOT, objects
@@ -31,6 +32,10 @@ Started = subprocess.Popen[str]
 
 
 _folders = contextlib.ExitStack()
+
+
+def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
+    pluginmanager.register(campaigns)
 
 
 def pytest_configure(config: pytest.Config) -> None:
