@@ -9,9 +9,9 @@ import signal
 import sys
 from collections.abc import Iterator
 
-__all__ = ["Failure", "Interrupted", "end_output", "ended_by", "raising_at_signals"]
+from ..system.endings import SIGNALS
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+__all__ = ["Failure", "Interrupted", "end_output", "ended_by", "raising_at_signals"]
 
 
 class Failure(Exception):

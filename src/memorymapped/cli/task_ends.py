@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 from collections.abc import Callable, Iterator
 
 __all__ = ["CODES", "GONE", "NO_TASK", "OF_OUTCOME", "TIMED_OUT", "UNREADABLE", "hearing_signals"]
@@ -28,12 +27,10 @@ Exit codes:
 
 @contextlib.contextmanager
 def hearing_signals(end: Callable[[], object]) -> Iterator[list[int]]:
-    """Inside, the first SIGINT, SIGTERM or SIGHUP calls `end` in the running loop; its number is in the list then. An
+    """Inside, the first signal that asks us to end calls `end` in the running loop; its number is in the list then. An
     exception in the midst of the loop could be lost, and leave tasks at work. What was ignored stays ignored."""
-    import asyncio  # most of `mmf tasks` needs none
+    from ..system.endings import heard_in_loop  # most of `mmf tasks` needs none
 
-    loop = asyncio.get_running_loop()
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     heard: list[int] = []
 
     def hear(signum: int) -> None:
@@ -41,12 +38,5 @@ def hearing_signals(end: Callable[[], object]) -> Iterator[list[int]]:
             heard.append(signum)
             end()
 
-    taken = [each for each, action in before.items() if action is not signal.SIG_IGN]
-    for each in taken:
-        loop.add_signal_handler(each, hear, each)
-    try:
+    with heard_in_loop(hear):
         yield heard
-    finally:
-        for each in taken:
-            loop.remove_signal_handler(each)
-            signal.signal(each, before[each] or signal.SIG_DFL)

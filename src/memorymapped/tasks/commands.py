@@ -5,20 +5,15 @@ whole process group ends. It ends with this process, too, however that ends."""
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import subprocess
 from collections.abc import Callable, Sequence
 
-from ..cli.dying import dying_with_us
-from .processes import end_group, reap_group, until_ended
+from ..system.children import Output, start_group
+from .processes import end
 
 __all__ = ["LONGEST_OUTPUT", "Tail", "run_command"]
 
 LONGEST_OUTPUT = 65_536  # bytes
-_PIECE = 65_536
-_PIPE = 2 * _PIECE  # more than a pipe holds
 _MIDST = bytes(range(0x80, 0xC0))  # bytes of UTF-8 within a character
 
 
@@ -57,54 +52,29 @@ async def run_command(
     """Runs a command; its exit code, -N if signal N has ended it, None if it was ended because it took more than
     `timeout` seconds. Its output and errors go to `output`, and `told` is called whenever there is more. Nothing of its
     group is left afterwards. OSError if it cannot be started."""
-    process = subprocess.Popen(
-        arguments,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        cwd=directory,
-        process_group=0,
-        preexec_fn=dying_with_us(signal.SIGKILL),
-    )
-    with contextlib.ExitStack() as stack:
-        stack.callback(reap_group, process)
-        assert process.stdout is not None
-        pipe = stack.enter_context(process.stdout).fileno()
-        pidfd = os.pidfd_open(process.pid)
-        stack.callback(os.close, pidfd)
-        os.set_blocking(pipe, False)
-        loop = asyncio.get_running_loop()
+    pipe = Output()
+    try:
+        child = start_group(
+            arguments, stdin=subprocess.DEVNULL, stdout=pipe.descriptor, stderr=subprocess.STDOUT, cwd=directory
+        )
 
-        def read() -> None:
-            if not _read(pipe, output):
-                loop.remove_reader(pipe)
+        def take(piece: bytes) -> None:
+            output.add(piece)
             told()
 
-        loop.add_reader(pipe, read)
-        stack.callback(loop.remove_reader, pipe)
-        try:
-            async with asyncio.timeout(timeout):
-                await until_ended(pidfd)
-            reap_group(process)
-            code: int | None = process.returncode
-        except TimeoutError:
-            await end_group(process, pidfd)
-            code = None
-        except asyncio.CancelledError:
-            await end_group(process, pidfd)
-            raise
-        finally:
-            reap_group(process)
-            for _ in range(_PIPE // _PIECE):  # not to its end: who has left the group may hold it, and write for ever
-                _read(pipe, output)
-        return code
-
-
-def _read(pipe: int, output: Tail) -> bool:
-    """Whether there was something to read."""
-    try:
-        piece = os.read(pipe, _PIECE)
-    except BlockingIOError:
-        return False
-    output.add(piece)
-    return bool(piece)
+        with child:
+            async with pipe.heard(take):
+                try:
+                    async with asyncio.timeout(timeout):
+                        await child.until_ended()
+                except TimeoutError:
+                    await end(child)
+                    return None
+                except asyncio.CancelledError:
+                    await end(child)
+                    raise
+                finally:
+                    child.reap()
+            return child.code
+    finally:
+        pipe.close()

@@ -6,13 +6,12 @@ A task with the parameter `command` is a command line, split as a shell does, an
 at so many percent as `fail` says.
 
 The source tells its process id by an environment variable. Who ends without waiting for its answer is noticed at once,
-by a descriptor of that process: a process that got the number later has started later than this one."""
+by a handle of that process: a process that got the number later has started later than this one."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import shlex
 import time
 from collections.abc import Callable, Sequence
@@ -21,11 +20,10 @@ from typing import Self
 from ..enums import FileMode
 from ..errors import MemoryMappedFileError
 from ..shared.segments import SegmentFile
-from ..system.processes import start_of
+from ..system.children import Watched, signal_of
 from .choosing import meant
 from .commands import Tail, run_command
 from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
-from .processes import until_ended
 from .shapes import UnwritableError
 
 __all__ = ["SOURCE", "Destination", "Execution", "NothingToRunError", "SourceGoneError", "choose"]
@@ -53,10 +51,10 @@ class Destination:
     def __init__(self, segments: SegmentFile, source: int | None = None) -> None:
         """`source`: its process id; None if it is not known, and then its end is not noticed."""
         self._segments = segments
-        self._source = -1
+        self._source: Watched | None = None
         try:
             if source is not None:
-                self._source = _descriptor_of(source)
+                self._source = _watched(source)
             if not segments.wait_for(0, PATIENCE):
                 raise SourceGoneError(f"{segments!r} has no tasks after {PATIENCE:.0f} s")
             if segments.wait_for(1, 0):
@@ -98,7 +96,7 @@ class Destination:
         """Runs a task to its end, and answers. SourceGoneError if the source ends before: the task is cancelled then,
         unless it is to `go_on`, and nothing is written."""
         work = asyncio.ensure_future(execution.run())
-        watch = None if self._source < 0 or go_on else asyncio.ensure_future(until_ended(self._source))
+        watch = None if self._source is None or go_on else asyncio.ensure_future(self._source.until_ended())
         both = [each for each in (work, watch) if each is not None]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -114,16 +112,17 @@ class Destination:
 
     async def until_source_ends(self) -> None:
         """Until the source has ended; for ever, if it is not known. Not while a task runs: then `run` watches it."""
-        if self._source < 0:
+        if self._source is None:
             await asyncio.Event().wait()
-        await until_ended(self._source)
+        else:
+            await self._source.until_ended()
 
     def close(self) -> None:
         """Ends it here."""
         self._segments.close()
-        if self._source >= 0:
-            os.close(self._source)
-            self._source = -1
+        if self._source is not None:
+            self._source.close()
+            self._source = None
 
     def __enter__(self) -> Self:
         return self
@@ -132,20 +131,12 @@ class Destination:
         self.close()
 
 
-def _descriptor_of(source: int) -> int:
-    """A pidfd of the source. SourceGoneError if that has ended, even where another process has its number now."""
-    gone = SourceGoneError(f"the source, process {source}, has ended")
+def _watched(source: int) -> Watched:
+    """SourceGoneError if it has ended, even where another process has its number now."""
     try:
-        pidfd = os.pidfd_open(source)
-    except (ProcessLookupError, OSError) as error:
-        if isinstance(error, ProcessLookupError):
-            raise gone from None
-        raise
-    theirs, ours = start_of(source), start_of(os.getpid())
-    if theirs is None or (ours is not None and theirs > ours):
-        os.close(pidfd)
-        raise gone
-    return pidfd
+        return Watched(source)
+    except ProcessLookupError:
+        raise SourceGoneError(f"the source, process {source}, has ended") from None
 
 
 def choose(tasks: Sequence[OfferedTask], given: str | None = None) -> OfferedTask:
@@ -246,8 +237,8 @@ class Execution:
         self._at(1.0)
         if code is None:
             return Outcome("timedOut", 0.0, message=f"ended after its time-out of {timeout:g} s")
-        if code < 0:
-            return Outcome("failed", 0.0, message=f"ended by signal {-code}", signal=-code)
+        if (signum := signal_of(code)) is not None:
+            return Outcome("failed", 0.0, message=f"ended by signal {signum}", signal=signum)
         message = f"exit code {code}"
         return Outcome("failed" if code else "succeeded", 0.0, message=message if code else "", exit_code=code)
 

@@ -19,18 +19,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..errors import DamagedObjectError, MemoryFaultError
 from ..record import Record
 from ..shared.segments import SegmentFile, unique_id
+from ..system.children import Child, hearing_of_stops, how_ended, signal_of, start_alone
 from .model import Answer, Task
-from .processes import PATIENCE, ask_to_end, reap_session, until_ended
+from .processes import PATIENCE
 from .shapes import DocumentError
 from .source_format import read_answer, write_tasks
 
@@ -77,7 +76,7 @@ class Report(Record):
         *,
         answer: Answer | None = None,
         pid: int | None = None,
-        returncode: int | None = None,
+        code: int | None = None,
         seconds: float = 0.0,
     ) -> None:
         self.ending = ending
@@ -85,8 +84,8 @@ class Report(Record):
         self.file_id = file_id
         self.answer = answer
         self.pid = pid
-        self.exit_code = returncode if returncode is not None and returncode >= 0 else None
-        self.signal = -returncode if returncode is not None and returncode < 0 else None
+        self.signal = None if code is None else signal_of(code)
+        self.exit_code = code if self.signal is None else None
         self.seconds = seconds
 
     @property
@@ -132,15 +131,15 @@ class Run:
         self._linger = linger
         self._output = output
         self._told = told
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
         self._is_cancelled = False
 
     def cancel(self) -> None:
         """Asks the process to end; `run` goes on until it has. One that does not is ended by the time-out, or by the
         cancellation of the task that awaits `run`."""
         self._is_cancelled = True
-        if self._process is not None:
-            ask_to_end(self._process)
+        if self._child is not None:
+            self._child.ask_to_end()
 
     async def run(self) -> Report:
         """Runs it to its end. OSError if there is no room for the exchange."""
@@ -154,15 +153,11 @@ class Run:
         ) as segments:
             segments.write(0, self._document)
             try:
-                process = self._start(segments)
+                child = self._start(segments)
             except OSError as error:
                 return Report("unstartable", f"{self._command[0]!r} cannot be started: {error}", self.file_id)
-            with contextlib.ExitStack() as stack:
-                stack.callback(reap_session, process)
-                pidfd = os.pidfd_open(process.pid)
-                stack.callback(os.close, pidfd)
-                stack.enter_context(_hearing_of_stops(self))
-                report = await self._until_the_end(segments, process, pidfd)
+            with child, hearing_of_stops(self.look_at_stops):
+                report = await self._until_the_end(segments, child)
             report.seconds = round(time.monotonic() - begin, 6)
             return report
 
@@ -171,30 +166,29 @@ class Run:
         is_for_dotnet = any("{lock}" in word for word in self._command)
         return f"Global\\MmFile-mutex-{self.file_id}" if is_for_dotnet else None
 
-    def _start(self, segments: SegmentFile) -> subprocess.Popen[bytes]:
+    def _start(self, segments: SegmentFile) -> Child:
         given = {"{id}": self.file_id, "{path}": segments.path, "{lock}": segments.lock_name or ""}
         words = list(self._command)
         for mark, value in given.items():
             words = [word.replace(mark, value) for word in words]
         if words == self._command:
             words.append(self.file_id)
-        process = self._process = subprocess.Popen(
+        child = self._child = start_alone(
             words,
             stdin=None if self._output is None else subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
-            start_new_session=True,
             env={**os.environ, SOURCE: str(os.getpid())},
         )
-        self.pid = process.pid
+        self.pid = child.pid
         if self._is_cancelled:
             self.cancel()
         self._told(self)
-        return process
+        return child
 
-    async def _until_the_end(self, segments: SegmentFile, process: subprocess.Popen[bytes], pidfd: int) -> Report:
+    async def _until_the_end(self, segments: SegmentFile, child: Child) -> Report:
         """Sleeps until there is an answer or the process has ended, or time is over; then ends what is left of it."""
-        ended = asyncio.ensure_future(until_ended(pidfd))
+        ended = asyncio.ensure_future(child.until_ended())
         answered = asyncio.ensure_future(segments.wait_for_async(1))
         try:
             async with asyncio.timeout(self._timeout):
@@ -211,15 +205,15 @@ class Run:
             answered.cancel()
             is_left = not ended.done()
             if is_left:
-                await self._end(process, ended)
+                await self._end(child, ended)
             await asyncio.gather(ended, answered, return_exceptions=True)
-        reap_session(process)
-        return self._reported(segments, process, is_late, is_left)
+        child.reap()
+        return self._reported(segments, child, is_late, is_left)
 
-    async def _end(self, process: subprocess.Popen[bytes], ended: asyncio.Future[None]) -> None:
+    async def _end(self, child: Child, ended: asyncio.Future[None]) -> None:
         """Asks it to end, and waits for that; SIGKILL, also for what it has started, follows."""
         try:
-            ask_to_end(process)
+            child.ask_to_end()
             await asyncio.wait([ended], timeout=PATIENCE)
         finally:
             ended.cancel()
@@ -241,78 +235,34 @@ class Run:
         self._told(self)
         return None
 
-    def _reported(
-        self, segments: SegmentFile, process: subprocess.Popen[bytes], is_late: bool, is_left: bool
-    ) -> Report:
-        code = process.returncode
+    def _reported(self, segments: SegmentFile, child: Child, is_late: bool, is_left: bool) -> Report:
+        code = child.code
+        assert code is not None
         problem = self._take(segments)
-        who = f"the destination (process {process.pid})"
-        how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+        who = f"the destination (process {child.pid})"
         if is_late:
             ending, message = "timeout", f"{who} did not answer within {self._timeout:g} s and was ended"
         elif problem is None:
             ending, message = "answered", f"{who} has answered{', and was ended, as it went on' if is_left else ''}"
         elif problem != "there is none":
             ending, message = "unreadable", f"the answer of {who} cannot be read: {problem}"
-        elif code < 0:
-            ending, message = "killed", f"{who} {how}, without an answer"
-        elif code > 0:
-            ending, message = "crashed", f"{who} {how}, without an answer"
+        elif signal_of(code) is not None:
+            ending, message = "killed", f"{who} {how_ended(code)}, without an answer"
+        elif code:
+            ending, message = "crashed", f"{who} {how_ended(code)}, without an answer"
         else:
             ending, message = "silent", f"{who} ended without an answer"
-        return Report(ending, message, self.file_id, answer=self.answer, pid=process.pid, returncode=code)
+        return Report(ending, message, self.file_id, answer=self.answer, pid=child.pid, code=code)
 
     def look_at_stops(self) -> None:
         """Asks the kernel whether the process was stopped, or goes on."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        options = os.WSTOPPED | os.WCONTINUED | os.WNOHANG
-        with contextlib.suppress(ChildProcessError):
-            while (seen := os.waitid(os.P_PID, process.pid, options)) is not None:
-                self.stopped = seen.si_status if seen.si_code == os.CLD_STOPPED else None
-                self.stops += self.stopped is not None
-                self._told(self)
-
-
-# The kernel tells by SIGCHLD that a child has stopped or goes on, but not which.
-_heard: dict[asyncio.AbstractEventLoop, list[Run]] = {}
-
-
-@contextlib.contextmanager
-def _hearing_of_stops(run: Run) -> Iterator[None]:
-    """Inside, `run.stopped` is kept right, if this is the main thread: no other hears of signals."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    loop = asyncio.get_running_loop()
-    runs = _heard.setdefault(loop, [])
-    runs.append(run)
-    if len(runs) == 1:
-        loop.add_signal_handler(signal.SIGCHLD, _look_at_stops, runs)
-    run.look_at_stops()  # it may have stopped before anybody listened
-    try:
-        yield
-    finally:
-        runs.remove(run)
-        if not runs:
-            del _heard[loop]
-            loop.remove_signal_handler(signal.SIGCHLD)
-
-
-def _look_at_stops(runs: list[Run]) -> None:
-    for each in runs:
-        each.look_at_stops()
+        for stopped in () if self._child is None else self._child.stops():
+            self.stopped = stopped
+            self.stops += stopped is not None
+            self._told(self)
 
 
 def state_after(report: Report) -> str:
     """The state of the task that was run: one of STATES."""
     outcome = None if report.answer is None else report.answer.result.outcome
     return {"succeeded": "succeeded", "cancelled": "cancelled"}.get(outcome or "", "failed")
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

@@ -20,7 +20,8 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from ..ending import SIGNALS, Failure, Interrupted, end_output
+from ...system.endings import SIGNALS
+from ..ending import Failure, Interrupted, end_output
 
 __all__ = ["ENDING", "Ask", "FilteredScreen", "ToolApp", "ToolScreen", "run_app", "show"]
 

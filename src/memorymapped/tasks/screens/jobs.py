@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ...cli.task_words import outcome_in_words, safe
+from ...system.children import Output
 from ..commands import Tail
 from ..model import Task
 from ..source import Report, Run, state_after
@@ -18,7 +18,6 @@ from ..source import Report, Run, state_after
 __all__ = ["Job"]
 
 _PRINTED = 16_384  # bytes of what a destination prints that are kept
-_PIECE = 65_536
 
 
 class Job:
@@ -44,9 +43,10 @@ class Job:
         self._is_asked_to_end = self._is_ended = False
         self._told = told
         self._printed = Tail(_PRINTED)
-        self._pipe = None if in_terminal else os.pipe()
+        self._pipe = None if in_terminal else Output()
+        output = None if self._pipe is None else self._pipe.descriptor
         try:
-            self._run = Run(tasks, command, output=self._pipe and self._pipe[1], told=lambda _: told(self))
+            self._run = Run(tasks, command, output=output, told=lambda _: told(self))
         except BaseException:
             self._close_pipe()
             raise
@@ -186,7 +186,7 @@ class Job:
 
     async def _run_it(self) -> None:
         try:
-            with self._hearing_what_it_prints():
+            async with self._hearing_what_it_prints():
                 self.report = await self._run.run()
         except OSError as error:  # no room, no more descriptors or processes
             self.problem = f"the tasks cannot be handed over: {error}"
@@ -196,27 +196,22 @@ class Job:
         finally:
             self._told(self)
 
-    @contextlib.contextmanager
-    def _hearing_what_it_prints(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _hearing_what_it_prints(self) -> AsyncIterator[None]:
         if self._pipe is None:
             yield
             return
-        loop, reading = asyncio.get_running_loop(), self._pipe[0]
-        os.set_blocking(reading, False)
-        loop.add_reader(reading, self._hear, reading)
         try:
-            yield
+            async with self._pipe.heard(self._hear):
+                yield
         finally:
-            loop.remove_reader(reading)
-            self._hear(reading)
             self._close_pipe()
 
-    def _hear(self, reading: int) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._printed.add(os.read(reading, _PIECE))
-            self._told(self)
+    def _hear(self, piece: bytes) -> None:
+        self._printed.add(piece)
+        self._told(self)
 
     def _close_pipe(self) -> None:
-        for each in self._pipe or ():
-            os.close(each)
-        self._pipe = None
+        if self._pipe is not None:
+            self._pipe.close()
+            self._pipe = None

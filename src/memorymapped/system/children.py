@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Processes that this one starts or watches, one module per system. Apart from `memorymapped.system`, so that who needs
+none loads none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.children import (
+        Child,
+        Output,
+        Watched,
+        hearing_of_stops,
+        how_ended,
+        signal_of,
+        start_alone,
+        start_group,
+        start_tied,
+    )
+elif sys.platform == "win32":
+    from .windows.children import (
+        Child,
+        Output,
+        Watched,
+        hearing_of_stops,
+        how_ended,
+        signal_of,
+        start_alone,
+        start_group,
+        start_tied,
+    )
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+
+__all__ = [
+    "Child",
+    "Output",
+    "Watched",
+    "hearing_of_stops",
+    "how_ended",
+    "signal_of",
+    "start_alone",
+    "start_group",
+    "start_tied",
+]
