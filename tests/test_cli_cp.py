@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from programs import LIMIT, MMF, PYTHON, Process, Terminal, finished, plain, started, until
 
-from memorymapped.cli import new_files
 from memorymapped.cli.copying import PIECE, WINDOW, copy_file
+from memorymapped.system.linux import new_files
 
 HUGE = 64 << 30  # of holes: takes no space, and longer to copy than any test waits
 LARGE = 40 * WINDOW  # for a mapped copy, which reserves its space at the beginning
-CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group, new_files; "
+CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group; "
+CHILD += "from memorymapped.system.linux import new_files; "
 WITHOUT_UNNAMED_FILES = "new_files._names_by_descriptor = lambda: False; "
 WITHOUT_HOLES = "copying.data_range = lambda source, at, size: (at, size); "  # that the file system could tell
 BAR_AT_ONCE = "cp.BAR_AFTER = 0; "

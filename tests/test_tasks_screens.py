@@ -557,27 +557,37 @@ def test_who_cancels_or_leaves_answers_that(exchange: tuple[SegmentFile, Destina
     assert message in answer.result.message
 
 
+class Ending:
+    """Stands for a process that is watched."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+
+    async def until_ended(self) -> None:
+        await self.over.wait()
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("what", ["choice", "form", "work"])
 def test_without_its_source_it_ends_without_a_key(exchange: tuple[SegmentFile, Destination], what: str) -> None:
     segments, offer = exchange
     screen = destination(offer)
-    reading, writing = os.pipe()  # stands for the descriptor of a process, which is readable at its end
-    offer._source = reading
+    source: Any = Ending()
+    offer._source = source
 
     async def steps(pilot: Pilot[None]) -> None:
         await pilot.press("down", *{"choice": "", "form": "e", "work": "r"}[what])
         await pilot.pause()
         assert isinstance(pilot.app.screen, Form) is (what == "form")
-        os.write(writing, b"x")
+        source.over.set()
         end = asyncio.get_running_loop().time() + LIMIT / 2
         while pilot.app._running and not pilot.app._exit:
             assert asyncio.get_running_loop().time() < end, "it goes on"
             await asyncio.sleep(0.005)
 
-    try:
-        drive(screen, steps)
-    finally:
-        os.close(writing)
+    drive(screen, steps)
     assert isinstance(screen.problem, SourceGoneError)
     with pytest.raises(ValueError, match="closed"):
         offer._segments.read(0)

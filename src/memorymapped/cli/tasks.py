@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from math import isnan
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 
+from ..system.customs import HAS_WINDOWS, split_line
 from ..tasks import store
 from ..tasks.documents import FORMATS, MOST_BYTES, characters
 from ..tasks.model import PRIORITIES, STATES, InvalidTaskError, NoSuchTaskError, Task, TaskList
@@ -44,8 +44,9 @@ Examples:
   mmf tasks export tasks.json
   mmf tasks schema xml > tasks.xsd
 
-The list is kept in $XDG_STATE_HOME/memorymapped/tasks.xml (~/.local/state); --file FILE takes another one, which may
-be JSON. A TASK is meant by its id, its title, its number in the list, or the beginning of id or title.
+The list is kept in $XDG_STATE_HOME/memorymapped/tasks.xml (~/.local/state; on Windows %LOCALAPPDATA%); --file FILE
+takes another one, which may be JSON. A TASK is meant by its id, its title, its number in the list, or the beginning of
+id or title.
 
 {CODES}"""
 
@@ -62,7 +63,8 @@ def _file(function: F) -> F:
     "--terminal",
     metavar="LINE",
     envvar="MEMORYMAPPED_TASKS_TERMINAL",
-    help="Opens another terminal for a destination with a screen; {command} is filled in.  [default: in tmux a pane]",
+    help="Opens another terminal for a destination with a screen; {command} is filled in.  "
+    "[default: in tmux a pane; on Windows a window]",
 )
 @click.pass_context
 def command(context: click.Context, file: Path | None, line: str | None, terminal: str | None) -> None:
@@ -77,8 +79,11 @@ def command(context: click.Context, file: Path | None, line: str | None, termina
         return
     words, window = _words("--command", line), _words("--terminal", terminal)
     if window is None:
-        window = ["tmux", "split-window", "{command}"] if os.environ.get("TMUX") else ["here"]
-    if window != ["here"] and not any("{command}" in word for word in window):
+        in_tmux = ["tmux", "split-window", "{command}"] if os.environ.get("TMUX") else ["here"]
+        window = ["window"] if HAS_WINDOWS else in_tmux
+    if HAS_WINDOWS and window not in (["here"], ["window"]):
+        raise click.UsageError("--terminal is 'window', or 'here'")
+    if not HAS_WINDOWS and window != ["here"] and not any("{command}" in word for word in window):
         raise click.UsageError("--terminal is 'here', or has {command} in it")
     if not screen_fits("tasks"):
         raise Failure("there is no screen here; mmf tasks --help shows the commands that need none", 2)
@@ -92,7 +97,7 @@ def command(context: click.Context, file: Path | None, line: str | None, termina
 def _words(option: str, line: str | None) -> list[str] | None:
     """A command line, split as a shell does."""
     try:
-        words = None if line is None else shlex.split(line)
+        words = None if line is None else split_line(line)
     except ValueError as error:
         raise click.UsageError(f"{option} {line!r}: {error}") from None
     if words == []:

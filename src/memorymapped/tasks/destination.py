@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import shlex
 import time
 from collections.abc import Callable, Sequence
 from typing import Self
@@ -21,6 +20,7 @@ from ..enums import FileMode
 from ..errors import MemoryMappedFileError
 from ..shared.segments import SegmentFile
 from ..system.children import Watched, signal_of
+from ..system.customs import split_line
 from .choosing import meant
 from .commands import Tail, run_command
 from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
@@ -217,7 +217,7 @@ class Execution:
     async def _command(self) -> Outcome:
         given = self.task.parameters
         try:
-            arguments = shlex.split(given["command"])
+            arguments = split_line(given["command"])
             timeout = _not_negative(given["timeout"]) if "timeout" in given else None
             if not arguments:
                 raise ValueError("it is empty")

@@ -105,7 +105,7 @@ class Run:
     With {lock} the mutex is one that .NET can open on Linux. `form`: "xml" or "json". `timeout`: seconds until the
     answer; None waits for ever. `linger`: seconds until the process has ended by itself after its answer. `output`: the
     descriptor for what it prints; that of our errors, as our output may be for a program. None: it has our terminal,
-    for its own screen."""
+    for its own screen; or a `window` of its own, where the system has such."""
 
     def __init__(
         self,
@@ -116,6 +116,7 @@ class Run:
         timeout: float | None = None,
         linger: float | None = LINGER,
         output: int | None = 2,
+        window: bool = False,
         told: Callable[[Run], object] = lambda _: None,
     ) -> None:
         self.file_id = unique_id()
@@ -130,6 +131,7 @@ class Run:
         self._timeout = timeout
         self._linger = linger
         self._output = output
+        self._window = window
         self._told = told
         self._child: Child | None = None
         self._is_cancelled = False
@@ -175,6 +177,7 @@ class Run:
             words.append(self.file_id)
         child = self._child = start_alone(
             words,
+            window=self._window,
             stdin=None if self._output is None else subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,

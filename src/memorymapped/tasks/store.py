@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Where the source keeps its list between runs: a file, replaced as a whole, so that no crash leaves half of one.
 
-`$XDG_STATE_HOME/memorymapped/tasks.xml`, or `~/.local/state/...`. Who changes it owns a named mutex meanwhile, so that
+`$XDG_STATE_HOME/memorymapped/tasks.xml`, or `~/.local/state/...`; on Windows `%LOCALAPPDATA%\\memorymapped\\tasks.xml`.
+Who changes it owns a named mutex meanwhile, so that
 two sources at a time lose nothing."""
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..cli.new_files import NewFile, keep_rights, regular, status_of
+from ..cli.new_files import regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
+from ..system.customs import state_folder
+from ..system.new_files import NewFile, keep_rights, sync_folder
 from .documents import MOST_BYTES, characters
 from .model import TaskList
 from .shapes import DocumentError
@@ -27,10 +30,7 @@ PATIENCE = 10.0  # seconds to wait for another who changes the list, which takes
 
 def kept_file() -> Path:
     """The file of this user's list, whether it is there or not."""
-    given = os.environ.get("XDG_STATE_HOME", "")
-    # The specification: a relative path there is to be ignored.
-    state = Path(given) if os.path.isabs(given) else Path.home() / ".local" / "state"
-    return state / "memorymapped" / "tasks.xml"
+    return state_folder() / "memorymapped" / "tasks.xml"
 
 
 def load(path: Path) -> TaskList:
@@ -71,7 +71,7 @@ def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
                 keep_rights(file.fd, before)
             os.fsync(file.fd)
             file.publish(replace=True)
-            _sync(path.parent)
+            sync_folder(path.parent)
     except OSError as error:
         if error.filename is None:
             error.filename = str(path)
@@ -85,7 +85,8 @@ def _replaceable(path: Path) -> os.stat_result | None:
     if status is None:
         return None
     regular(status, str(path))
-    if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=True):
+    by_effective = os.access in os.supports_effective_ids
+    if not status.st_mode & 0o222 or not os.access(path, os.W_OK, effective_ids=by_effective):
         raise PermissionError(errno.EACCES, "is read-only", str(path))
     return status
 
@@ -122,12 +123,3 @@ def _alone(folder: Path) -> Iterator[None]:
             yield
         finally:
             mutex.release_mutex()
-
-
-def _sync(folder: Path) -> None:
-    """The new name is on the disk too."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
 import signal
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -21,6 +20,8 @@ from textual.worker import Worker
 from ...cli.ending import Interrupted
 from ...cli.screens.app import ToolApp, ToolScreen, run_app
 from ...cli.task_words import safe
+from ...system.endings import asked_to_end
+from ...system.terminals import hearing_hang_up
 from ..destination import Destination, Execution, SourceGoneError
 from ..destination_format import OfferedTask, Outcome, check_configuration
 from ..shapes import DocumentError
@@ -263,23 +264,16 @@ def _problems(fields: Mapping[str, Any]) -> dict[str, str]:
 
 
 class _App(ToolApp):
-    """A signal cancels the task, and that is answered; so does a terminal that is closed, of which the kernel tells
-    only whose controlling terminal it is, and of a lent one that is the source."""
+    """Who asks us to end cancels the task, and that is answered; so does who closes the terminal."""
 
     # Textual calls that of ToolApp too.
     async def on_mount(self) -> None:
-        self._hang_up = select.epoll()
-        with contextlib.suppress(PermissionError):  # a file, say, which never hangs up
-            self._hang_up.register(0, 0)  # no keys, which are Textual's: only what is always told
-            asyncio.get_running_loop().add_reader(self._hang_up.fileno(), self._take_hang_up)
-
-    def _take_hang_up(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
-        self._take(signal.SIGHUP)
+        self._hearing = contextlib.ExitStack()
+        self._hearing.enter_context(hearing_hang_up(self._take))
+        self._hearing.enter_context(asked_to_end(self._take))
 
     def on_unmount(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._hang_up.fileno())
-        self._hang_up.close()
+        self._hearing.close()
 
     def interrupted(self) -> None:
         if isinstance(self._first, DestinationScreen):

@@ -32,9 +32,10 @@ class Job:
         told: Callable[[Job], object],
         *,
         has_screen: bool = False,
-        in_terminal: bool = False,
+        place: str = "",
     ) -> None:
-        """DocumentError if there are too many tasks to be handed over."""
+        """`place` of its screen, if that is not its own affair: our "terminal", or a "window" of its own. DocumentError
+        if there are too many tasks to be handed over."""
         self.task = task
         self.has_screen = has_screen
         self.begin = time.monotonic()
@@ -43,10 +44,10 @@ class Job:
         self._is_asked_to_end = self._is_ended = False
         self._told = told
         self._printed = Tail(_PRINTED)
-        self._pipe = None if in_terminal else Output()
+        self._pipe = None if place else Output()
         output = None if self._pipe is None else self._pipe.descriptor
         try:
-            self._run = Run(tasks, command, output=output, told=lambda _: told(self))
+            self._run = Run(tasks, command, output=output, window=place == "window", told=lambda _: told(self))
         except BaseException:
             self._close_pipe()
             raise

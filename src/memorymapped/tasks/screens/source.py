@@ -5,10 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import signal
-import sys
-import termios
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +19,7 @@ from textual.worker import Worker
 
 from ...cli.screens.app import ENDING, FilteredScreen, show
 from ...cli.task_words import safe
+from ...system.terminals import lent
 from .. import store
 from ..elsewhere import in_another_terminal
 from ..model import PRIORITIES, InvalidTaskError, NoSuchTaskError, Task, TaskList, problems_of
@@ -33,15 +30,14 @@ from .jobs import Job
 from .panels import Confirm, RunPanel
 from .table import Heads, TaskTable
 
-__all__ = ["SourceScreen", "run"]
+__all__ = ["OWN_WINDOW", "SourceScreen", "run"]
 
 PATIENCE = 3.0  # seconds for destinations to end by themselves when the user leaves
 _LOOK = 1.0  # seconds between two looks whether another program has changed the list
 _TICK = 0.2  # seconds between two times that are shown; answers and ends are told at once
 _WITH_SCREEN = [word for word in WORKER if word not in ("--no-screen", "--quiet")]
+OWN_WINDOW = ["window"]
 _NEW: dict[str, Any] = {"title": "", "description": "", "priority": "normal", "duration": 1.0, "parameters": {}}
-_LEFT_OVER = "\x1b[<u\x1b[?1000l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[?1004l\x1b[?7h\x1b[?1049l\x1b[?25h"
-"""Ends what a program may have left on that was killed while it drew a screen: keys, mouse, the other screen."""
 
 
 def _form(heading: str, fields: Mapping[str, Any], done: str = "Save") -> Form:
@@ -55,7 +51,8 @@ def run(path: Path, command: Sequence[str] | None = None, window: Sequence[str] 
 
 class SourceScreen(FilteredScreen):
     """The list in a file, and runs. `command`: of another destination than ours. `window`: of a terminal in which our
-    destination draws its screen, with {command} for its command; without it, that draws in this one meanwhile."""
+    destination draws its screen, with {command} for its command; ["window"]: in a window of its own; without it, that
+    draws in this one meanwhile."""
 
     SMALLEST = (50, 12)
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -348,11 +345,11 @@ class SourceScreen(FilteredScreen):
             tasks, command = [task.edited(state="waiting")], list(self._command)
         else:
             command = [*(_WITH_SCREEN if with_screen else WORKER), f"--select={task.id}"]
-            if with_screen and self._window:
+            if with_screen and self._window and self._window != OWN_WINDOW:
                 command = in_another_terminal(self._window, command)
-        in_terminal = with_screen and not self._window
+        place = "" if not with_screen else "terminal" if not self._window else "window" * (self._window == OWN_WINDOW)
         try:
-            job = Job(tasks, task, command, self._job_changed, has_screen=with_screen, in_terminal=in_terminal)
+            job = Job(tasks, task, command, self._job_changed, has_screen=with_screen, place=place)
         except (DocumentError, OSError) as error:
             self._complain(f"the tasks cannot be handed over: {error}")
             return
@@ -361,7 +358,7 @@ class SourceScreen(FilteredScreen):
         runs = self.query_one("#runs", VerticalScroll)
         runs.mount(panel, before=0)
         self.add_class("has-runs")
-        self._followed.append(self._follow(job, in_terminal=in_terminal))
+        self._followed.append(self._follow(job, in_terminal=place == "terminal"))
 
     @work
     async def _follow(self, job: Job, *, in_terminal: bool) -> None:
@@ -398,18 +395,7 @@ class SourceScreen(FilteredScreen):
     def _lent_terminal(self, job: Job) -> Iterator[None]:
         """The terminal is the destination's: we draw nothing and hear no keys. Of a new size it is told by us, as it is
         in a session of its own."""
-        loop = asyncio.get_running_loop()
         told = 0
-
-        def tell_size() -> None:
-            if job.pid is not None and not job.is_over:
-                os.kill(job.pid, signal.SIGWINCH)
-
-        def clear(text: str = "") -> None:
-            termios.tcsetattr(0, termios.TCSANOW, attributes)
-            assert sys.__stderr__ is not None
-            sys.__stderr__.write(_LEFT_OVER + text)
-            sys.__stderr__.flush()
 
         def tell_stop() -> None:
             """One that is stopped hears no keys, Ctrl-C neither: we do. If it goes on it draws its screen anew."""
@@ -418,20 +404,15 @@ class SourceScreen(FilteredScreen):
                 clear(f"mmf tasks: the destination is {job.message}; Ctrl-C ends it\r\n")
             told = job.stops
 
-        with self.app.batch_update(), self.app.suspend():
-            attributes = termios.tcgetattr(0)
-            interrupt = signal.getsignal(signal.SIGINT)
-            loop.add_signal_handler(signal.SIGWINCH, tell_size)
-            loop.add_signal_handler(signal.SIGINT, job.cancel)
+        def borrower() -> int | None:
+            return None if job.is_over else job.pid
+
+        with self.app.batch_update(), self.app.suspend(), lent(borrower, job.cancel) as clear:
             self._tell_stop = tell_stop
             try:
                 yield
             finally:
                 self._tell_stop = None
-                loop.remove_signal_handler(signal.SIGINT)
-                signal.signal(signal.SIGINT, interrupt)
-                loop.remove_signal_handler(signal.SIGWINCH)
-                clear()
 
     def _job_changed(self, job: Job) -> None:
         if self._tell_stop is not None:

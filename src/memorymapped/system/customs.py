@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: MIT
+"""What users of a system are used to, one module per system."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.customs import HAS_WINDOWS, split_line, state_folder
+elif sys.platform == "win32":
+    from .windows.customs import HAS_WINDOWS, split_line, state_folder
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+
+__all__ = ["HAS_WINDOWS", "split_line", "state_folder"]

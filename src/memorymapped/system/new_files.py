@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+"""New files that nobody sees half of, one module per system. Apart from `memorymapped.system`, so that who needs none
+loads none."""
+
+from __future__ import annotations
+
+import sys
+
+if sys.platform == "linux":
+    from .linux.new_files import NewFile, keep_rights, sync_folder
+elif sys.platform == "win32":
+    from .windows.new_files import NewFile, keep_rights, sync_folder
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+
+__all__ = ["NewFile", "keep_rights", "sync_folder"]

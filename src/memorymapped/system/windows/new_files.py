@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""A new file that nobody ever sees half of: it has another name, `.mmf-...`, in its folder until it is complete. Who is
+killed before leaves that."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+from typing import Self
+
+__all__ = ["NewFile", "keep_rights", "sync_folder"]
+
+
+def keep_rights(fd: int, before: os.stat_result) -> None:
+    """A new file has the rights that its folder gives it."""
+
+
+def sync_folder(folder: Path) -> None:
+    """The file system writes down its names by itself."""
+
+
+class NewFile:
+    """A file that gets its name when it is complete, and otherwise never was."""
+
+    def __init__(self, folder: str, name: str, mode: int) -> None:
+        self.path = os.path.join(folder, name)
+        self._hidden = os.path.join(folder, f".mmf-{os.urandom(8).hex()}")
+        self.fd = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
+
+    def publish(self, replace: bool) -> None:
+        """Gives the file its name, and closes it: an open one cannot be renamed."""
+        fd, self.fd = self.fd, -1
+        os.close(fd)
+        if replace:
+            os.replace(self._hidden, self.path)
+        else:
+            try:
+                os.rename(self._hidden, self.path)
+            except FileExistsError:
+                raise FileExistsError(errno.EEXIST, "exists: somebody made it meanwhile", self.path) from None
+        self._hidden = ""
+
+    def close(self) -> None:
+        """Removes what was not published. A second call does nothing, or what the first was kept from doing."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+        if self._hidden:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._hidden)
+            self._hidden = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        try:
+            self.close()
+        finally:
+            self.close()  # Ctrl-C may have cut the first short
