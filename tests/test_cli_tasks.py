@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from programs import MMF, PYTHON, Terminal, finished, line_with, started, until
+from support.here import STATE, UID
 from support.sessions import carrying
 
 from memorymapped import SegmentFile
@@ -26,7 +27,7 @@ RUN = [*MMF, "tasks", "run"]
 @pytest.fixture(autouse=True)
 def kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The user's list."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv(STATE, str(tmp_path / "state"))
     return store.kept_file()
 
 
@@ -120,7 +121,7 @@ def test_an_export_to_the_output_says_with_json_on_the_errors_what_was_done(mmf:
     assert json.loads(errors) == {"tasks": 1, "file": "-"}
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root saves lists of others")
+@pytest.mark.skipif(UID != 0, reason="only root saves lists of others")
 def test_a_list_that_root_saves_stays_its_owners(mmf: Any, tmp_path: Path) -> None:
     path = tmp_path / "list.xml"
     mmf("add", "t", "--file", path)

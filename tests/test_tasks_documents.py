@@ -68,6 +68,7 @@ def schema(form: str) -> Any:
     else:
         rules = json.loads(folder.joinpath("tasks.schema.json").read_text())
         jsonschema.Draft202012Validator.check_schema(rules)
+        del rules["$id"]  # older versions of jsonschema look for "#/..." behind a urn in vain
         validator = jsonschema.Draft202012Validator(rules)
 
         def ask(text: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import socket
 import stat
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
+from support.here import STATE, WINDOWS
 
 from memorymapped import OutOfRangeError
 from memorymapped.tasks import store
@@ -154,11 +154,12 @@ def test_what_no_task_is_called_is_told() -> None:
 
 
 def test_the_list_is_kept_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    home, below = ("USERPROFILE", "AppData/Local") if WINDOWS else ("HOME", ".local/state")
+    monkeypatch.setenv(STATE, str(tmp_path))
     assert store.kept_file() == tmp_path / "memorymapped" / "tasks.xml"
-    monkeypatch.setenv("XDG_STATE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert store.kept_file() == tmp_path / ".local" / "state" / "memorymapped" / "tasks.xml"
+    monkeypatch.setenv(STATE, "relative")
+    monkeypatch.setenv(home, str(tmp_path))
+    assert store.kept_file() == tmp_path / below / "memorymapped" / "tasks.xml"
 
 
 @pytest.mark.parametrize("name", ["tasks.xml", "tasks.json"])
@@ -168,11 +169,11 @@ def test_a_list_is_saved_and_loaded(name: str, tmp_path: Path) -> None:
         tasks.add(Task("Prüfen", id="a"))
     assert titles(store.load(path)) == ["Prüfen"]
     assert path.read_text(encoding="utf-8")[0] == ("<" if name.endswith("xml") else "{")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert WINDOWS or stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o640)
     with store.opened(path) as tasks:
         tasks.remove("a")
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert WINDOWS or stat.S_IMODE(path.stat().st_mode) == 0o640
     assert os.listdir(path.parent) == [name]
 
 
@@ -285,7 +286,7 @@ def test_who_is_killed_leaves_the_old_list_or_the_new_one(tmp_path: Path, run: C
         process: Any = run(ADDING, path, f"r{round}-", 1000)
         for _ in range(3 + round):
             process.stdout.readline()  # of the last one it has only said so: it is about to save, or does
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
         with store.opened(path) as tasks:
             assert {task.title for task in tasks} == {"t"}

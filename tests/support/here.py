@@ -15,6 +15,7 @@ __all__ = [
     "EVERYTHING",
     "KILL",
     "KILLED",
+    "STATE",
     "UID",
     "WINDOWS",
     "fcntl",
@@ -51,6 +52,9 @@ def opened(capacity: int) -> int:
     """The capacity of named memory for who opens it: exactly, or in whole pages."""
     return -(-capacity // 4096) * 4096 if WINDOWS else capacity
 
+
+STATE = "LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME"
+"""The environment variable of the folder in which programs keep their state."""
 
 UID = 0 if WINDOWS else os.geteuid()
 
