@@ -6,7 +6,10 @@
 //   mmf tasks run --command "dotnet tasks.dll destination {path} {lock}"
 //   dotnet tasks.dll source FOLDER mmf tasks-worker
 //
-// For .NET on Linux, which has no named maps: the file is mapped by its path, and the mutex has a name of all users.
+// .NET on Linux has no named maps: the file is mapped by its path, and the mutex has a name of all users. On Windows the
+// destination also takes the id of the exchange, which is the name of the map:
+//
+//   mmf tasks run --command "dotnet tasks.dll destination {id} {lock}"
 
 using System;
 using System.Collections.Generic;
@@ -26,15 +29,28 @@ sealed class SegmentFile : IDisposable
     private readonly MemoryMappedViewAccessor _view;
     private readonly Mutex _mutex;
 
-    public SegmentFile(string path, string mutexName, long capacity = 0)
+    // With a capacity it is made: a file.
+    public SegmentFile(string pathOrName, string mutexName, long capacity = 0)
     {
-        var mode = capacity == 0 ? FileMode.Open : FileMode.CreateNew;
-        // FileShare.ReadWrite: .NET would lock the file for itself otherwise.
-        var file = new FileStream(path, mode, FileAccess.ReadWrite, FileShare.ReadWrite);
-        _map = MemoryMappedFile.CreateFromFile(
-            file, null, capacity, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, false);
+        if (IsPath(pathOrName))
+        {
+            var mode = capacity == 0 ? FileMode.Open : FileMode.CreateNew;
+            // FileShare.ReadWrite: .NET would lock the file for itself otherwise.
+            var file = new FileStream(pathOrName, mode, FileAccess.ReadWrite, FileShare.ReadWrite);
+            _map = MemoryMappedFile.CreateFromFile(
+                file, null, capacity, MemoryMappedFileAccess.ReadWrite, HandleInheritability.None, false);
+        }
+        else
+        {
+            _map = MemoryMappedFile.OpenExisting(pathOrName);
+        }
         _view = _map.CreateViewAccessor();
         _mutex = new Mutex(false, mutexName);
+    }
+
+    public static bool IsPath(string pathOrName)
+    {
+        return !string.IsNullOrEmpty(Path.GetDirectoryName(pathOrName));
     }
 
     public string Read(int number)
@@ -334,7 +350,7 @@ static class Waiting
         var end = TimeSpan.FromSeconds(seconds);
         for (var watch = Stopwatch.StartNew(); watch.Elapsed < end; )
         {
-            if (isKnown && HasEnded(source.ToString()))
+            if (isKnown && (OnWindows ? HasEnded(source) : HasEnded(source.ToString())))
                 return false;
             TimeSpan left = end - watch.Elapsed;
             Thread.Sleep(left < TimeSpan.Zero ? TimeSpan.Zero : left < Look ? left : Look);
@@ -342,7 +358,23 @@ static class Waiting
         return true;
     }
 
+    public static readonly bool OnWindows = Environment.OSVersion.Platform == PlatformID.Win32NT;
+
     // Who has the number, and began later than we did, has got it after the source.
+    private static bool HasEnded(int process)
+    {
+        try
+        {
+            using (Process theirs = Process.GetProcessById(process), ours = Process.GetCurrentProcess())
+                return theirs.HasExited || theirs.StartTime > ours.StartTime;
+        }
+        catch (Exception error) when (error is ArgumentException || error is InvalidOperationException)
+        {
+            return true;
+        }
+    }
+
+    // On Linux .NET takes one that nobody has reaped for one that runs.
     private static bool HasEnded(string process)
     {
         string[] theirs = Status(process), ours = Status("self");
@@ -383,15 +415,15 @@ static class Program
             Console.Error.WriteLine(error.Message);
             return 7;
         }
-        Console.Error.WriteLine("tasks destination PATH LOCK, or tasks source FOLDER COMMAND...");
+        Console.Error.WriteLine("tasks destination PATH-OR-ID LOCK, or tasks source FOLDER COMMAND...");
         return 2;
     }
 
     // Runs the first task that waits: it takes its duration, and its output is the parameter prints. The exit codes are
     // those of mmf tasks-worker.
-    static int Destination(string path, string lockName)
+    static int Destination(string pathOrName, string lockName)
     {
-        using (var segments = new SegmentFile(path, lockName))
+        using (var segments = new SegmentFile(pathOrName, lockName))
         {
             Job job = Documents.ReadTasks(segments.Read(0)).FirstOrDefault(each => each.State == "waiting");
             if (job == null)
@@ -400,7 +432,8 @@ static class Program
             if (!Waiting.For(job.Duration))
             {
                 Console.Error.WriteLine("the source has ended, and nobody waits for an answer");
-                File.Delete(path); // it was the source's to do
+                if (!Waiting.OnWindows)
+                    File.Delete(pathOrName); // it was the source's to do
                 return 8;
             }
             bool failed = job.Parameters.ContainsKey("fail");
@@ -414,10 +447,7 @@ static class Program
     // Hands two tasks to a destination, which gets path and mutex as mmf tasks-worker takes them, and shows its answer.
     static int Source(string folder, List<string> command)
     {
-        string id;
-        // Not Guid.NewGuid(), which needs OpenSSL as well.
-        using (var random = new BinaryReader(File.OpenRead("/dev/urandom")))
-            id = new Guid(random.ReadBytes(16)).ToString();
+        string id = NewId();
         string path = Path.Combine(folder, "MmFile-" + id), lockName = @"Global\MmFile-mutex-" + id;
         try
         {
@@ -447,5 +477,14 @@ static class Program
         {
             File.Delete(path);
         }
+    }
+
+    static string NewId()
+    {
+        if (Waiting.OnWindows)
+            return Guid.NewGuid().ToString();
+        // On Linux that needs OpenSSL as well.
+        using (var random = new BinaryReader(File.OpenRead("/dev/urandom")))
+            return new Guid(random.ReadBytes(16)).ToString();
     }
 }

@@ -6,10 +6,10 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.customs import HAS_WINDOWS, split_line, state_folder
+    from .linux.customs import HAS_WINDOWS, is_path, split_line, state_folder
 elif sys.platform == "win32":
-    from .windows.customs import HAS_WINDOWS, split_line, state_folder
+    from .windows.customs import HAS_WINDOWS, is_path, split_line, state_folder
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
-__all__ = ["HAS_WINDOWS", "split_line", "state_folder"]
+__all__ = ["HAS_WINDOWS", "is_path", "split_line", "state_folder"]

@@ -20,7 +20,7 @@ from ..enums import FileMode
 from ..errors import MemoryMappedFileError
 from ..shared.segments import SegmentFile
 from ..system.children import Watched, signal_of
-from ..system.customs import split_line
+from ..system.customs import is_path, split_line
 from .choosing import meant
 from .commands import Tail, run_command
 from .destination_format import PRIORITIES, OfferedTask, Outcome, read_tasks, write_answer
@@ -70,7 +70,7 @@ class Destination:
         name of its mutex. SourceGoneError if there is none; FileExistsError if it has its answer already;
         PermissionError, DocumentError and the like."""
         try:
-            if "/" in file_id:
+            if is_path(file_id):
                 segments = SegmentFile.create_from_file(file_id, FileMode.OPEN, lock_name=lock_name)
             else:
                 segments = SegmentFile.open_existing(file_id, lock_name=lock_name, grow=True)

@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-__all__ = ["HAS_WINDOWS", "split_line", "state_folder"]
+__all__ = ["HAS_WINDOWS", "is_path", "split_line", "state_folder"]
 
 HAS_WINDOWS = False
 """Whether a process gets a window of its own without a program that opens it."""
@@ -23,3 +23,8 @@ def state_folder() -> Path:
 def split_line(line: str) -> list[str]:
     """The words of a command line, as a shell takes it. ValueError."""
     return shlex.split(line)
+
+
+def is_path(text: str) -> bool:
+    """Whether it is the path of a file, and no name of an object."""
+    return "/" in text

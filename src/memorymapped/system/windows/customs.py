@@ -7,7 +7,7 @@ import os
 import shlex
 from pathlib import Path
 
-__all__ = ["HAS_WINDOWS", "split_line", "state_folder"]
+__all__ = ["HAS_WINDOWS", "is_path", "split_line", "state_folder"]
 
 HAS_WINDOWS = True
 """Whether a process gets a window of its own without a program that opens it."""
@@ -26,3 +26,8 @@ def split_line(line: str) -> list[str]:
     words.escape = words.commenters = ""
     words.whitespace_split = True
     return list(words)
+
+
+def is_path(text: str) -> bool:
+    """Whether it is the path of a file, and no name of an object."""
+    return ("/" in text or "\\" in text) and not text.startswith(("User\\", "Local\\", "Global\\"))
