@@ -32,7 +32,12 @@ static inline void mmf_crc_start(void)
 }
 
 #if defined(__x86_64__)
-__attribute__((target("sse4.2"))) static inline uint32_t mmf_crc_hardware(uint32_t crc, const char *bytes, size_t size)
+#if defined(__clang__)
+#define MMF_HAS_CRC32 __attribute__((target("crc32")))
+#else
+#define MMF_HAS_CRC32 __attribute__((target("sse4.2")))
+#endif
+MMF_HAS_CRC32 static inline uint32_t mmf_crc_hardware(uint32_t crc, const char *bytes, size_t size)
 {
     uint64_t word, wide = crc;
     for (; size >= 8; bytes += 8, size -= 8) {

@@ -9,18 +9,21 @@ from memorymapped._native.status cimport S_ISREG, fstat, mmf_look, mmf_status, m
 cdef extern from *:
     """
     #include <fcntl.h>
-    #include <stdio.h>
     #include <sys/resource.h>
     #include <sys/stat.h>
+    #include <sys/syscall.h>
     #include <sys/vfs.h>
     #include <unistd.h>
-    #ifndef RENAME_NOREPLACE
-    #define RENAME_NOREPLACE 1
-    #endif
+
+    /* glibc has a function of it, musl has not. */
+    static inline int mmf_rename_new(const char *old, const char *new)
+    {
+        return (int)syscall(SYS_renameat2, AT_FDCWD, old, AT_FDCWD, new, 1 /* RENAME_NOREPLACE */);
+    }
     """
+    int mmf_rename_new(const char *old, const char *new)
     int fallocate(int fd, int mode, long long offset, long long length) nogil
     int ftruncate(int fd, long long length) nogil
-    int renameat2(int old_directory, const char *old, int new_directory, const char *new, unsigned int flags)
     struct statfs_t "statfs":
         long f_type
         long f_bsize
@@ -35,7 +38,7 @@ cdef extern from *:
     int fstatfs(int fd, statfs_t *status)
     long sysconf(int name)
     int _SC_PAGESIZE
-    int AT_FDCWD, FALLOC_FL_KEEP_SIZE, RENAME_NOREPLACE
+    int FALLOC_FL_KEEP_SIZE
 
 cdef long HUGETLBFS = 0x958458f6  # linux/magic.h
 cdef long TMPFS = 0x01021994
@@ -219,7 +222,7 @@ cpdef limit_descriptors(object soft):
 
 def rename_new(bytes old, bytes new):
     """Renames if there is no `new` (renameat2, RENAME_NOREPLACE). False if there is one."""
-    if renameat2(AT_FDCWD, old, AT_FDCWD, new, RENAME_NOREPLACE) == 0:
+    if mmf_rename_new(old, new) == 0:
         return True
     if errno == EEXIST:
         return False

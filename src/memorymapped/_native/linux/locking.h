@@ -81,14 +81,14 @@ static inline int mmf_mutex_is_live(const mmf_mutex *mutex)
     return (word & 0x3FFFFFFF) != 0 && !(word & 0x40000000);
 }
 
+/* From glibc 2.30 on. What was built with an older one has it all the same, if it is there when it runs. */
+int pthread_mutex_clocklock(pthread_mutex_t *, clockid_t, const struct timespec *) __attribute__((weak));
+
 /* Waits `seconds` at most. The C library's own function, so that its waiters and .NET's stay in one queue. */
 static inline int mmf_mutex_wait(mmf_mutex *mutex, double seconds)
 {
     struct timespec until;
-    clockid_t clock = CLOCK_MONOTONIC;
-#if !__GLIBC_PREREQ(2, 30)
-    clock = CLOCK_REALTIME;
-#endif
+    clockid_t clock = pthread_mutex_clocklock ? CLOCK_MONOTONIC : CLOCK_REALTIME;
     clock_gettime(clock, &until);
     until.tv_sec += (time_t)seconds;
     until.tv_nsec += (long)((seconds - (double)(time_t)seconds) * 1e9);
@@ -96,11 +96,9 @@ static inline int mmf_mutex_wait(mmf_mutex *mutex, double seconds)
         until.tv_nsec -= 1000000000L;
         until.tv_sec++;
     }
-#if __GLIBC_PREREQ(2, 30)
-    return pthread_mutex_clocklock(mutex, clock, &until);
-#else
+    if (clock == CLOCK_MONOTONIC)
+        return pthread_mutex_clocklock(mutex, clock, &until);
     return pthread_mutex_timedlock(mutex, &until);
-#endif
 }
 
 /* ---- before the unlock: it writes through the list pointers, which lie in shared memory */
