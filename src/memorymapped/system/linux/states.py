@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
+
+from ..._native.robust import LOCK_SIZE
 
 __all__ = ["State", "read_state"]
 
 _HEADER = 8  # before the mutex in .NET's file
 _WORD = struct.Struct("=I")
 _OWNER, _DIED, _WAITERS = 0x3FFFFFFF, 0x40000000, 0x80000000  # of a robust lock's word, see futex(2)
-_MUTEX = 40 if sys.maxsize > 2**32 else 24  # sizeof(pthread_mutex_t)
+_MUTEX = LOCK_SIZE - 24  # sizeof(pthread_mutex_t): 40 on x86-64, 48 on aarch64
 _RECORD = struct.Struct("=8s4sIII8xII")  # of an event or a semaphore, as signals.py writes it
 _FAIR = struct.Struct("=QIIII")  # magic, nodes, size of a mutex, tail, ticket
 _FAIR_MAGIC = 0x3152494146464D4D  # "MMFFAIR1"
