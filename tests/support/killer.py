@@ -30,19 +30,23 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from support.here import WINDOWS
 
 __all__ = ["Stop", "Victim", "children", "spared", "unavailable"]
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.ptrace.restype = ctypes.c_long
-_LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+_LIBC: Any = None  # imported there, and not used
+if not WINDOWS:
+    _LIBC = ctypes.CDLL(None, use_errno=True)
+    _LIBC.ptrace.restype = ctypes.c_long
+    _LIBC.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 _SYSCALL, _DETACH = 24, 17
 _GETEVENTMSG, _SEIZE, _INTERRUPT, _GET_SYSCALL_INFO = 0x4201, 0x4206, 0x4207, 0x420E
 _OPTIONS = 0x1 | 0x2 | 0x4 | 0x8 | 0x10 | 0x100000  # SYSGOOD, FORK, VFORK, CLONE, EXEC, EXITKILL
 _FORKED = (1, 2, 3)  # events of fork, vfork, clone
-_AT_CALL = signal.SIGTRAP | 0x80
+_AT_CALL = 5 | 0x80  # SIGTRAP
 _WALL = 0x40000000
 _PR_SET_CHILD_SUBREAPER = 36
 

@@ -52,7 +52,7 @@ class Committed(ControlBlock, Generic[_T]):
         layout: int,
         foreign: bool,
         boot: bytes | None,
-        place: tuple[int, int],
+        place: tuple[int, int, int],
         answered: int | None,
     ) -> None: ...
     def _end_use(self) -> None: ...

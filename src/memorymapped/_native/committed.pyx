@@ -74,6 +74,7 @@ cdef extern from "committed.h" nogil:
 
 cdef extern from "pages.h" nogil:
     int mmf_flush(const mmf_region *region, char *start, size_t length, bint rereads)
+    size_t mmf_size_to_mark(const mmf_region *region, size_t size, uint64_t mark, uint64_t other)
 
 mmf_crc_start()
 
@@ -168,8 +169,8 @@ cdef class Committed:
     """A value of a map. `view` reaches from the map's byte 0 to its end; `size` is that of the value, `text` its layout's
     description, of which `layout` is a hash. `type` None: the value is bytes.
 
-    `boot`: for a file, 16 bytes that tell when the machine was started; None for memory. `place`: the map's device and
-    inode. `answered`: the lock's abandonments when it was opened; None: nobody had it open before."""
+    `boot`: for a file, 16 bytes that tell when the machine was started; None for memory. `place`: what tells
+    the map from others. `answered`: the lock's abandonments when it was opened; None: nobody had it open before."""
 
     @classmethod
     def __class_getitem__(cls, item, /):
@@ -202,7 +203,7 @@ cdef class Committed:
         cdef size_t total = mmf_shared_total(self.value.size, length)
         cdef RobustMutex core
         cdef mmf_shared v
-        cdef bint fits = <size_t>self.view.size == total
+        cdef bint fits = mmf_size_to_mark(self.region, self.view.size, MMF_SHARED_MADE, MMF_SHARED_MAKING) == total
         cdef bint made
         cdef int got
         cdef Py_ssize_t found = self.find(encoded, layout, False)
@@ -276,7 +277,7 @@ cdef class Committed:
     cdef Py_ssize_t find(self, bytes text, uint64_t layout, bint owning) except -3:
         """Looks for the control block: 0; NONE_MADE; HALF_MADE, by who has died if the lock is owned. LayoutMismatchError,
         NotImplementedError (a newer version), DamagedObjectError."""
-        cdef size_t whole = self.view.size
+        cdef size_t whole = mmf_size_to_mark(self.region, self.view.size, MMF_SHARED_MADE, MMF_SHARED_MAKING)
         cdef size_t at = mmf_round_up(self.value.size, 64)
         cdef char *base = self.value.base
         cdef uint64_t magic = 0

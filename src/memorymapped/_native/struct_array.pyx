@@ -119,6 +119,8 @@ cdef extern from "copy.h" nogil:
     void mmf_expect_large(char *memory, size_t size)
 
 cdef extern from "pages.h" nogil:
+    size_t mmf_size_to_mark(const mmf_region *region, size_t size, uint64_t mark, uint64_t other)
+    bint mmf_has_size(const mmf_region *region, size_t size, size_t wanted)
     bint mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *start, int64_t *end)
 
 VERSION = MMF_ARRAY_VERSION
@@ -189,9 +191,9 @@ cdef class SharedElements(ControlBlock):
 
     def _attach(self, View view not None, MutexHandle lock not None, object type, str text, uint64_t layout,
                 bint foreign, int64_t most, int descriptor):
-        """Finds the control block, or makes it in a map that has nothing in it, as `descriptor` tells: True then. It is
-        for `most` elements, if the map is as large as that; otherwise for as many as there is room for. `capacity` is 0
-        so far. `most` -1: it is not made."""
+        """Finds the control block, or makes it in a map that has nothing in it, as `descriptor` tells (-1: it is known to
+        be new): True then. It is for `most` elements, if the map is as large as that; otherwise for as many as there is
+        room for. `capacity` is 0 so far. `most` -1: it is not made."""
         cdef bytes encoded = text.encode()
         cdef RobustMutex core
         cdef bint made = False
@@ -218,11 +220,14 @@ cdef class SharedElements(ControlBlock):
             raise
         return made
 
+    cdef size_t size_to_mark(self) noexcept:
+        return mmf_size_to_mark(self.region, self.view.size, MMF_ARRAY_MADE, MMF_ARRAY_MADE)
+
     cdef bint find(self, bytes text, uint64_t layout) except -1:
         """Looks for the control block. False if there is none. LayoutMismatchError, NotImplementedError (a newer
         version), DamagedObjectError."""
         cdef mmf_array_control header
-        cdef size_t whole = self.view.size
+        cdef size_t whole = self.size_to_mark()
         cdef char *base = self.view.data
         cdef size_t place, length, stride
         cdef uint64_t tail[2]
@@ -267,16 +272,17 @@ cdef class SharedElements(ControlBlock):
         """In a map that somebody has made for an array, and has not come further. Owning the lock."""
         cdef size_t size = self.layout.size
         cdef size_t stride = mmf_array_stride(size)
-        cdef size_t whole = self.view.size
+        cdef size_t whole = self.size_to_mark()
         cdef uint64_t most = wanted
         cdef mmf_array a
         if wanted < 0:
             self.refuse_map()
-        if most == 0 or most > whole // stride or mmf_array_total(size, stride, most, len(text)) != whole:
+        if (most == 0 or most > whole // stride
+                or not mmf_has_size(self.region, whole, mmf_array_total(size, stride, most, len(text)))):
             most = whole // stride  # its maker has died, and had other wishes: as many as there is room for
         while most and mmf_array_total(size, stride, most, len(text)) > whole:
             most -= 1
-        if most == 0 or mmf_array_total(size, stride, most, len(text)) != whole:
+        if most == 0 or not mmf_has_size(self.region, whole, mmf_array_total(size, stride, most, len(text))):
             self.refuse_map()
         mmf_array_place(&a, self.view.data, size, stride, most)
         if mmf_load(&a.control.magic) != MMF_ARRAY_MAKING and not self.is_blank(<char *>a.control - a.base, descriptor):
@@ -293,6 +299,8 @@ cdef class SharedElements(ControlBlock):
         cdef const char *base
         cdef int64_t first = 0, end
         cdef bint blank
+        if descriptor < 0:
+            return True
         with nogil:
             blank = not mmf_data_extent(self.region, descriptor, whole, &first, &end)
         if blank:

@@ -8,6 +8,7 @@ from os import urandom
 
 from libc.stddef cimport size_t, wchar_t
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 cdef extern from "<windows.h>" nogil:
     ctypedef void *HANDLE
@@ -126,6 +127,8 @@ cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
     object PyUnicode_FromWideChar(const wchar_t *text, Py_ssize_t size)
+    bytes PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t size)
+    char *PyBytes_AS_STRING(bytes object)
     object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY = _PAGE_READONLY, _PAGE_READWRITE, _PAGE_WRITECOPY
@@ -320,6 +323,29 @@ def path_of(int64_t file, /):
     cdef wchar_t path[0x8000]
     cdef uint32_t size = GetFinalPathNameByHandleW(handle_of(file), path, 0x8000, 0)
     return PyUnicode_FromWideChar(path, size) if 0 < size < 0x8000 else None
+
+
+def read_section(int64_t section, size_t position, size_t size, /):
+    """Bytes of a section, which must be there. OSError."""
+    cdef const char *base = map_all(section, _FILE_MAP_READ)
+    try:
+        return PyBytes_FromStringAndSize(base + position, size)
+    finally:
+        UnmapViewOfFile(base)
+
+
+def write_section(int64_t section, size_t position, bytes data, /):
+    """Writes bytes to a section, where there must be room. OSError."""
+    cdef char *base = map_all(section, _FILE_MAP_WRITE)
+    memcpy(base + position, PyBytes_AS_STRING(data), len(data))
+    UnmapViewOfFile(base)
+
+
+cdef char *map_all(int64_t section, uint32_t access) except NULL:
+    cdef char *base = <char *>MapViewOfFile(handle_of(section), access, 0, 0, 0)
+    if base == NULL:
+        refuse(GetLastError(), None)
+    return base
 
 
 def available():

@@ -4,15 +4,18 @@
 from __future__ import annotations
 
 import os
-import stat
 
 from .._typing import TYPE_CHECKING
 from ..enums import FileMode
+from ..system import SCOPE_OF_FILES, new_file, refuse_another_user, status_of
+from ..system.names import Scope
 
 if TYPE_CHECKING:
     from ..file import MemoryMappedFile, StrPath
 
-__all__ = ["lock_name_of", "lock_of", "make_file", "refuse_another_user", "remove_own"]
+__all__ = ["lock_name_of", "lock_of", "make_file", "remove_own"]
+
+_SCOPE = "" if SCOPE_OF_FILES is Scope.USER else f"{SCOPE_OF_FILES.value}\\"
 
 
 def make_file(path: StrPath, mode: FileMode) -> tuple[str, os.stat_result, bool]:
@@ -23,13 +26,13 @@ def make_file(path: StrPath, mode: FileMode) -> tuple[str, os.stat_result, bool]
         made = False
         try:
             if mode is not FileMode.OPEN:
-                os.mknod(path, stat.S_IFREG | 0o666)  # one call, so that a signal handler leaves nothing open
+                new_file(path)
                 made = True
         except FileExistsError:
             if mode is FileMode.CREATE_NEW:
                 raise
         try:
-            return path, os.stat(path), made
+            return path, status_of(path), made
         except FileNotFoundError:
             if mode is FileMode.OPEN:
                 raise
@@ -40,7 +43,7 @@ def make_file(path: StrPath, mode: FileMode) -> tuple[str, os.stat_result, bool]
 def remove_own(path: str, status: os.stat_result) -> None:
     """Removes the file that this process made, unless somebody has put another in its place."""
     try:
-        now = os.stat(path, follow_symlinks=False)
+        now = status_of(path, follow_symlinks=False)
     except FileNotFoundError:
         return
     if os.path.samestat(now, status):
@@ -48,20 +51,18 @@ def remove_own(path: str, status: os.stat_result) -> None:
 
 
 def lock_of(file: MemoryMappedFile) -> str:
-    """The name of the lock of a file that belongs to this user."""
-    return lock_name_of(file.path, os.fstat(file.fileno()))
+    """The name of the lock of a file that is mapped under a name, and belongs to this user."""
+    backing = file._backing
+    if backing.path is not None:
+        refuse_another_user(backing.path, backing.status())
+    return _lock_name(backing.device, backing.inode)
 
 
 def lock_name_of(path: str | None, status: os.stat_result) -> str:
     """The same, of a file of which that is known."""
     refuse_another_user(path, status)
-    return f"file-{status.st_dev:x}-{status.st_ino:x}"
+    return _lock_name(status.st_dev, status.st_ino)
 
 
-def refuse_another_user(path: str | None, status: os.stat_result) -> None:
-    """ValueError: the lock that a file has by default is of no use to all who may open it."""
-    if status.st_uid != os.geteuid():
-        raise ValueError(
-            f"{path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by "
-            "lock_name which one all take who use this file"
-        )
+def _lock_name(device: int, inode: int) -> str:
+    return f"{_SCOPE}file-{device:x}-{inode:x}"

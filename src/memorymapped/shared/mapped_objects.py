@@ -19,6 +19,7 @@ from ..enums import MemoryMappedFileOptions as Options
 from ..errors import ClosedError, InvalidNameError, shown
 from ..file import MemoryMappedFile
 from ..sync.mutex import Mutex
+from ..system import status_of
 from ..system.names import parse
 from .backing_files import lock_name_of, lock_of, make_file, remove_own
 
@@ -140,7 +141,7 @@ class MappedObject:
             def begin_in(answered: int | None) -> bool:
                 """Under the lock: nobody else makes it longer, or its control block."""
                 try:
-                    now = os.stat(place)
+                    now = status_of(place)
                 except FileNotFoundError:
                     return False
                 if not os.path.samestat(now, status):
@@ -154,7 +155,9 @@ class MappedObject:
                 try:
                     capacity = size() if fresh else 0
                     file = MemoryMappedFile.create_from_file(place, how, capacity=capacity, reserve=reserve and fresh)
-                    begin(undo.enter_context(file), answered)
+                    with ExitStack() as refused:  # it is closed before it is removed
+                        begin(refused.enter_context(file), answered)
+                        undo.push(refused.pop_all())
                 except BaseException:
                     if made and fresh:
                         remove_own(place, status)

@@ -34,10 +34,10 @@ from ..record import Record
 from ..security import MemoryMappedFileSecurity
 from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
-from ..system import locate
+from ..system import MEETS_ALL_USERS, ROUNDED, SCOPE_OF_FILES, locate, refuse_another_user, status_of, sync_folder
 from ..system.names import Scope, parse
 from ..timeouts import seconds
-from .backing_files import refuse_another_user, remove_own
+from .backing_files import remove_own
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -142,20 +142,21 @@ def unique_id() -> str:
 class _Names:
     """What lies beside a file is called after its device and inode, so that it is the same for whoever opens the file,
     by whatever name or path. The user's own: two terminals are two sessions. Only a map with a name for all users has
-    them for all users. Where the mutex is for all users, so is the control object at which they meet; then the own one
-    is there for those of this user who have another mutex."""
+    them for all users. Where the mutex is for all users, so is the control object at which they meet, if everybody may
+    make that; then the own one is there for those of this user who have another mutex."""
 
-    def __init__(self, path: str, device: int, inode: int, lock_name: str | None) -> None:
-        self.path = os.path.realpath(path)
-        given = locate(self.path)
+    def __init__(self, path: str | None, name: str | None, device: int, inode: int, lock_name: str | None) -> None:
+        self.path = None if path is None else os.path.realpath(path)
+        given = name if self.path is None else locate(self.path)
         scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
         self.is_named = given is not None  # memory that has a name, however it was opened
         self.is_for_all = scope is Scope.GLOBAL
         place = f"{device:x}-{inode:x}"
-        self.lock = lock_name if lock_name is not None else f"{scope.value}\\segments-{place}"
-        meeting = Scope.GLOBAL if parse(self.lock).scope is Scope.GLOBAL else scope
+        own = scope if self.is_named else SCOPE_OF_FILES
+        self.lock = lock_name if lock_name is not None else f"{own.value}\\segments-{place}"
+        meeting = Scope.GLOBAL if MEETS_ALL_USERS and parse(self.lock).scope is Scope.GLOBAL else scope
         self.controls = tuple(f"{each.value}\\segments-1-{place}" for each in dict.fromkeys((scope, meeting)))
-        self.all_users = f"{Scope.GLOBAL.value}\\segments-1-{place}"
+        self.all_users = f"{Scope.GLOBAL.value}\\segments-1-{place}" if MEETS_ALL_USERS else self.controls[-1]
         self.sums = f"{scope.value}\\segments-sums-1-{place}"
 
 
@@ -295,6 +296,7 @@ class SegmentFile(Segments):
         MemoryMappedFile.create_new raises; LookupError for an unknown encoding."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
         file_id = unique_id() if file_id is None else file_id
+        capacity = _for_all(capacity)
         return cls._made(lambda: MemoryMappedFile.create_new(file_id, capacity, security=security), options)
 
     @classmethod
@@ -333,6 +335,7 @@ class SegmentFile(Segments):
     ) -> Self:
         """The one of this name, made if nobody has it open. An existing one keeps its capacity."""
         options = _Options(encoding, lock_name, synchronized, checksums, grow, max_capacity, security=security)
+        capacity = _for_all(capacity)
         return cls._made(lambda: MemoryMappedFile.create_or_open(file_id, capacity, security=security), options)
 
     @classmethod
@@ -403,9 +406,9 @@ class SegmentFile(Segments):
         nothing. So nothing is emptied, made longer or removed but by who is alone."""
         map_, options = self._map, self._options
         device, inode, _ = map_.generation
-        self._names = _Names(self.path, device, inode, options.lock_name)
-        if options.lock_name is None and options.synchronized and not self._names.is_for_all:
-            refuse_another_user(map_.path, os.fstat(map_.fileno()))
+        self._names = _Names(self.path, map_.name, device, inode, options.lock_name)
+        if options.lock_name is None and options.synchronized and not self._names.is_for_all and map_.path is not None:
+            refuse_another_user(map_.path, map_._backing.status())
         self._open_controls()
         with self._alone():
             if map_.name is None and not _leads_to(map_):
@@ -428,7 +431,10 @@ class SegmentFile(Segments):
         return True
 
     def _remove_own(self) -> None:
-        """A call that is refused leaves no file that it has made."""
+        """A call that is refused leaves no file that it has made. Without their views, or they could not be removed."""
+        for view in (self._file, self._kept):
+            if view is not None:
+                view.close()
         for each in (self._map, self._sums):
             if each is not None:
                 _remove_made(each)
@@ -463,7 +469,7 @@ class SegmentFile(Segments):
             self._mutex = Mutex(name=self._names.lock)
         on_disk = not map_._backing.is_memory
         if options.durable and on_disk and map_._backing.created and map_.path is not None:
-            _sync_folder(map_.path)
+            sync_folder(map_.path)
         self._start(self._mutex, self._control_view, options.codec, options.durable, on_disk)
         if fit is not None and fit.empties:
             self._open_wanted_sums(access, first)  # what is refused is refused before anything is emptied
@@ -498,7 +504,7 @@ class SegmentFile(Segments):
         own = self._lock_name()
         for each in self._controls:
             if each.capacity >= CONTROL_SIZE:
-                os.pwrite(each.fileno(), _digest(own) + own.ljust(LOCK_NAME, b"\0"), LOCK)
+                each._backing.write_at(LOCK, _digest(own) + own.ljust(LOCK_NAME, b"\0"))
 
     def _is_unused(self) -> bool:
         """Whether nobody has the file open, as far as the scopes are concerned in which this one has it open."""
@@ -576,22 +582,25 @@ class SegmentFile(Segments):
         """The path of the checksums of a file: beside the first of its names in the folder, or beside the one that has
         them."""
         path = self._names.path
+        assert path is not None, "it is a file"
         folder = os.path.dirname(path)
         names = [os.path.join(folder, each) for each in sorted(self._names_of_it(folder))] or [path]
         return next(filter(os.path.exists, (name + SUFFIX for name in names)), names[0] + SUFFIX)
 
     def _names_of_it(self, folder: str) -> Iterator[str]:
         """The names of the file in a folder, where it has several (hard links)."""
-        status = os.fstat(self._map.fileno())
+        status = self._map._backing.status()
         if status.st_nlink > 1:
             with os.scandir(folder) as entries:
                 for each in entries:
-                    if each.inode() == status.st_ino and os.path.samestat(each.stat(follow_symlinks=False), status):
+                    if each.inode() == status.st_ino and os.path.samestat(
+                        status_of(each.path, follow_symlinks=False), status
+                    ):
                         yield each.name
 
     def _refuse_distant_names(self, path: str) -> None:
         """Who opens the file by a name in another folder would not find its checksums. ValueError."""
-        there, count = len(list(self._names_of_it(os.path.dirname(path)))), os.fstat(self._map.fileno()).st_nlink
+        there, count = len(list(self._names_of_it(os.path.dirname(path)))), self._map._backing.status().st_nlink
         if count > max(there, 1):
             raise ValueError(
                 f"{self.file_id} has {count} names (hard links), {count - there} of them not in the folder of {path}: "
@@ -654,7 +663,10 @@ class SegmentFile(Segments):
     def file_id(self) -> str:
         """What leads another process here: the name, or the path if there is none."""
         name = self._map.name
-        return name if name is not None else self.path
+        if name is None:
+            assert self.path is not None, "neither a named map nor a file is without one"
+            return self.path
+        return name
 
     @property
     def name(self) -> str | None:
@@ -662,11 +674,9 @@ class SegmentFile(Segments):
         return self._map.name
 
     @property
-    def path(self) -> str:
-        """The file, or for a named one that which another program can map."""
-        path = self._map.path
-        assert path is not None, "neither a named map nor a file is without one"
-        return path
+    def path(self) -> str | None:
+        """The file, or for a named one that which another program can map: on Windows None, its name is enough."""
+        return self._map.path
 
     @property
     def lock_name(self) -> str | None:
@@ -940,6 +950,11 @@ def _reopened(
     return opened
 
 
+def _for_all(capacity: int) -> int:
+    """The capacity as all see it who open a map of that size by its name: who made it must not see another end."""
+    return capacity if ROUNDED == 1 else -(-index(capacity) // ROUNDED) * ROUNDED
+
+
 def _access(access: Access) -> Access:
     access = Access(access)
     if access not in (Access.READ, Access.READ_WRITE):
@@ -961,7 +976,9 @@ def _remove_made(map_: MemoryMappedFile) -> None:
     """Removes the file of a map, if the call that made the map has made it too."""
     backing = map_._backing
     if backing.created and not backing.is_memory and map_.path is not None:
-        remove_own(map_.path, os.fstat(map_.fileno()))
+        status = backing.status()
+        map_.close()
+        remove_own(map_.path, status)
 
 
 def _is_held(name: str) -> bool:
@@ -981,7 +998,7 @@ def _control(name: str) -> MemoryMappedFile:
 
 def _told(control: MemoryMappedFile) -> bytes:
     """What tells which lock its users take: the hash of its name, the name."""
-    return os.pread(control.fileno(), 8 + LOCK_NAME, LOCK)
+    return control._backing.read_at(LOCK, 8 + LOCK_NAME)
 
 
 def _is_unused(control: MemoryMappedFile) -> bool:
@@ -994,7 +1011,7 @@ def _leads_to(map_: MemoryMappedFile) -> bool:
     """Does the path of a file lead to it still?"""
     assert map_.path is not None
     try:
-        return os.path.samestat(os.stat(map_.path), os.fstat(map_.fileno()))
+        return os.path.samestat(status_of(map_.path), map_._backing.status())
     except FileNotFoundError:
         return False
 
@@ -1027,12 +1044,3 @@ def _lengthen(map_: MemoryMappedFile, capacity: int) -> None:
     except OutOfRangeError:
         if map_.capacity < capacity:
             raise
-
-
-def _sync_folder(path: str) -> None:
-    """The name of a new file is to be on the disk, too."""
-    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

@@ -223,7 +223,7 @@ class SharedMemory(Committed[T], MappedObject):
         self._type = type
         self._file = file
         view = self._view = file.create_view_accessor()
-        place = backing.device, backing.inode
+        place = backing.device, backing.inode, backing.life
         try:
             self._attach(view, self._lock, what.struct, what.size, what.text, what.hash, foreign, boot, place, answered)
         except BaseException:

@@ -230,11 +230,13 @@ class StructArray(SharedElements[T], MappedObject):
         self._file = file
         view = self._view = file.create_view_accessor()
         lock = self._lock
+        backing = file._backing
+        descriptor = -1 if backing.is_memory and backing.created else file.fileno()
         first, most = (0, -1) if sizes is None else sizes
         try:
-            if self._attach(view, lock, what.struct, what.text, what.hash, foreign, most, file.fileno()):
+            if self._attach(view, lock, what.struct, what.text, what.hash, foreign, most, descriptor):
                 # Whoever makes it says how much memory is taken at once. Should he die before, appends take it.
-                file._backing.reserve(self._control_position, file.capacity)
+                backing.reserve(self._control_position, file.capacity)
                 self._grow(self.max_capacity if sizes == WHAT_THERE_IS else min(first, self.max_capacity))
             elif answered is not None and lock._opened().abandonments != answered:
                 self._repair(lock)

@@ -169,7 +169,7 @@ class Run:
         return f"Global\\MmFile-mutex-{self.file_id}" if is_for_dotnet else None
 
     def _start(self, segments: SegmentFile) -> Child:
-        given = {"{id}": self.file_id, "{path}": segments.path, "{lock}": segments.lock_name or ""}
+        given = {"{id}": self.file_id, "{path}": segments.path or "", "{lock}": segments.lock_name or ""}
         words = list(self._command)
         for mark, value in given.items():
             words = [word.replace(mark, value) for word in words]

@@ -73,6 +73,20 @@ static inline int mmf_data_extent(const mmf_region *region, int fd, int64_t size
     return first < size;
 }
 
+/* The size of what ends with one of these words: of everything it is known exactly here. */
+static inline size_t mmf_size_to_mark(const mmf_region *region, size_t size, uint64_t mark, uint64_t other)
+{
+    (void)region, (void)mark, (void)other;
+    return size;
+}
+
+/* Whether it has so many bytes, as far as that is known. */
+static inline int mmf_has_size(const mmf_region *region, size_t size, size_t wanted)
+{
+    (void)region;
+    return size == wanted;
+}
+
 /* Its size now; -1: nobody knows. */
 static inline int64_t mmf_file_size(const mmf_region *region, int fd)
 {

@@ -366,6 +366,25 @@ int mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *fro
     return 0;
 }
 
+size_t mmf_size_to_mark(const mmf_region *region, size_t size, uint64_t mark, uint64_t other)
+{
+    const mmf_view *v = (const mmf_view *)region;
+    const char *start = (const char *)region->start;
+    if (v->file || size % 4096)
+        return size;
+    for (size_t at = size, first = size < 4096 ? 0 : size - 4096; at > first; at -= 8) {
+        uint64_t word = *(const volatile uint64_t *)(start + at - 8);
+        if (word && (word == mark || word == other))
+            return at;
+    }
+    return size;
+}
+
+int mmf_has_size(const mmf_region *region, size_t size, size_t wanted)
+{
+    return size == wanted || (!((const mmf_view *)region)->file && size == ((wanted + 4095) & ~(size_t)4095));
+}
+
 int64_t mmf_file_size(const mmf_region *region, int fd)
 {
     const mmf_view *v = (const mmf_view *)region;

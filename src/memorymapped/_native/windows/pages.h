@@ -48,6 +48,13 @@ int mmf_data_extent(const mmf_region *region, int fd, int64_t size, int64_t *fro
 /* Its size now; -1: nobody knows. */
 int64_t mmf_file_size(const mmf_region *region, int fd);
 
+/* The size of what ends with one of these words. Of memory that another has made only whole pages are known, in the last of
+ * which it ends. `size`, if there is no such word. */
+size_t mmf_size_to_mark(const mmf_region *region, size_t size, uint64_t mark, uint64_t other);
+
+/* Whether it has so many bytes, as far as that is known. */
+int mmf_has_size(const mmf_region *region, size_t size, size_t wanted);
+
 /* The C library lacks these two. */
 static inline void *memrchr(const void *block, int byte, size_t size)
 {

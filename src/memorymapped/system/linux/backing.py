@@ -129,6 +129,18 @@ class Backing:
         """What a child inherits, and from_descriptor takes."""
         return self.fd
 
+    def status(self) -> os.stat_result:
+        """What the system says of the file."""
+        return os.fstat(self.fd)
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """These bytes, as many as are there."""
+        return os.pread(self.fd, size, position)
+
+    def write_at(self, position: int, data: bytes) -> None:
+        """They must be within it."""
+        os.pwrite(self.fd, data, position)
+
     def name_alive(self) -> bool:
         """Whether the name still leads to this object."""
         return False

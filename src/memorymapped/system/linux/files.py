@@ -32,7 +32,18 @@ if TYPE_CHECKING:
     from ..._native.lifetime import Duplicate, Held
     from ..access_rules import Security
 
-__all__ = ["FileMap", "directions", "from_descriptor", "map_descriptor", "map_path", "open_entry"]
+__all__ = [
+    "FileMap",
+    "directions",
+    "from_descriptor",
+    "map_descriptor",
+    "map_path",
+    "new_file",
+    "open_entry",
+    "refuse_another_user",
+    "status_of",
+    "sync_folder",
+]
 
 # Which maps a descriptor allows. Copy on write needs no right to write: the writes stay in memory (.NET Framework;
 # .NET Core asks for it).
@@ -87,6 +98,34 @@ class FileMap(Descriptor):
                 close_too()
         finally:
             super().close()
+
+
+def new_file(path: str) -> None:
+    """Makes an empty file. FileExistsError. One call, so that a signal handler leaves nothing open."""
+    os.mknod(path, stat.S_IFREG | 0o666)
+
+
+def status_of(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+    """What the system says of the file that a path leads to. FileNotFoundError."""
+    return os.stat(path, follow_symlinks=follow_symlinks)
+
+
+def sync_folder(path: str) -> None:
+    """Waits until the name of a new file is on the disk."""
+    fd = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def refuse_another_user(path: str | None, status: os.stat_result) -> None:
+    """ValueError: the lock that a file has by default is of no use to all who may open it."""
+    if status.st_uid != os.geteuid():
+        raise ValueError(
+            f"{path!r} belongs to user {status.st_uid}, and the lock of a file is its user's own: say by "
+            "lock_name which one all take who use this file"
+        )
 
 
 def map_path(

@@ -8,6 +8,8 @@ import io
 import itertools
 import os
 from _thread import allocate_lock
+from contextlib import contextmanager
+from functools import cached_property
 
 from ..._native.access_lists import OF_KERNEL
 from ..._native.memory import View
@@ -23,6 +25,8 @@ from ..._native.win32 import (
     create_section,
     identity,
     is_of_file,
+    read_section,
+    write_section,
 )
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
@@ -30,8 +34,11 @@ from ...errors import ClosedError, ForeignObjectError, MemoryFaultError
 from ..names import Name
 from .access_control import sddl_of
 from .names import kernel_name
+from .turns import Turn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..access_rules import Security
 
 __all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "made", "of_name", "unnamed_memory"]
@@ -109,6 +116,11 @@ class Backing:
     fixed: int | None = None
     """The size of what has none of its own: a device, which cannot be mapped here."""
 
+    @cached_property
+    def turns(self) -> list[Turn]:
+        """Those who are preparing it by this object."""
+        return []
+
     def size(self) -> int:
         """The capacity now, in bytes."""
         if self.fd < 0:
@@ -122,6 +134,37 @@ class Backing:
     def descriptor(self) -> int:
         """What a child inherits, and from_descriptor takes: a handle."""
         return self.view_fd
+
+    def status(self) -> os.stat_result:
+        """What the system says of the file."""
+        raise NotImplementedError
+
+    def read_at(self, position: int, size: int) -> bytes:
+        """These bytes, as many as are there."""
+        return read_section(self.view_fd, position, max(min(size, self.last_size - position), 0))
+
+    def write_at(self, position: int, data: bytes) -> None:
+        """They must be within it."""
+        write_section(self.view_fd, position, data)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For who prepares memory with a name, while all others who ask for this wait; it ends with the process.
+        TimeoutError after 10 s; OSError (EDEADLK) at once for a signal handler or finalizer in the midst of it."""
+        assert self.name is not None
+        turn = Turn(self.name)
+        self.turns.append(turn)
+        try:
+            turn.take()
+            yield
+        finally:
+            turn.end()
+            self.turns.remove(turn)
+
+    def end_turns(self) -> None:
+        """Before it is closed: what an exception of a signal handler at the end of `alone` has left."""
+        for each in self.turns:
+            each.end()
 
     def close(self) -> None:
         """Lets go of it; a second call does nothing."""

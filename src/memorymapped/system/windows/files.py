@@ -46,7 +46,17 @@ if TYPE_CHECKING:
 
     from ..access_rules import Security
 
-__all__ = ["FileMap", "directions", "from_descriptor", "map_descriptor", "map_path"]
+__all__ = [
+    "FileMap",
+    "directions",
+    "from_descriptor",
+    "map_descriptor",
+    "map_path",
+    "new_file",
+    "refuse_another_user",
+    "status_of",
+    "sync_folder",
+]
 
 _FILE_READ, _FILE_WRITE = 1, 2  # FILE_READ_DATA, FILE_WRITE_DATA
 _READABLE = frozenset({Access.READ, Access.COPY_ON_WRITE, Access.READ_EXECUTE})
@@ -104,6 +114,9 @@ class FileMap(Backing):
             return self.sections[0]
         return int(msvcrt.get_osfhandle(self.fd))  # type: ignore[attr-defined]
 
+    def status(self) -> os.stat_result:
+        return os.fstat(self.fd)
+
     def size_now(self) -> int | None:
         return os.fstat(self.fd).st_size if self.fd >= 0 else None
 
@@ -131,6 +144,31 @@ class FileMap(Backing):
                 fd = self.fd
                 self.fd = self.view_fd = -1
                 os.close(fd)
+
+
+def new_file(path: str) -> None:
+    """Makes an empty file. FileExistsError."""
+    os.close(_open(path, FileMode.CREATE_NEW, True, False, None)[0])
+
+
+def status_of(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
+    """What the system says of the file that a path leads to. FileNotFoundError. It is opened for that: os.stat asks for
+    it alone, and then does not always say which file it is."""
+    if not follow_symlinks and os.path.islink(path):
+        return os.lstat(path)
+    fd = _open(path, FileMode.OPEN, False, False, None)[0]
+    try:
+        return os.fstat(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(path: str) -> None:
+    """Waits until the name of a new file is on the disk: it is when the file is."""
+
+
+def refuse_another_user(path: str | None, status: os.stat_result) -> None:
+    """Nothing: the lock of a file is one of all sessions, which the system does not let another user open."""
 
 
 def map_path(
