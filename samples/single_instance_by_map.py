@@ -15,7 +15,7 @@ from memorymapped import MemoryMappedFile, NameInUseError
 try:
     map = MemoryMappedFile.create_new("NetMMFSingle", 1)
 except NameInUseError as error:
-    sys.exit(f"Instance already running... ({error.holders})")
+    sys.exit(f"Instance already running... ({error.holders})" if error.holders else "Instance already running...")
 
 with map:
     print("the only instance; press Enter to end", flush=True)

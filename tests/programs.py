@@ -37,7 +37,7 @@ def finished(*command: object, **options: Any) -> subprocess.CompletedProcess[st
         [str(part) for part in command],
         capture_output=True,
         stdin=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
         errors="surrogateescape",
         timeout=LIMIT,
         check=False,
@@ -49,7 +49,7 @@ def finished(*command: object, **options: Any) -> subprocess.CompletedProcess[st
 def started(*command: object, **options: Any) -> Iterator[Process]:
     """Starts a command with three pipes; killed and reaped at the end."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    process: Process = subprocess.Popen([str(part) for part in command], text=True, **pipes)
+    process: Process = subprocess.Popen([str(part) for part in command], encoding="utf-8", **pipes)
     try:
         yield process
     finally:

@@ -15,6 +15,8 @@ SHM = Path(tempfile.gettempdir() if WINDOWS else "/dev/shm")
 ROOT = Path(tempfile.mkdtemp(prefix="memorymapped-tests-", dir=SHM))
 ROOT.chmod(0o755)
 os.environ["MEMORYMAPPED_ROOT"] = str(ROOT)
+if WINDOWS:  # what children write to pipes would be of the system's code page
+    os.environ["PYTHONIOENCODING"] = "utf-8"
 
 
 def objects() -> list[str]:

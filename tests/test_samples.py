@@ -11,15 +11,25 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from programs import PYTHON, SAMPLES, enter, finished, line_with, sample, started, until
+from programs import PYTHON, SAMPLES, Process, enter, finished, line_with, sample, started, until
+from support.here import WINDOWS
 from support.leftovers import only_one
-from support.strangers import blocked, path_of
 
 from memorymapped import Mutex
 
 
 def today() -> str:
     return f"{date.today().isoformat()}\n{date.today():%A, %d %B %Y}\n"
+
+
+def interrupt(process: Process) -> None:
+    """Presses Ctrl-C, where a test can do that: otherwise Enter. The program must end well."""
+    if WINDOWS:
+        enter(process)
+        return
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_a_structure_and_a_string_are_read_back_by_their_writer_and_by_another_process() -> None:
@@ -98,7 +108,7 @@ def test_a_copy_overwrites_nothing_and_says_what_is_wrong(way: str, tmp_path: Pa
     (tmp_path / "a").write_bytes(b"new")
     (tmp_path / "b").write_bytes(b"old")
     (tmp_path / "empty").touch()
-    for source, said in (("a", "exists"), ("missing", "No such file"), ("empty", "empty")):
+    for source, said in (("a", "exists"), ("missing", "'missing'"), ("empty", "empty")):
         program = finished(*sample(way), source, "b", cwd=tmp_path)
         assert program.returncode == 1
         assert said in program.stderr
@@ -112,10 +122,11 @@ def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> 
         with started(*sample(way)) as first:
             line_with(first, "press Enter")
             second = finished(*sample(way))
-            assert f"(process {first.pid} " in second.stderr or f"process {first.pid} (" in second.stdout
+            if not (WINDOWS and way == "single_instance_by_map"):  # nobody tells there who has a map
+                assert f"(process {first.pid} " in second.stderr or f"process {first.pid} (" in second.stdout
             assert "running" in second.stdout + second.stderr
             assert "Traceback" not in second.stderr
-            first.send_signal(signal.SIGKILL)
+            first.kill()
             first.wait(30)
         with started(*sample(way)) as third:
             line_with(third, "press Enter")
@@ -125,12 +136,12 @@ def test_only_one_instance_runs_and_a_killed_one_is_in_nobodys_way(way: str) -> 
 def test_the_running_instance_opens_what_later_starts_were_asked_for(tmp_path: Path) -> None:
     alone = {"cwd": tmp_path, "start_new_session": True}  # as each terminal is
     with only_one("NetMMFSingle"), started(*sample("single_instance"), "one.txt", **alone) as first:
-        assert line_with(first, "press Enter").startswith(f"opens {tmp_path}/one.txt\n")
-        for file in ("two.txt", "/three.txt"):
+        assert line_with(first, "press Enter").startswith(f"opens {tmp_path / 'one.txt'}\n")
+        for file in ("two.txt", tmp_path / "three.txt"):
             second = finished(*sample("single_instance"), file, **alone)
             assert (second.returncode, second.stderr) == (0, "")
             assert f"process {first.pid} (" in second.stdout
-        assert enter(first) == f"opens {tmp_path}/two.txt\nopens /three.txt\n"
+        assert enter(first) == f"opens {tmp_path / 'two.txt'}\nopens {tmp_path / 'three.txt'}\n"
 
 
 def test_text_is_written_and_read_through_views_of_one_direction(tmp_path: Path) -> None:
@@ -185,9 +196,7 @@ def test_the_second_client_of_shared_memory_sees_what_the_first_has_written(wher
                 second.wait(30)
             with started(*client) as third:
                 assert line_with(third, "press Enter").startswith("1, 2, 3\n")
-                third.send_signal(signal.SIGINT)
-                _, errors = third.communicate(timeout=30)
-                assert (third.returncode, errors) == (0, "")
+                interrupt(third)
             enter(first)
         with started(*client) as fourth:
             expected = "1, 2, 3\n" if where == "file" else "0, 0, 0\n"
@@ -198,9 +207,9 @@ def test_the_second_client_of_shared_memory_sees_what_the_first_has_written(wher
 def stopped_in_the_midst(program: str, method: str) -> str:
     """Code that runs a sample until it writes, and stops there."""
     return (
-        "import runpy, signal\n"
+        "import runpy, time\n"
         "from memorymapped import MemoryMappedViewAccessor as View\n"
-        f"View.{method} = lambda *_: (print('writing', flush=True), signal.pause())\n"
+        f"View.{method} = lambda *_: (print('writing', flush=True), time.sleep(1000))\n"
         f"runpy.run_path({str(SAMPLES / program)!r}, run_name='__main__')"
     )
 
@@ -220,9 +229,9 @@ def test_a_reader_waits_for_a_writer_and_hears_of_its_death(role: str, tmp_path:
         killed = [*PYTHON, "-c", stopped_in_the_midst(program, method), *write[len(sample("provider")) :]]
         with started(*killed, start_new_session=True) as writer:
             line_with(writer, "writing")
-            with closing(Mutex.open_existing(f"Global\\{name}")):  # somebody has it open, so its state stays
+            with closing(Mutex.open_existing(f"Global\\{name}")) as mutex:  # somebody has it open, so its state stays
                 with started(*read, start_new_session=True) as reader:
-                    until(lambda: blocked(path_of(f"Global\\{name}")), "the reader waits")
+                    until(lambda: mutex.statistics().has_waiters, "the reader waits")
                     writer.kill()
                     said, errors = reader.communicate(timeout=30)
                 assert (reader.returncode, said) == (1, "")
@@ -236,9 +245,7 @@ def test_a_reader_waits_for_a_writer_and_hears_of_its_death(role: str, tmp_path:
                     whole = finished(*read)
                     assert (whole.returncode, whole.stderr) == (0, "")
                     assert whole.stdout.startswith(first)
-                    repairing.send_signal(signal.SIGINT)
-                    _, errors = repairing.communicate(timeout=30)
-                    assert (repairing.returncode, errors) == (0, "")
+                    interrupt(repairing)
         Mutex(name=f"Global\\{name}").close()  # the dying one may have been the last to close it
 
 

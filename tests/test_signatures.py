@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import os
 import pydoc
 import re
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.here import get_inheritable
 
 import memorymapped
 from memorymapped import (
@@ -153,7 +153,7 @@ def test_security_before_inheritability_as_in_dotnet_4(path: Path, security: Mem
     for create in (MemoryMappedFile.create_new, MemoryMappedFile.create_or_open):
         with create("dotnet 4", 100, Access.READ_WRITE, Options.NONE, security, inherit) as map_:
             assert map_.capacity == 100
-            assert os.get_inheritable(map_.fileno())
+            assert get_inheritable(map_.fileno())
         with pytest.raises(TypeError, match="twice"):
             create("dotnet 4", 100, Access.READ_WRITE, Options.NONE, security, inherit, security=security)
     create = MemoryMappedFile.create_from_file
@@ -172,4 +172,4 @@ def test_security_by_place_is_applied_and_inheritability_too() -> None:
         "Global\\dotnet 4", 9, Access.READ_WRITE, Options.NONE, security, HandleInheritability.INHERITABLE
     ) as map_:
         assert map_.get_access_control().mode & 0o007 == 0o004
-        assert os.get_inheritable(map_.fileno())
+        assert get_inheritable(map_.fileno())

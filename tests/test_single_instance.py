@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from peers import NOBODY, Peer, needs_root, peers
 from programs import finished, state, until
+from support.here import WINDOWS
 
 from memorymapped import ClosedError, InvalidNameError, MemoryMappedFile, MemoryMappedFileError, Mutex
 from memorymapped.errors import AlreadyRunningError
@@ -29,6 +30,7 @@ from memorymapped.sync.events import AutoResetEvent
 from memorymapped.system import sweep
 
 Make = Callable[..., Peer]
+NO_TEXT = "\udc80"  # that names of files may have nevertheless
 AT_ONCE = 1.0  # seconds: far less than a time-out, far more than it takes
 
 IMPORT = "from memorymapped.shared.single_instance import SingleInstance; import signal\n"
@@ -77,7 +79,7 @@ def test_a_second_process_is_told_who_runs(name: str, peer: Make) -> None:
     assert error.name == name
     assert error.holder.process == first.pid
     assert error.holder.command is not None
-    assert error.holder.command.startswith(f"{sys.executable} -W error -c ")
+    assert error.holder.command.startswith(sys.executable if WINDOWS else f"{sys.executable} -W error -c ")
     assert error.holder.since is not None
     assert abs(datetime.now().astimezone() - error.holder.since) < timedelta(seconds=60)
     assert f"{name!r} is running already: process {first.pid} (" in str(error)
@@ -252,8 +254,10 @@ def test_the_instance_gets_what_a_newcomer_hands_over(name: str, peer: Make, tmp
         line = instance.receive()
         assert newcomer.answer() is None, "the newcomer learns that it was taken"
         assert line == CommandLine(words, str(tmp_path), newcomer.pid)
-        newcomer.tell("run", "from pathlib import Path; e.send((w for w in (Path('p'), b'\\xff')), timeout=None)")
-        assert (instance.receive(10) or line).arguments == ["p", "\udcff"]
+        newcomer.tell(
+            "run", f"from pathlib import Path; e.send((w for w in (Path('p'), {os.fsencode(NO_TEXT)!r})), timeout=None)"
+        )
+        assert (instance.receive(10) or line).arguments == ["p", NO_TEXT]
         assert newcomer.answer() is None
         assert instance.receive(0) is None
         assert instance.receive(timedelta(milliseconds=1)) is None
@@ -492,7 +496,9 @@ class Letter:
         self._ends.close()
 
 
-@pytest.mark.parametrize("text", [b"\0", b"no", b"x\0y\0z\0", b"1\0y\0z", b"1\0"])
+@pytest.mark.parametrize(
+    "text", [b"\0", b"no", b"0\0", b"6\0x\0y\0z\0", b"5\0001\0y\0z", b"2\0001\0", b"9999\0001\0y\0z\0"]
+)
 def test_what_is_no_command_line_is_left_alone(text: bytes, name: str) -> None:
     with SingleInstance(name) as instance, Letter(name, text) as letter:
         letter.post()
@@ -500,7 +506,7 @@ def test_what_is_no_command_line_is_left_alone(text: bytes, name: str) -> None:
 
 
 def test_one_command_line_is_given_once_however_often_it_is_posted(name: str) -> None:
-    with SingleInstance(name) as instance, Letter(name, b"1\0/\0x\0") as letter:
+    with SingleInstance(name) as instance, Letter(name, b"6\0001\0/\0x\0") as letter:
         letter.post()
         assert instance.receive(0) == CommandLine(["x"], "/", 1)
         letter.post()
@@ -508,7 +514,7 @@ def test_one_command_line_is_given_once_however_often_it_is_posted(name: str) ->
 
 
 def test_what_is_withdrawn_while_it_is_read_is_not_given(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with SingleInstance(name) as instance, Letter(name, b"1\0/\0x\0") as letter:
+    with SingleInstance(name) as instance, Letter(name, b"6\0001\0/\0x\0") as letter:
 
         def slowly(data: bytes) -> CommandLine:
             letter.withdraw()

@@ -102,8 +102,8 @@ def test_a_signal_that_waits_for_its_turn_comes_before_the_end_of_a_wait_for_all
         raise Interrupt
 
     # An iterator that yields nothing, and lets a signal come, without any Python code after it.
-    comes = iter(functools.partial(ctypes.pythonapi.PyErr_SetInterruptEx, signals.SIGUSR1), 0)
-    before = signals.signal(signals.SIGUSR1, handler)
+    comes = iter(functools.partial(ctypes.pythonapi.PyErr_SetInterruptEx, signals.SIGTERM), 0)
+    before = signals.signal(signals.SIGTERM, handler)
     try:
         there = handles(Mutex())
         with pytest.raises(Interrupt):
@@ -111,4 +111,4 @@ def test_a_signal_that_waits_for_its_turn_comes_before_the_end_of_a_wait_for_all
         check_untaken(there)
         assert there["mutex"].statistics().acquisitions == 1
     finally:
-        signals.signal(signals.SIGUSR1, before)
+        signals.signal(signals.SIGTERM, before)

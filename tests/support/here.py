@@ -39,13 +39,6 @@ KILLED = 1 if WINDOWS else -KILL
 
 EVERYTHING = "from memorymapped import *"
 """Brings all names of the library into a program."""
-if WINDOWS:  # all that are there, as long as some parts are not
-    EVERYTHING = """
-import contextlib, memorymapped
-for _name in memorymapped.__all__:
-    with contextlib.suppress(ImportError, AttributeError):
-        globals()[_name] = getattr(memorymapped, _name)
-"""
 
 
 def opened(capacity: int) -> int:

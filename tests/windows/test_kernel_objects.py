@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -221,6 +222,108 @@ def test_tasks_wait_for_them(name: str) -> None:
         return said
 
     assert asyncio.run(main()) == [True, True, False]
+
+
+def test_tasks_are_woken_by_a_thread_that_sleeps(name: str) -> None:
+    """No task looks again and again; the thread is counted as every waiter is."""
+
+    async def main() -> None:
+        with (
+            closing(EventWaitHandle(False, AUTO, f"{name} e")) as event,
+            closing(Semaphore(0, 9, f"{name} s")) as semaphore,
+        ):
+            for handle, signal in ((event, event.set), (semaphore, semaphore.release)):
+                took = []
+                for _ in range(20):
+                    tasks = [asyncio.create_task(handle.wait_one_async(30)) for _ in range(2)]
+                    await asyncio.to_thread(until, lambda of=handle: of.statistics().waiters == 1, "the thread sleeps")
+                    for task in tasks:  # in the order in which they came
+                        began = time.perf_counter()
+                        await asyncio.to_thread(signal)
+                        assert await task
+                        took.append(time.perf_counter() - began)
+                assert sorted(took)[20] < 0.1
+                assert not await handle.wait_one_async(0)
+
+    asyncio.run(main())
+
+
+def test_what_was_taken_for_a_task_that_waits_no_more_is_given_back(name: str) -> None:
+    async def main(handle: Any, signal: Any) -> None:
+        for moment in range(10):
+            task = asyncio.create_task(handle.wait_one_async())
+            await asyncio.sleep(0.005)
+            signal()
+            for _ in range(moment):
+                await asyncio.sleep(0)
+            task.cancel()
+            (result,) = await asyncio.gather(task, return_exceptions=True)
+            if result is not True:
+                assert isinstance(result, asyncio.CancelledError)
+                assert await handle.wait_one_async(30), "what nobody took is still there"
+
+    with (
+        closing(EventWaitHandle(False, AUTO, f"{name} e")) as event,
+        closing(Semaphore(0, 9, f"{name} s")) as semaphore,
+    ):
+        asyncio.run(main(event, event.set))
+        asyncio.run(main(semaphore, semaphore.release))
+        assert not event.is_set()
+        assert semaphore.statistics().count == 0
+
+
+def test_a_loop_that_is_closed_keeps_nothing_of_what_its_thread_took(name: str) -> None:
+    with closing(Semaphore(0, 9, name)) as semaphore:
+        for turn in range(6):
+            loop = asyncio.new_event_loop()
+            task = loop.create_task(semaphore.wait_one_async())
+            loop.run_until_complete(asyncio.sleep(0.01))
+            until(lambda: semaphore.statistics().waiters == 1, "the thread sleeps")
+            semaphore.release()  # while the loop does not run
+            if turn % 2:
+                until(lambda: semaphore.statistics().waiters == 0, "the thread has taken it")
+            if turn % 3:
+                task.cancel()
+                loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+            loop.close()
+            if not task.done():
+                task._log_destroy_pending = False
+            del loop, task
+            assert semaphore.wait_one(30), "it was given back"
+
+
+def test_a_pulse_lets_tasks_go_who_waited(name: str) -> None:
+    async def main() -> None:
+        with EventWaitHandle(False, MANUAL, name) as event:
+            tasks = [asyncio.create_task(event.wait_one_async(30)) for _ in range(3)]
+            await asyncio.to_thread(until, lambda: event.statistics().waiters == 1, "the thread sleeps")
+            await asyncio.sleep(0.1)
+            event.set()
+            event.reset()
+            assert await asyncio.gather(*tasks) == [True] * 3
+            assert not await event.wait_one_async(0.05)
+
+    asyncio.run(main())
+
+
+def test_more_than_one_thread_sleeps_on(name: str) -> None:
+    events = [EventWaitHandle(False, AUTO, f"{name} {i}") for i in range(130)]
+
+    async def main() -> None:
+        tasks = [asyncio.create_task(event.wait_one_async(30)) for event in events]
+        await asyncio.sleep(0.05)
+        events[-1].close()
+        with pytest.raises(m.ClosedError):
+            await tasks.pop()
+        for event in reversed(events[:-1]):
+            await asyncio.to_thread(event.set)
+        assert all(await asyncio.gather(*tasks))
+
+    before = threading.active_count()
+    asyncio.run(main())
+    assert threading.active_count() <= before + 3
+    for event in events:
+        event.close()
 
 
 def test_a_waiter_in_another_process_is_counted_and_woken(name: str) -> None:

@@ -225,10 +225,6 @@ cdef class Waitable:
 
     # ---- for waits that another thread sleeps for
 
-    @property
-    def _sleeps(self):
-        return self.sleeps()
-
     def _idle(self):
         """The value of the word on which to sleep, for `sleep_on` and `_try_since`."""
         if self.word == NULL:
@@ -256,6 +252,11 @@ cdef class Words:
 
     def give_back(self):
         self.waitable.undo(self.word, self.waiters)
+
+    @property
+    def by_hand(self):
+        """Whether others have it as well."""
+        return isinstance(self.waitable, Event) and self.waitable.parameter != 0
 
 
 cdef Words new_words(Waitable waitable):

@@ -60,6 +60,11 @@ cdef class KernelEvent(Event):
 cdef class KernelSemaphore(Semaphore):
     cdef Kernel kernel
 
+# By which an event or a semaphore that was taken is given back.
+cdef class KernelWords:
+    cdef Waitable waitable
+    cdef Kernel kernel
+
 cdef class KernelMutex(RobustMutex):
     cdef Kernel kernel
 

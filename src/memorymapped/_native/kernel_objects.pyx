@@ -419,8 +419,6 @@ cdef Kernel kernel_of(Waitable waitable):
 
 cdef class KernelWords:
     """What Words is, of a handle: kept open, so that what was taken can be given back."""
-    cdef Waitable waitable
-    cdef Kernel kernel
 
     def __cinit__(self, Waitable waitable not None, Kernel kernel not None):
         self.waitable = waitable
@@ -433,6 +431,10 @@ cdef class KernelWords:
 
     def give_back(self):
         self.waitable.undo(&self.kernel.word, &self.kernel.waiters)
+
+    @property
+    def by_hand(self):
+        return isinstance(self.waitable, KernelEvent) and self.waitable.parameter != 0
 
 
 cdef class KernelEvent(Event):

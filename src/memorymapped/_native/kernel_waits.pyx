@@ -8,15 +8,17 @@ waited for by the channels of their sleepers (sleeping.h). What is above 62, and
 
 All of them: the system waits for up to 62 of its own in one call, and takes all in one step, or none.
 
+A thread that sleeps for others (aio.py) takes what it finds, as the system knows no other wait, and hands it over.
+
 As in several.pyx, Python code that runs meanwhile is followed by a give-back if it raises."""
 from memorymapped._native.several import leave_to_system
 from memorymapped.errors import AbandonedMutexError
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint32_t
-from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_add
+from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_add, mmf_word_load
 from memorymapped._native.kernel_objects cimport (
-    HANDLE, LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, Wait, kernel_of)
+    HANDLE, LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, KernelWords, Wait, kernel_of)
 from memorymapped._native.robust cimport ABANDONED, MMF_STRANGER, MutexHandle, RobustMutex
 from memorymapped._native.several cimport check_open, keep_unless_interrupted, try_any
 
@@ -183,6 +185,45 @@ def any_of(list given not None, double limit):
         drop(behind)
 
 
+def sleep_on(list waitables not None, list values not None, double limit):
+    """several.sleep_on."""
+    cdef list behind = behind_of(waitables)
+    cdef Sleep sleep
+    cdef Wait wait
+    cdef double most
+    cdef int i, found
+    if not any([each is not None for each in behind]):
+        return NotImplemented
+    sleep = Sleep.__new__(Sleep)
+    sleep.begin(limit)
+    wait = Wait.__new__(Wait)
+    wait.begin(limit)
+    hold(behind)
+    try:
+        count(behind, 1)
+        for i in range(len(waitables)):
+            sleep.add(<Waitable>waitables[i])
+            sleep.values[i] = values[i]
+        while True:
+            changed = []
+            for i in range(len(waitables)):
+                if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
+                    changed.append(i)
+            if changed:
+                return changed, None
+            most = fill(wait, waitables, behind, sleep)
+            found = wait.once(most if most != 0 else LONGEST_PAUSE)
+            if found >= 0:
+                return [found], KernelWords(waitables[found], behind[found])
+            if found == OVER:
+                return [], None
+    finally:
+        wait.end()
+        sleep.end()
+        count(behind, -1)
+        drop(behind)
+
+
 # ---------------------------------------------------------------------------------------------------------- all of them
 
 
@@ -265,4 +306,4 @@ cdef int give_back(list given, list behind, list got) except -1:
     return 0
 
 
-leave_to_system(any_of, all_of)
+leave_to_system(any_of, all_of, sleep_on)

@@ -21,13 +21,14 @@ from memorymapped._native.robust cimport ABANDONED, BUSY, MutexHandle, RobustMut
 
 
 # Where the system has such objects of its own: its waits for them, which say NotImplemented of others.
-cdef object any_of_system = None, all_of_system = None
+cdef object any_of_system = None, all_of_system = None, sleep_on_system = None
 
 
-def leave_to_system(any_of, all_of):
-    """From now on `any_of(handles, limit)` and `all_of(handles, limit)` are asked first."""
-    global any_of_system, all_of_system
-    any_of_system, all_of_system = any_of, all_of
+def leave_to_system(any_of, all_of, sleep):
+    """From now on `any_of(handles, limit)`, `all_of(handles, limit)` and `sleep(waitables, values, limit)` are asked
+    first."""
+    global any_of_system, all_of_system, sleep_on_system
+    any_of_system, all_of_system, sleep_on_system = any_of, all_of, sleep
 
 
 # ---------------------------------------------------------------------------------------------------------- arguments
@@ -85,12 +86,18 @@ cdef list in_order(list handles):
 
 def sleep_on(list waitables, list values, double limit):
     """Sleeps until some of `waitables` (128 at most) may have something, or are closed: their words are no longer those
-    of `values`. Their indices; none after `limit` seconds (negative: never). Takes nothing."""
-    cdef Sleep sleep = Sleep.__new__(Sleep)
+    of `values`. Their indices; none after `limit` seconds (negative: never). Besides None: nothing was taken. But who
+    sleeps on one of the system's own takes it: then it is the only one, and this is by what it is given back."""
+    cdef Sleep sleep
     cdef int i
     cdef list changed = [i for i in range(len(waitables)) if (<Waitable?>waitables[i]).word == NULL]
     if changed:
-        return changed
+        return changed, None
+    if sleep_on_system is not None:
+        slept = sleep_on_system(waitables, values, limit)
+        if slept is not NotImplemented:
+            return slept
+    sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
     try:
         for i in range(len(waitables)):
@@ -101,7 +108,7 @@ def sleep_on(list waitables, list values, double limit):
                 if (<Waitable>waitables[i]).word == NULL or mmf_word_load(sleep.words[i]) != sleep.values[i]:
                     changed.append(i)
             if changed or not sleep.once():
-                return changed
+                return changed, None
     finally:
         sleep.end()
 

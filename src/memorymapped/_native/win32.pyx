@@ -7,6 +7,7 @@ A handle is an int here. It has 32 bits that mean something, so the high ones of
 from os import urandom
 
 from libc.stddef cimport size_t, wchar_t
+from libc.stdlib cimport free, malloc
 from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
@@ -106,9 +107,21 @@ cdef extern from *:
         query ask = (query)mmf_of_kernel("NtQuerySystemInformation");
         return ask && ask(3 /* SystemTimeOfDayInformation */, &told, sizeof told, NULL) >= 0 ? told.boot.QuadPart : 0;
     }
+    /* Its length; 0 if the system does not tell. */
+    static unsigned mmf_command_line(HANDLE process, void *room, unsigned size, wchar_t **text)
+    {
+        typedef LONG (WINAPI *query)(HANDLE, int, void *, ULONG, ULONG *);
+        struct { USHORT bytes, most; wchar_t *text; } *told = room;
+        query ask = (query)mmf_of_kernel("NtQueryInformationProcess");
+        if (!ask || ask(process, 60 /* ProcessCommandLineInformation */, room, size, NULL) < 0)
+            return 0;
+        *text = told->text;
+        return told->bytes / sizeof(wchar_t);
+    }
     #define mmf_process_times(handle, a, b, c, d) GetProcessTimes(handle, (FILETIME *)a, (FILETIME *)b, (FILETIME *)c, (FILETIME *)d)
     """
     uint64_t mmf_boot_time()
+    uint32_t mmf_command_line(HANDLE process, void *room, uint32_t size, wchar_t **text)
     int GetProcessTimes "mmf_process_times"(HANDLE process, uint64_t *began, uint64_t *ended, uint64_t *kernel, uint64_t *user)
 
 cdef extern from "<windows.h>" nogil:
@@ -385,22 +398,28 @@ def duplicate_handle(int64_t handle, bint inheritable, /):
 
 
 def process_told(uint32_t process, /):
-    """(path of the program, when the process began, in 100 ns since 1601) of a process that runs; None if there is none,
-    or the system does not tell."""
+    """(its command line, or the path of its program, when the process began, in 100 ns since 1601) of a process that runs;
+    None if there is none, or the system does not tell."""
     cdef HANDLE handle = OpenProcess(PROCESS_QUERY_LIMITED_INFORMATION, False, process)
     cdef uint64_t times[4]
-    cdef uint32_t code
-    cdef wchar_t path[0x8000]
-    cdef uint32_t size = 0x8000
+    cdef uint32_t code, size = 0x10100  # more than the longest there can be
+    cdef wchar_t *text
+    cdef void *room
     if handle == NULL:
         return None
+    room = malloc(size)
     try:
-        if (not GetExitCodeProcess(handle, &code) or code != STILL_ACTIVE
-                or not GetProcessTimes(handle, &times[0], &times[1], &times[2], &times[3])
-                or not QueryFullProcessImageNameW(handle, 0, path, &size)):
+        if (room == NULL or not GetExitCodeProcess(handle, &code) or code != STILL_ACTIVE
+                or not GetProcessTimes(handle, &times[0], &times[1], &times[2], &times[3])):
             return None
-        return PyUnicode_FromWideChar(path, size), times[0]
+        size = mmf_command_line(handle, room, size, &text)
+        if size == 0:
+            text, size = <wchar_t *>room, 0x8000
+            if not QueryFullProcessImageNameW(handle, 0, text, &size):
+                return None
+        return PyUnicode_FromWideChar(text, size), times[0]
     finally:
+        free(room)
         CloseHandle(handle)
 
 

@@ -74,8 +74,8 @@ class CommandLine(Record):
 
 
 def encode(arguments: Iterable[str | bytes | os.PathLike[str] | os.PathLike[bytes]]) -> bytes:
-    """This process's command line with these arguments, each ended by NUL as the system keeps them. TypeError;
-    ValueError for what cannot be an argument."""
+    """This process's command line with these arguments, each ended by NUL as the system keeps them, behind its length.
+    TypeError; ValueError for what cannot be an argument."""
     if isinstance(arguments, (str, bytes)):
         raise TypeError(f"arguments are a list of str, as sys.argv[1:], not {type(arguments).__name__}")
     try:
@@ -83,15 +83,19 @@ def encode(arguments: Iterable[str | bytes | os.PathLike[str] | os.PathLike[byte
     except FileNotFoundError:
         cwd = b""
     words = [os.fsencode(argument) for argument in arguments]
-    if any(b"\0" in word for word in words):
-        raise ValueError("an argument must not contain NUL")
-    return b"".join(word + b"\0" for word in (str(os.getpid()).encode(), cwd, *words))
+    for word in words:
+        if b"\0" in word:
+            raise ValueError("an argument must not contain NUL")
+        os.fsdecode(word)  # ValueError: where file names are text, bytes that are none
+    line = b"".join(word + b"\0" for word in (b"%d" % os.getpid(), cwd, *words))
+    return b"%d\0%b" % (len(line), line)
 
 
 def decode(data: bytes) -> CommandLine:
-    """The reverse. ValueError for what `encode` does not make."""
-    process, cwd, *words, rest = data.split(b"\0")
-    if rest:
+    """The reverse; anything may follow, as memory may be whole pages. ValueError for what `encode` does not make."""
+    length, _, line = data.partition(b"\0")
+    process, cwd, *words, rest = line[: int(length)].split(b"\0")
+    if rest or int(length) > len(line):
         raise ValueError("the last argument has no end")
     return CommandLine([os.fsdecode(word) for word in words], os.fsdecode(cwd) or None, int(process))
 

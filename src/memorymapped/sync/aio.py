@@ -5,9 +5,11 @@ in a map (`arrival`).
 Everything is taken by the event loop's own thread: tasks that wait for one object stand in line, the first of the line
 tries. When to try is told
 
-- for events and semaphores, by a thread that sleeps on the words of up to 127 of them in one call of the system, and on
-  the word of its own bell, which the loop rings when there are others to sleep on. It takes nothing: it reports to the
-  loop whose turn it may be, and leaves those out until the loop has looked;
+- for events and semaphores, by a thread that sleeps on the words of many of them (MOST_WATCHED) in one call of the
+  system, and on the word of its own bell, which the loop rings when there are others to sleep on. It takes nothing: it
+  reports to the loop whose turn it may be, and leaves those out until the loop has looked. Only of what is the system's
+  own, which knows no wait that does not take, it takes one, and hands that over: to the first of the line, or back to
+  the system if nobody is there any more;
 - for mutexes by a timer of the loop, after 1 ms and then in growing pauses up to 10 ms (another process's waiters could
   not be woken any more if we slept on a mutex, see waiting.py), and at once when a task of this loop releases one;
 - for whatever was closed, by its `close`.
@@ -36,17 +38,19 @@ import contextlib
 import os
 import sys
 import threading
+import time
 from collections import OrderedDict
 from contextvars import Context
 from functools import partial
 from weakref import WeakValueDictionary, ref
 
-from .._native.futex import MOST_HANDLES, Waitable
+from .._native.futex import Waitable
 from .._native.robust import thread_number
 from .._native.several import sleep_on
 from .._typing import TYPE_CHECKING
 from ..errors import AbandonedMutexError, ClosedError, MemoryFaultError
 from ..system.forks import after_in_child
+from ..system.signals import MOST_WATCHED
 from ..timeouts import seconds
 from . import awaiting
 from .events import AutoResetEvent
@@ -56,7 +60,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Protocol
 
-    from .._native.futex import Word
+    from .._native.futex import Word, Words
     from .._native.robust import RobustMutex
     from ..timeouts import Timeout
 
@@ -168,6 +172,7 @@ class _Wait:
     """A task's wait for one object."""
 
     __slots__ = (
+        "began",
         "core",
         "error",
         "handle",
@@ -190,6 +195,7 @@ class _Wait:
         self.result: asyncio.Future[bool] = line.loop.create_future()
         self.error: Exception | None = None
         self.timer: asyncio.TimerHandle | None = None
+        self.began = time.perf_counter()
         self.value = handle._idle() if isinstance(handle, Waitable) else 0
         self.core = None if isinstance(handle, Waitable) else handle._opened()
         self.words: Any = None  # by which an event or semaphore was taken
@@ -225,6 +231,14 @@ class _Wait:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the waiting task's
             self.error = error
             self.result.set_exception(error)
+        return True
+
+    def give(self, words: Words) -> bool:
+        """Gives it what a watcher has taken. False: its task needs it no more."""
+        if self.over or self.result.done():
+            return False
+        self.words = words
+        self.result.set_result(True)
         return True
 
     def expire(self) -> None:
@@ -494,7 +508,7 @@ class _Line:
             if queue.watcher is not None:
                 queue.watcher.remove(key)
             return
-        if isinstance(wait.handle, Waitable) and wait.handle._sleeps:
+        if isinstance(wait.handle, Waitable):
             self.watch(key, queue, wait.handle, wait.value)
         elif self._timer is None:
             self._timer = self.loop.call_later(self._pause, self._look_at_mutexes)
@@ -552,6 +566,19 @@ class _Line:
                 watch = self._watches[key]
                 watch.watched = None
                 watch.look()
+
+    def hand_over(self, key: Key, taken: Words, when: float) -> None:
+        """From a watcher, which watches this no more: what it has taken, and when. An event that is reset by hand lets
+        all go on who waited then."""
+        queue = self._queues.get(key)
+        waits = list(queue.waits) if queue is not None else []
+        if taken.by_hand:
+            for wait in waits:
+                if wait.began <= when:
+                    wait.give(taken)
+        elif not any(wait.give(taken) for wait in waits):
+            taken.give_back()
+        self.report([key])
 
     # -- from other threads
 
@@ -624,11 +651,12 @@ class _Watcher:
         self._bell = AutoResetEvent()
         self._keys: set[Key] = set()
         self._watched: dict[Key, tuple[Waitable, int]] = {}
+        self._taken: dict[int, Words] = {}  # and not handed over yet
         self._runs = False
         self._ended = False
 
     def has_room(self) -> bool:
-        return len(self._keys) < MOST_HANDLES - 1
+        return len(self._keys) < MOST_WATCHED - 1
 
     def put(self, key: Key, watched: tuple[Waitable, int]) -> None:
         """From the loop: this is to be watched, by its value at the last look, until it was reported or removed."""
@@ -654,12 +682,15 @@ class _Watcher:
         """From any thread, in the midst of whatever it does: takes no lock."""
         self._ended = True
         self._bell.set()
+        for number in list(self._taken):
+            self._give_back(number)
 
     def _run(self) -> None:
         while not self._ended:
             with self._lock:
                 watched = list(self._watched.items())
-            changed = self._sleep([each for _, each in watched])
+            changed, taken = self._sleep([each for _, each in watched])
+            when = time.perf_counter()
             with self._lock:
                 if changed is None and (not self._watched or self._is_over()):
                     self._runs = False
@@ -667,30 +698,50 @@ class _Watcher:
                 keys = [key for key, each in [watched[i] for i in changed or ()] if self._watched.get(key) is each]
                 for key in keys:
                     del self._watched[key]
-            if keys and not self._tell(keys):
-                return
+            if taken is None:
+                if keys and not self._tell(_Line.report, keys):
+                    return
+            elif keys:
+                self._taken[id(taken)] = taken
+                if not self._tell(self._hand_over, keys[0], id(taken), when):
+                    self._give_back(id(taken))
+                    return
+            else:  # nobody waits for it any more
+                taken.give_back()
+
+    def _hand_over(self, line: _Line, key: Key, number: int, when: float) -> None:
+        """In the loop's thread."""
+        taken = self._taken.pop(number, None)
+        if taken is not None:
+            line.hand_over(key, taken, when)
+
+    def _give_back(self, number: int) -> None:
+        taken = self._taken.pop(number, None)  # one of those who would has it
+        if taken is not None:
+            taken.give_back()
 
     def _is_over(self) -> bool:
         line = self._line()
         return line is None or line.loop.is_closed()
 
-    def _tell(self, keys: list[Key]) -> bool:
-        """Has the loop look. False: it is closed."""
+    def _tell(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Has the loop call it, with its line first. False: it is closed."""
         line = self._line()
-        return line is not None and line.soon(line.report, keys)
+        return line is not None and line.soon(function, line, *arguments)
 
-    def _sleep(self, watched: list[tuple[Waitable, int]]) -> list[int] | None:
-        """Which of them may have something: none of them if the bell rang. None: nothing has come for a while."""
+    def _sleep(self, watched: list[tuple[Waitable, int]]) -> tuple[list[int] | None, Words | None]:
+        """Which of them may have something: none of them if the bell rang. None: nothing has come for a while. And what
+        was taken, if that had to be."""
         waitables, values = [self._bell, *(each for each, _ in watched)], [0, *(value for _, value in watched)]
         try:
-            changed = sleep_on(waitables, values, IDLE)
+            changed, taken = sleep_on(waitables, values, IDLE)
         except (ClosedError, OSError):
-            return list(range(len(watched)))  # the memory of one is gone: whoever tries that is told
+            return list(range(len(watched))), None  # the memory of one is gone: whoever tries that is told
         if not changed:
-            return None
+            return None, None
         if changed[0] == 0:
             self._bell.wait_one(0)
-        return [i - 1 for i in changed if i > 0]
+        return [i - 1 for i in changed if i > 0], taken
 
 
 _lines: WeakValueDictionary[int, _Line] = WeakValueDictionary()  # by the loop's id

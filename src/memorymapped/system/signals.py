@@ -6,12 +6,25 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .._native.futex import Event, Semaphore
+    from .._native.futex import MOST_HANDLES, Event, Semaphore
     from .linux.objects import EITHER, OPEN
     from .linux.signals import EVENT, SEMAPHORE, NamedSignal, open_signal
+
+    MOST_WATCHED = MOST_HANDLES
 elif sys.platform == "win32":
-    from .windows.signals import EITHER, EVENT, OPEN, SEMAPHORE, Event, NamedSignal, Semaphore, open_signal
+    from .windows.signals import (
+        EITHER,
+        EVENT,
+        MOST_WATCHED,
+        OPEN,
+        SEMAPHORE,
+        Event,
+        NamedSignal,
+        Semaphore,
+        open_signal,
+    )
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
-__all__ = ["EITHER", "EVENT", "OPEN", "SEMAPHORE", "Event", "NamedSignal", "Semaphore", "open_signal"]
+__all__ = ["EITHER", "EVENT", "MOST_WATCHED", "OPEN", "SEMAPHORE", "Event", "NamedSignal", "Semaphore", "open_signal"]
+# MOST_WATCHED: how many objects `sleep_on` sleeps on in one call of the system.

@@ -11,7 +11,7 @@ _EPOCH = 11644473600  # seconds from 1601, where the system's time begins, to 19
 
 
 def command_of(process: int) -> str | None:
-    """The program's path; None if it is not known."""
+    """Its command line; None if it is not known."""
     told = process_told(process)
     return None if told is None else told[0]
 

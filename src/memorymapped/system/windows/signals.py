@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "EITHER",
     "EVENT",
+    "MOST_WATCHED",
     "OPEN",
     "SEMAPHORE",
     "Event",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 EITHER, OPEN = 2, 3
+MOST_WATCHED = 62
 EVENT, SEMAPHORE = "event", "semaphore"
 _WORDS = {
     EVENT: "an event",
