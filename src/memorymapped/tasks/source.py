@@ -27,10 +27,11 @@ from collections.abc import Callable, Iterable, Sequence
 from ..errors import DamagedObjectError, MemoryFaultError
 from ..record import Record
 from ..shared.segments import SegmentFile, unique_id
+from ..system import Backing
 from ..system.children import Child, hearing_of_stops, how_ended, signal_of, start_alone
 from .model import Answer, Task
 from .processes import PATIENCE
-from .shapes import DocumentError
+from .shapes import LONGEST, DocumentError
 from .source_format import read_answer, write_tasks
 
 __all__ = ["ENDINGS", "WORKER", "Report", "Run", "state_after"]
@@ -39,7 +40,8 @@ WORKER = (sys.executable, "-P", "-m", "memorymapped", "tasks-worker", "--no-scre
 """The command of our own destination."""
 
 SOURCE = "MEMORYMAPPED_TASKS_SOURCE"
-ROOM = 1 << 20  # bytes for the answer, which is at most 100,000 characters and the parameters
+# Bytes for the answer, which is at most 100,000 characters and the parameters, and hardly ever that.
+ROOM = 1 << 20 if Backing.memory_grows else 2 * LONGEST
 LARGEST = 64 << 20  # bytes of an exchange
 LINGER = 5.0  # seconds for a destination to end that has answered
 
@@ -171,6 +173,8 @@ class Run:
     def _start(self, segments: SegmentFile) -> Child:
         given = {"{id}": self.file_id, "{path}": segments.path or "", "{lock}": segments.lock_name or ""}
         words = list(self._command)
+        if not segments.path and any("{path}" in word for word in words):
+            raise OSError("it is to get a {path}, and memory has none here: its name is {id}")
         for mark, value in given.items():
             words = [word.replace(mark, value) for word in words]
         if words == self._command:

@@ -107,6 +107,8 @@ class Backing:
     name: str | None = None
     is_memory: bool = True
     """Nothing is ever written to a disk."""
+    memory_grows: bool = True
+    """Whether memory can get larger than it was made."""
     page_size: int = PAGE_SIZE
     """The granularity of its mappings."""
     owner_bits: int | None = None

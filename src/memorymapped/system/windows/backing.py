@@ -108,6 +108,8 @@ class Backing:
     name: str | None = None
     is_memory: bool = True
     """Nothing is ever written to a disk that would stay."""
+    memory_grows: bool = False
+    """Whether memory can get larger than it was made."""
     page_size: int = GRANULARITY
     """The granularity of its mappings."""
     owner_bits: int | None = None
