@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Literal
@@ -155,6 +157,38 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for page in REPOSITORY.glob("docs/*.md"):
+        assert f"(docs/{page.name})" in text, page.name
+
+
+def lines_of_the_page_on_windows() -> Counter[str]:
+    text = (REPOSITORY / "docs" / "windows.md").read_text(encoding="utf-8")
+    return Counter(re.findall(r"^(?:- |\| )\*\*(.+?)\*\*", text, re.MULTILINE))
+
+
+def test_no_two_lines_of_the_page_on_windows_have_one_label() -> None:
+    assert [label for label, times in lines_of_the_page_on_windows().items() if times > 1] == []
+
+
+@pytest.mark.parametrize("table", sorted(REPOSITORY.glob("tests/windows/skips/*.toml")), ids=lambda table: table.stem)
+def test_what_does_not_run_on_windows_is_a_test_and_a_line_of_the_page_says_why(table: Path) -> None:
+    text = (REPOSITORY / "tests" / f"{table.stem}.py").read_text(encoding="utf-8")
+    tests = re.findall(r"^ *(?:async )?def (test_\w+)\(", text, re.MULTILINE)
+    for label, entries in tomllib.loads(table.read_text(encoding="utf-8")).items():
+        assert label in lines_of_the_page_on_windows()
+        for entry in entries:
+            pattern = ".*".join(map(re.escape, entry.partition("[")[0].split("*")))
+            assert any(re.fullmatch(pattern, test) for test in tests), entry
+
+
+def test_what_the_tests_say_of_the_page_on_windows_is_there() -> None:
+    for path in REPOSITORY.glob("tests/**/test_*.py"):
+        for label in re.findall(r"docs/windows\.md[,:] ([a-z][a-z ]+)", path.read_text(encoding="utf-8")):
+            assert label in lines_of_the_page_on_windows(), f"{path.name} refers to {label!r}"
 
 
 def test_ci_finds_the_commands_of_the_readme() -> None:
