@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 from peers import Peer, peers
 from root import ROOT
-from support.here import WINDOWS, resource
+from support.here import WINDOWS, identity, resource
 from support.tasks import in_thread
 from support.tasks import run as run_tasks
 
@@ -180,8 +180,8 @@ def test_large_segments(opened: Open) -> None:
 @pytest.mark.parametrize("left", [0, 1, 3, 4, 5])
 def test_a_file_that_is_filled_to_its_end(left: int, opened: Open) -> None:
     """Fewer than four bytes at the end, or none: where there is no length there is no segment."""
-    segments = opened("create_new", 4 + 100 + left, encoding=None)
-    segments.append(b"x" * 100)
+    segments = opened("create_new", 4096, encoding=None)
+    segments.append(b"x" * (4092 - left))
     assert len(segments) == 1
     with pytest.raises(OSError, match="is full") as caught:
         segments.append(b"ab")
@@ -215,12 +215,12 @@ def test_what_cannot_be_appended(opened: Open) -> None:
 
 
 def test_a_full_file_says_what_there_is(opened: Open) -> None:
-    segments = opened("create_new", 100)
+    segments = opened("create_new", 4096)
     segments.append("abc")
     with pytest.raises(
-        OSError, match=r"10 of its 100 bytes are used, and a segment of 200 needs 214: .*grow"
+        OSError, match=r"10 of its 4096 bytes are used, and a segment of 6000 needs 6014: .*grow"
     ) as caught:
-        segments.append("x" * 100)
+        segments.append("x" * 3000)
     assert caught.value.errno == errno.ENOSPC
     assert segments[:] == ["abc"]
 
@@ -368,7 +368,7 @@ def test_two_objects_of_one_file(pair: Pair) -> None:
     assert first[:] == second[:] == ["a", "b", "c"]
     assert first.lock_name == second.lock_name
     assert first.lock_name is not None
-    assert first.lock_name.startswith("User\\")
+    assert first.lock_name.startswith("Global\\" if WINDOWS and first.name is None else "User\\")
 
 
 def test_a_name_and_its_path_go_the_same_way(opened: Open) -> None:
@@ -436,8 +436,8 @@ def test_unsynchronized(opened: Open) -> None:
     for i in range(100):
         writer.append(f"{i}")
         assert reader[-1] == f"{i}"
-    status = os.stat(writer.path)
-    with owned(f"User\\segments-{status.st_dev:x}-{status.st_ino:x}"):
+    device, inode, _ = writer._map.generation
+    with owned(f"User\\segments-{device:x}-{inode:x}"):
         assert in_thread(lambda: writer.append("nobody waits")) == 100
         assert in_thread(lambda: reader.read(100)) == "nobody waits"
 
@@ -596,10 +596,11 @@ def test_it_is_an_object_like_others(opened: Open) -> None:
     assert repr(segments) == f"<SegmentFile 'shown', {CAPACITY} bytes>"
     assert weakref.ref(segments)() is segments
     dropped = SegmentFile.create_new(100)
-    path = dropped.path
+    name = dropped.file_id
     with pytest.warns(ResourceWarning, match="unclosed <SegmentFile"):
         del dropped
-    assert not os.path.exists(path)
+    with pytest.raises(FileNotFoundError):
+        SegmentFile.open_existing(name)
 
 
 def test_nothing_is_left_of_a_call_that_is_refused(opened: Open, tmp_path: Path) -> None:
@@ -816,10 +817,15 @@ def test_it_grows_for_who_asks(pair: Pair, peer: Peer) -> None:
     peer("s.close()")
 
 
-def test_it_grows_by_itself(opened: Open) -> None:
-    segments = opened("create_new", 100, encoding=None, grow=True)
-    other = opened("open_existing", segments.file_id, encoding=None, max_capacity=40_000)
-    reader = opened("open_existing", segments.file_id, encoding=None)
+@pytest.mark.parametrize("where", ["named", "file"])
+def test_it_grows_by_itself(where: str, opened: Open, tmp_path: Path) -> None:
+    if where == "named":
+        segments, again = opened("create_new", 100, encoding=None, grow=True), "open_existing"
+    else:
+        segments = opened("create_from_file", tmp_path / "file", capacity=100, encoding=None, grow=True)
+        again = "create_from_file"
+    other = opened(again, segments.file_id, encoding=None, max_capacity=40_000)
+    reader = opened(again, segments.file_id, encoding=None)
     for i in range(200):
         assert (segments if i % 2 else other).append(bytes([i]) * 100) == i
         assert reader[-1] == bytes([i]) * 100
@@ -836,8 +842,8 @@ def test_it_grows_by_itself(opened: Open) -> None:
 # ------------------------------------------------------------------------------------------------------- without a copy
 
 
-def test_views(opened: Open) -> None:
-    segments = opened("create_new", CAPACITY, encoding=None, grow=True)
+def test_views(opened: Open, tmp_path: Path) -> None:
+    segments = opened("create_from_file", tmp_path / "file", capacity=CAPACITY, encoding=None, grow=True)
     segments.append(b"abc")
     view = segments.view(0)
     assert (view.readonly, view.format, len(view), bytes(view)) == (True, "B", 3, b"abc")
@@ -889,7 +895,7 @@ def test_following(opened: Open, peer: Peer) -> None:
 def test_what_a_foreign_program_appends_is_noticed(opened: Open) -> None:
     """One that knows nothing of our control object."""
     segments = opened("create_new", CAPACITY)
-    with MemoryMappedFile.create_from_file(segments.path) as map_, map_.create_view_accessor() as view:
+    with MemoryMappedFile.open_existing(segments.file_id) as map_, map_.create_view_accessor() as view:
 
         def write() -> None:
             with owned(segments.lock_name):
@@ -908,7 +914,7 @@ def test_what_a_foreign_program_appends_is_noticed(opened: Open) -> None:
 def test_a_wait_ends_in_time_also_if_the_mutex_is_owned(opened: Open) -> None:
     """By a foreign program, which has begun to append."""
     segments = opened("create_new", CAPACITY)
-    with MemoryMappedFile.create_from_file(segments.path) as map_, map_.create_view_accessor() as view:
+    with MemoryMappedFile.open_existing(segments.file_id) as map_, map_.create_view_accessor() as view:
         with owned(segments.lock_name):
             view.write_int32(0, 4)
             began = time.monotonic()
@@ -1065,15 +1071,16 @@ def test_the_control_object_of_version_1(opened: Open, tmp_path: Path) -> None:
     path = tmp_path / "file"
     segments = opened("create_from_file", path, capacity=1000, checksums=True)
     segments.append("ab")
-    status = path.stat()
-    place = f"{status.st_dev:x}-{status.st_ino:x}"
-    assert segments.lock_name == f"User\\segments-{place}"
+    device, inode = identity(path)
+    place = f"{device:x}-{inode:x}"
+    scope = "Global" if WINDOWS else "User"
+    assert segments.lock_name == f"{scope}\\segments-{place}"
     with MemoryMappedFile.open_existing(f"User\\segments-1-{place}") as control, control.create_view_accessor() as view:
         assert view.capacity == 4096
         end, change, waiters, writing, _, *rest = struct.unpack("<QIIQQII", view.read_bytes(0, 40))
         assert (end, waiters, writing) == (8, 0, 0)
         assert rest == [1, 2]  # known, sums
-        name = f"User\\segments-{place}".encode()
+        name = f"{scope}\\segments-{place}".encode()
         assert view.read_bytes(40, 8) == hashlib.blake2b(name, digest_size=8).digest()
         assert view.read_bytes(48, 4048).rstrip(b"\0") == name
         assert change > 0

@@ -67,6 +67,7 @@ cdef class KernelWords:
 
 cdef class KernelMutex(RobustMutex):
     cdef Kernel kernel
+    cdef bint is_kept        # the handle, which was closed while this thread waited: until it is given back
 
     cdef int got(self, bint killed) except -1
     cdef bint says_owned(self)

@@ -655,6 +655,9 @@ cdef class KernelMutex(RobustMutex):
             while True:
                 number = wait.once(-1.0)
                 if number == 0:
+                    if self.kernel.ended:
+                        self.is_kept = True
+                        self.kernel.hold()
                     return self.got(wait.abandoned)
                 if number == OVER:
                     return BUSY
@@ -717,7 +720,11 @@ cdef class KernelMutex(RobustMutex):
         MMF_INSIDE(self.lock).count = 0
         mmf_set_holder(self.lock, 0)
         self.owned_no_more()
-        if not ReleaseMutex(self.kernel.handle):
+        cdef int done = ReleaseMutex(self.kernel.handle)
+        if self.is_kept:
+            self.is_kept = False
+            self.kernel.drop()
+        if not done:
             raise DamagedObjectError(EBADMSG, f"{self.called()} was released by other means than this library's while this "
                                      "thread owned it")
         return 0

@@ -432,7 +432,9 @@ class SegmentFile(Segments):
 
     def _remove_own(self) -> None:
         """A call that is refused leaves no file that it has made. Without their views, or they could not be removed."""
-        for view in (self._file, self._kept):
+        views = self._file, self._kept
+        self._detach()
+        for view in views:
             if view is not None:
                 view.close()
         for each in (self._map, self._sums):
