@@ -10,23 +10,23 @@ CAPACITY = 100_000
 
 
 def create(folder: Path | None) -> tuple[str, SegmentFile]:
-    """A new one, and its id. In memory; or as a file of this folder, which a C# program on Linux can open as well."""
-    if folder is None:
-        segments = SegmentFile.create_new(CAPACITY)
-        return segments.file_id, segments
+    """A new one, and its id. In memory, which a C# program on Windows can open as well; or as a file of this folder,
+    for a C# program on Linux."""
     file_id = str(uuid4())
-    path, mutex = names(folder, file_id)
-    return file_id, SegmentFile.create_from_file(path, capacity=CAPACITY, lock_name=mutex)
+    name, mutex = names(file_id)
+    if folder is None:
+        return file_id, SegmentFile.create_new(CAPACITY, name, lock_name=mutex)
+    return file_id, SegmentFile.create_from_file(folder / name, capacity=CAPACITY, lock_name=mutex)
 
 
 def open_existing(folder: Path | None, file_id: str) -> SegmentFile:
     """The one that another process has made. FileNotFoundError."""
+    name, mutex = names(file_id)
     if folder is None:
-        return SegmentFile.open_existing(file_id)
-    path, mutex = names(folder, file_id)
-    return SegmentFile.create_from_file(path.resolve(strict=True), lock_name=mutex)
+        return SegmentFile.open_existing(name, lock_name=mutex)
+    return SegmentFile.create_from_file((folder / name).resolve(strict=True), lock_name=mutex)
 
 
-def names(folder: Path, file_id: str) -> tuple[Path, str]:
-    """Of the file and of the mutex. (In C# on Linux a bare name of a mutex is the session's.)"""
-    return folder / f"MmFile-{file_id}", f"Global\\MmFile-mutex-{file_id}"
+def names(file_id: str) -> tuple[str, str]:
+    """Of the map or file, and of the mutex. (In C# on Linux a bare name of a mutex is the session's.)"""
+    return f"MmFile-{file_id}", f"Global\\MmFile-mutex-{file_id}"

@@ -35,5 +35,6 @@ with segments:
                 sys.exit(f"the other program has ended with {program.returncode}")
     for line in segments.read(1).split("\n"):
         print(line.replace("\t", " "))
-    if arguments.folder is not None:
-        Path(segments.path).unlink()
+path = segments.path
+if arguments.folder is not None and path is not None:
+    Path(path).unlink()

@@ -610,9 +610,10 @@ def test_nothing_is_left_of_a_call_that_is_refused(opened: Open, tmp_path: Path)
         SegmentFile.create_from_file(tmp_path / "file", capacity=100, checksums=True)
     assert sorted(path.name for path in ROOT.rglob("*.map")) == []
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file.sums"]
-    with pytest.raises(InvalidNameError):
-        SegmentFile.create_from_file(tmp_path / "new", capacity=100, lock_name="Global\\" + "x" * 3000)
-    assert not (tmp_path / "new").exists()
+    if not WINDOWS:  # where it is a name
+        with pytest.raises(InvalidNameError):
+            SegmentFile.create_from_file(tmp_path / "new", capacity=100, lock_name="Global\\" + "x" * 3000)
+        assert not (tmp_path / "new").exists()
     users = opened("create_from_file", tmp_path / "users", capacity=100)
     with pytest.raises(ValueError, match="in use with"):
         SegmentFile.create_from_file(tmp_path / "users", lock_name="Global\\another")

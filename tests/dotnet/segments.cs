@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The class MmFile of "Inter-Process Communication using memory-mapped files" and its two programs, for .NET on Linux.
+// The class MmFile of "Inter-Process Communication using memory-mapped files" and its two programs, for .NET. On Windows
+// with names, as the article has it, if the folder is given as `-`; on Linux with files.
 // The article's own code left parts out, and its programs have windows; what was added or changed is said where it is.
 
 using System;
@@ -16,14 +17,14 @@ namespace MmfSample
 {
     public sealed class MmFile : IDisposable
     {
-        private readonly string _folder; // Changed: where the files are, as .NET has no named maps on Linux
+        private readonly string _folder; // Changed: where the files are, as .NET has no named maps on Linux; null: names
         private readonly List<int> _segments = new List<int>();
         private MemoryMappedFile _mmf;
         private Mutex _mutex;
         private string _fileName;
         private string _mutexName;
 
-        public MmFile(string folder) { _folder = folder; }
+        public MmFile(string folder) { _folder = folder == "-" ? null : folder; }
 
         public string FileId { get; private set; }
 
@@ -31,17 +32,24 @@ namespace MmfSample
         private void CreateNames(string fileId)
         {
             FileId = fileId;
-            _fileName = Path.Combine(_folder, "MmFile-" + fileId);
+            _fileName = Path.Combine(_folder ?? "", "MmFile-" + fileId);
             _mutexName = @"Global\MmFile-mutex-" + fileId; // Changed: on Linux a bare name is the session's
         }
 
         public void CreateNew(long fileSize)
         {
-            // Changed: Guid.NewGuid(), which on Linux needs OpenSSL
-            using (var random = new BinaryReader(File.OpenRead("/dev/urandom")))
-                CreateNames(new Guid(random.ReadBytes(16)).ToString());
-            // Changed: CreateNew(_fileName, fileSize)
-            _mmf = MemoryMappedFile.CreateFromFile(_fileName, FileMode.CreateNew, null, fileSize);
+            if (_folder == null)
+            {
+                CreateNames(Guid.NewGuid().ToString());
+                _mmf = MemoryMappedFile.CreateNew(_fileName, fileSize);
+            }
+            else
+            {
+                // Changed: Guid.NewGuid(), which on Linux needs OpenSSL
+                using (var random = new BinaryReader(File.OpenRead("/dev/urandom")))
+                    CreateNames(new Guid(random.ReadBytes(16)).ToString());
+                _mmf = MemoryMappedFile.CreateFromFile(_fileName, FileMode.CreateNew, null, fileSize);
+            }
             bool mutexCreated;
             _mutex = new Mutex(false, _mutexName, out mutexCreated);
         }
@@ -51,7 +59,8 @@ namespace MmfSample
             CreateNames(fileId);
             try
             {
-                _mmf = MemoryMappedFile.CreateFromFile(_fileName, FileMode.Open); // Changed: OpenExisting(_fileName)
+                _mmf = _folder == null ? MemoryMappedFile.OpenExisting(_fileName)
+                    : MemoryMappedFile.CreateFromFile(_fileName, FileMode.Open);
                 _mutex = Mutex.OpenExisting(_mutexName);
             }
             catch (FileNotFoundException ex)

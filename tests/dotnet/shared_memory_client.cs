@@ -26,10 +26,17 @@ namespace NetSharedMemory
         {
             try
             {
-                // Changed: a named map is Windows' only; here the name is that of a file, which has its size once it is
-                // made, so that who has made it may have put more behind the structure
-                bool exists = File.Exists(smName) && new FileInfo(smName).Length > 0;
-                mmf = MemoryMappedFile.CreateFromFile(smName, FileMode.OpenOrCreate, null, exists ? 0 : smSize);
+                if (Path.DirectorySeparatorChar == '\\')
+                {
+                    mmf = MemoryMappedFile.CreateOrOpen(smName, smSize);
+                }
+                else
+                {
+                    // Changed: a named map is Windows' only; here the name is that of a file, which has its size once it is
+                    // made, so that who has made it may have put more behind the structure
+                    bool exists = File.Exists(smName) && new FileInfo(smName).Length > 0;
+                    mmf = MemoryMappedFile.CreateFromFile(smName, FileMode.OpenOrCreate, null, exists ? 0 : smSize);
+                }
 
                 // Create accessors to MMF
                 accessor = mmf.CreateViewAccessor(0, smSize, MemoryMappedFileAccess.ReadWrite);
@@ -110,7 +117,7 @@ namespace NetSharedMemory
 
     class Program
     {
-        static int Main(string[] args) // Changed: FILE, LOCK, and for `Count` how often
+        static int Main(string[] args) // Changed: NAME or FILE, LOCK, and for `Count` how often
         {
             SharedMemory<MyData> shmem = new SharedMemory<MyData>(args[0], args.Length > 3 ? int.Parse(args[3]) : 32, args[1]);
             if (!shmem.Open()) return 1;
