@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from programs import PYTHON, started
 from support.actors import PRELUDE, Actor
+from support.here import WINDOWS
 from support.segment_deaths import KINDS
 
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
@@ -60,14 +61,14 @@ def work(*arguments: object) -> None:
 
 
 def test_many_segments_of_four_processes_are_read_by_a_fifth(tmp_path: Path) -> None:
-    work("race", 100_000, SEED, tmp_path / "file")
+    work("race", 4_000 if WINDOWS else 100_000, SEED, tmp_path / "file")
 
 
 WAYS = pytest.mark.parametrize("options", [(), ("checksums",)], ids=["without checksums", "with checksums"])
 
 
 def test_killed_while_others_write_and_read(tmp_path: Path) -> None:
-    work("kill", 0.5, SEED, tmp_path / "file", "checksums")
+    work("kill", 5 if WINDOWS else 0.5, SEED, tmp_path / "file", "checksums")
 
 
 @pytest.mark.campaign

@@ -17,10 +17,15 @@ from typing import Any
 
 import pytest
 from peers import needs_root
+from support.here import WINDOWS
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile
 from memorymapped.shared import segments as module
-from memorymapped.system.linux import backing
+
+if WINDOWS:
+    from memorymapped.system.windows import turns as backing
+else:
+    from memorymapped.system.linux import backing
 
 CAPACITY = 4096
 

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.actors import PRELUDE, Actor
+from support.here import WINDOWS
 from support.values import MyData, Point, Wider
 
 from memorymapped import (
@@ -137,7 +138,7 @@ def test_a_file_that_is_mapped_under_a_name(path: Path, tag: str) -> None:
             SharedMemory.create_new(MyData, tag)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another user's file")
+@pytest.mark.skipif(WINDOWS or os.geteuid() != 0, reason="needs root, to make another user's file")
 def test_the_lock_of_another_users_file_must_be_named(path: Path, tag: str) -> None:
     with opened(path):
         pass
@@ -230,7 +231,7 @@ def test_arguments_are_looked_at_before_anything_is_done(path: Path) -> None:
         assert shared.data == MyData(7)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to make another user's file")
+@pytest.mark.skipif(WINDOWS or os.geteuid() != 0, reason="needs root, to make another user's file")
 def test_another_users_empty_file_stays_empty(path: Path) -> None:
     path.touch()
     os.chown(path, 12345, -1)

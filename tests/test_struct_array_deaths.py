@@ -16,6 +16,7 @@ import pytest
 from programs import PYTHON, started
 from support.actors import PRELUDE, Actor
 from support.array_deaths import KINDS, MEANWHILE, READS
+from support.here import WINDOWS
 
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
 SECONDS = float(os.environ.get("MEMORYMAPPED_TEST_SECONDS", "10"))
@@ -84,7 +85,7 @@ def work(kind: str, seconds: float) -> None:
 
 
 def test_killed_while_others_write_and_read() -> None:
-    work("all", 0.5)
+    work("all", 5 if WINDOWS else 0.5)
 
 
 @pytest.mark.campaign

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import mmap
 import os
 import random
 import sys
@@ -31,7 +30,7 @@ from typing import Annotated, Any
 
 from memorymapped import FixedBytes, Struct, StructArray, int32, int64, uint32
 
-from .crew import Crew
+from .crew import Crew, Table
 
 __all__ = ["Entry", "entry", "run", "whole"]
 
@@ -42,7 +41,6 @@ MOST = 400_000
 # The table, in words.
 ABOUT, HAS, READS, PLACE = 0, 1, 2, 3
 STOP = (WRITERS + READERS) * PLACE
-TABLE = 4096
 
 
 class Entry(Struct, pack=4):
@@ -71,7 +69,7 @@ def whole(each: Entry) -> tuple[int, int, int]:
 Entries = StructArray[Any]
 
 
-def append(table: memoryview, writer: int, name: str, seed: int) -> None:
+def append(table: Table, writer: int, name: str, seed: int) -> None:
     dice = random.Random(seed)
     own: list[tuple[int, int]] = []  # index and number
     with StructArray.open_existing(Entry, name) as entries:
@@ -97,7 +95,7 @@ def append(table: memoryview, writer: int, name: str, seed: int) -> None:
             own += [(at + i, number + i) for i in range(count)]
 
 
-def read(table: memoryview, reader: int, name: str, seed: int) -> None:
+def read(table: Table, reader: int, name: str, seed: int) -> None:
     """Of an array of which nothing is taken away."""
     dice = random.Random(seed)
     known: dict[int, tuple[int, int, int]] = {}
@@ -120,7 +118,7 @@ def read(table: memoryview, reader: int, name: str, seed: int) -> None:
             table[(WRITERS + reader) * PLACE + READS] += 1
 
 
-def change(table: memoryview, writer: int, name: str, seed: int) -> None:
+def change(table: Table, writer: int, name: str, seed: int) -> None:
     """Anything."""
     dice = random.Random(seed)
     number = 0
@@ -149,7 +147,7 @@ def change(table: memoryview, writer: int, name: str, seed: int) -> None:
                 pass
 
 
-def watch(table: memoryview, reader: int, name: str, seed: int) -> None:
+def watch(table: Table, reader: int, name: str, seed: int) -> None:
     """Everything that is there is whole, and parts of it are of one moment."""
     dice = random.Random(seed)
     with StructArray.open_existing(Entry, name) as entries:
@@ -165,7 +163,7 @@ def watch(table: memoryview, reader: int, name: str, seed: int) -> None:
 def run(kind: str, seconds: float, seed: int) -> str:
     """Kills one after the other. What happened."""
     dice = random.Random(seed)
-    table = memoryview(mmap.mmap(-1, TABLE)).cast("q")
+    table = Table()
     write, look = (append, read) if kind == "append" else (change, watch)
     name = f"entries of {os.getpid()}"
     crew = Crew(lambda: table.__setitem__(STOP, 1))
@@ -176,9 +174,9 @@ def run(kind: str, seconds: float, seed: int) -> str:
     def begin(which: int) -> None:
         seed = dice.getrandbits(60)
         if which < WRITERS:
-            working[crew.start(lambda: write(table, which, name, seed))] = which
+            working[crew.start(write, table, which, name, seed)] = which
         else:
-            working[crew.start(lambda: look(table, which - WRITERS, name, seed))] = which
+            working[crew.start(look, table, which - WRITERS, name, seed)] = which
 
     with StructArray(Entry, name, 10, max_capacity=MOST) as entries:
         try:
@@ -214,7 +212,7 @@ def run(kind: str, seconds: float, seed: int) -> str:
     )
 
 
-def judge(table: memoryview, found: list[tuple[int, int]], absent: set[tuple[int, int]]) -> None:
+def judge(table: Table, found: list[tuple[int, int]], absent: set[tuple[int, int]]) -> None:
     for writer in range(WRITERS):
         numbers = [number for who, number in found if who == writer]
         assert numbers == sorted(set(numbers)), f"out of order, or twice: {writer}"

@@ -15,7 +15,6 @@ each segment can be checked by itself, and the whole by the table:
 
 from __future__ import annotations
 
-import mmap
 import random
 import struct
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 
 from memorymapped import FileMode, SegmentFile
 
-from .crew import Crew
+from .crew import Crew, Table
 
 __all__ = ["data_of", "kill", "race"]
 
@@ -54,7 +53,7 @@ def number_in(data: bytes) -> tuple[int, int]:
     return writer, number
 
 
-def write(table: memoryview, writer: int, path: str, options: dict[str, Any], most: int) -> None:
+def write(table: Table, writer: int, path: str, options: dict[str, Any], most: int) -> None:
     with SegmentFile.create_from_file(path, FileMode.OPEN, encoding=None, **options) as segments:
         while not table[STOP]:
             number = table[writer * PLACE + ABOUT] + 1
@@ -65,7 +64,7 @@ def write(table: memoryview, writer: int, path: str, options: dict[str, Any], mo
             assert segments.read_bytes(place) == data
 
 
-def read(table: memoryview, path: str) -> None:
+def read(table: Table, path: str) -> None:
     """Without pause: each segment is whole, and each writer's come in order."""
     with SegmentFile.create_from_file(path, FileMode.OPEN, encoding=None) as segments:
         last = [0] * WRITERS
@@ -80,14 +79,10 @@ def read(table: memoryview, path: str) -> None:
                     break
 
 
-def shared_table() -> memoryview:
-    return memoryview(mmap.mmap(-1, 4096)).cast("q")
-
-
 def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
     """Kills one after the other. What happened."""
     dice = random.Random(seed)
-    table = shared_table()
+    table = Table()
     crew = Crew(lambda: table.__setitem__(STOP, 1))
     options |= {"grow": True, "max_capacity": 1 << 28}
     absent: set[tuple[int, int]] = set()  # what may be missing: it was being appended
@@ -97,11 +92,11 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
             writers = {}
 
             def begin(writer: int) -> None:
-                writers[crew.start(lambda: write(table, writer, path, options, 20_000))] = writer
+                writers[crew.start(write, table, writer, path, options, 20_000)] = writer
 
             for writer in range(WRITERS):
                 begin(writer)
-            readers = [crew.start(lambda: read(table, path)) for _ in range(READERS)]
+            readers = [crew.start(read, table, path) for _ in range(READERS)]
             until = time.monotonic() + seconds
             while time.monotonic() < until and segments.used < 1 << 27:
                 time.sleep(dice.uniform(0, 0.01))
@@ -110,7 +105,7 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
                 kills += 1
                 if pid in readers:
                     readers.remove(pid)
-                    readers.append(crew.start(lambda: read(table, path)))
+                    readers.append(crew.start(read, table, path))
                     continue
                 writer = writers.pop(pid)
                 about, has = table[writer * PLACE + ABOUT], table[writer * PLACE + HAS]
@@ -137,23 +132,23 @@ def kill(seconds: float, seed: int, path: str, **options: Any) -> str:
     return f"{kills} kills, {len(found)} segments, {there} of {len(absent)} that were under way are there"
 
 
+def append(table: Table, writer: int, path: str, count: int) -> None:
+    with SegmentFile.create_from_file(path, FileMode.OPEN, encoding=None) as segments:
+        for number in range(1, count + 1):
+            segments.append(data_of(writer, number, 5000))
+            table[writer * PLACE + HAS] = number
+
+
 def race(count: int, seed: int, path: str) -> str:
     """Four processes append `count` segments, and a fifth reads them meanwhile, in order."""
-    table = shared_table()
+    table = Table()
     crew = Crew(lambda: table.__setitem__(STOP, 1))
     each = count // WRITERS
-
-    def append(writer: int) -> None:
-        with SegmentFile.create_from_file(path, FileMode.OPEN, encoding=None) as segments:
-            for number in range(1, each + 1):
-                segments.append(data_of(writer, number, 5000))
-                table[writer * PLACE + HAS] = number
-
     began = time.monotonic()
     with SegmentFile.create_from_file(path, capacity=400 * count, encoding=None) as segments:
         try:
             for writer in range(WRITERS):
-                crew.start(lambda writer=writer: append(writer))  # type: ignore[misc]
+                crew.start(append, table, writer, path, each)
             last, meanwhile = [0] * WRITERS, 0
             for place, data in enumerate(segments.follow(0, 20)):
                 writer, number = number_in(data)
