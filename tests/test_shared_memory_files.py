@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.actors import PRELUDE, Actor
-from support.here import WINDOWS
+from support.here import WINDOWS, identity
 from support.values import MyData, Point, Wider
 
 from memorymapped import (
@@ -119,8 +119,8 @@ def test_the_lock_of_a_file_is_named_from_it(path: Path, tmp_path: Path) -> None
     link = tmp_path / "link"
     with opened(path) as shared:
         link.hardlink_to(path)
-        status = path.stat()
-        assert shared.lock.name == f"file-{status.st_dev:x}-{status.st_ino:x}"
+        device, inode = identity(path)
+        assert shared.lock.name == ("Global\\" if WINDOWS else "") + f"file-{device:x}-{inode:x}"
         with opened(link) as same:
             assert same.lock.name == shared.lock.name
             same.data = MyData(4)

@@ -19,6 +19,7 @@ import pytest
 from support.actors import PRELUDE, Actor
 from support.array_deaths import Item, check, item
 from support.frozen_arrays import Quote, begin_to_replace, quotes
+from support.here import WINDOWS
 
 from memorymapped import (
     DamagedObjectError,
@@ -53,7 +54,8 @@ def test_a_file_keeps_its_elements(path: Path) -> None:
         assert str(path) in repr(items)
         items.extend([item(i) for i in range(20)])
         items.flush()
-        assert path.stat().st_blocks * 512 < 100_000
+        if not WINDOWS:
+            assert path.stat().st_blocks * 512 < 100_000
         with StructArray.create_from_file(Item, path) as other:
             assert other.append(item(20)) == 20
             assert items.wait_for_change(0)
@@ -384,7 +386,8 @@ def test_a_length_beyond_the_capacity(tag: str) -> None:
         ):
             with pytest.raises(DamagedObjectError, match="length is 40000000, its capacity 10"):
                 call()
-        assert os.stat(items.path or "").st_blocks * 512 < 100_000
+        if items.path is not None:
+            assert os.stat(items.path).st_blocks * 512 < 100_000
 
 
 SCRIBBLE = """

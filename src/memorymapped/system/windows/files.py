@@ -12,6 +12,7 @@ import io
 import msvcrt
 import os
 import stat
+from contextlib import suppress
 
 from ..._native.access_lists import OF_FILE
 from ..._native.win32 import (
@@ -124,8 +125,20 @@ class FileMap(Backing):
         size = 0 if empty else os.fstat(self.fd).st_size
         check_capacity(self.path, capacity, size, access)
         if empty:
-            os.ftruncate(self.fd, 0)
+            self.empty(capacity)
         self.map(max(capacity, size), None)
+
+    def empty(self, size: int) -> None:
+        """Before it is mapped, for who makes it so many bytes then: what cannot be is refused before."""
+        before = os.fstat(self.fd).st_size
+        if size > before:
+            close_handle(made(None, msvcrt.get_osfhandle(self.fd), PAGE_READWRITE, size, False, None)[0])  # type: ignore[attr-defined]
+        try:
+            os.ftruncate(self.fd, 0)
+        except OSError:  # somebody has mapped it
+            with suppress(OSError):
+                os.ftruncate(self.fd, before)
+            raise
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """By a section of that size, which takes the space on the disk."""
@@ -239,7 +252,7 @@ def _fill(backing: FileMap, name: Name | None, size: int, security: Security | N
     if empty:
         if name is not None:
             _check_free(name)
-        os.ftruncate(backing.fd, 0)
+        backing.empty(size)
     backing.map(size, name, security)
     backing.name = None if name is None else name.given
 
