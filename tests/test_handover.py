@@ -634,7 +634,7 @@ def fail(name):
 def children_leave_no_file(context, file):
     """They end by os._exit, without atexit."""
     here = MemoryMappedFile.create_new("here", 1)
-    folder = os.path.dirname(here.path)
+    folder = os.path.dirname(here.path or file)
     for turn, target in enumerate((leave, fail)):
         for scope in ("", "Global\\\\", "Local\\\\"):
             child = context.Process(target=target, args=(f"{scope}left{turn}",))
@@ -671,6 +671,8 @@ def a_start_that_fails_holds_nothing(context, file):
         assert context.get_start_method() == "fork"
         child.join()
     map.close()
+    while WINDOWS and not is_free("n"):  # what the child was given ends with the child, which began nevertheless
+        pass
     assert is_free("n")
     assert fds() == before, fds()
 
@@ -876,7 +878,7 @@ def test_a_device_keeps_its_capacity_in_a_pickle() -> None:
 WARNED = {
     "a named map": ("MemoryMappedFile.create_new('n', 10); gc.collect()", r"unclosed <MemoryMappedFile 'n', 10 bytes>"),
     "an unnamed map": ("MemoryMappedFile.create_new(None, 10)", r"unclosed <MemoryMappedFile unnamed, 10 bytes>"),
-    "a file map": ("MemoryMappedFile.create_from_file(file)", r"unclosed <MemoryMappedFile .*/file, 4 bytes>"),
+    "a file map": ("MemoryMappedFile.create_from_file(file)", r"unclosed <MemoryMappedFile .*[/\\]file, 4 bytes>"),
     "in a cycle": ("l = [MemoryMappedFile.create_new('n', 10)]; l.append(l); del l; gc.collect()", r"unclosed .*'n'"),
     "with a view open": (
         "m = MemoryMappedFile.create_new('n', 10); v = m.create_view_accessor(); del m; v.read_byte(0)",
@@ -964,6 +966,7 @@ def test_collection_of_dropped_maps_leaves_nothing() -> None:
 
     with pytest.warns(ResourceWarning):
         drop(1)
+    gc.collect()
     before = descriptors()
     with pytest.warns(ResourceWarning) as caught:
         drop(20)

@@ -311,8 +311,8 @@ def _descriptor(file: int, writes: bool) -> int:
 def directions(handle: int) -> tuple[bool, bool]:
     """Whether a handle of a section or of a file lets who has it read, and write. OSError if it is none."""
     rights = rights_of(handle)
-    if kind_of(handle) == "Section":
-        return bool(rights & FILE_MAP_READ), bool(rights & FILE_MAP_WRITE)
+    if kind_of(handle) == "Section":  # who may write may read: such views are both
+        return bool(rights & (FILE_MAP_READ | FILE_MAP_WRITE)), bool(rights & FILE_MAP_WRITE)
     return bool(rights & _FILE_READ), bool(rights & _FILE_WRITE)
 
 

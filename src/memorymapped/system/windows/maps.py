@@ -15,6 +15,7 @@ from ..._native.win32 import (
     close_handle,
     name_of,
     open_section,
+    rights_of,
     section_size,
 )
 from ..._typing import TYPE_CHECKING
@@ -128,7 +129,7 @@ def open_memory(name: Name, rights: Rights, inheritable: bool) -> NamedMemory:
 
 def known_section(handle: int) -> Section:
     """The memory, or mapped file, of a section's handle, which is taken over: under its name, if it has one."""
-    size = section_size(handle, FILE_MAP_READ)
+    size = section_size(handle, FILE_MAP_READ if rights_of(handle) & FILE_MAP_READ else FILE_MAP_WRITE)
     folder, _, text = name_of(handle).rpartition("\\")
     if not folder.endswith("\\BaseNamedObjects") or text.startswith(HIDDEN):
         return Section(handle, size)
