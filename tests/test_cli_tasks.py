@@ -176,8 +176,8 @@ def test_the_schemas_are_shown(form: tuple[str, ...], head: str, mmf: Any) -> No
         (["remove", "x"], 6, "mmf tasks: there are no tasks: add one first"),
         (["run"], 6, "there are no tasks"),
         (["run", "--all"], 6, "there are no tasks"),
-        (["list", "--file", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
-        (["import", "/no/such.xml"], 1, "/no/such.xml: No such file or directory"),
+        (["list", "--file", "/no/such.xml"], 1, f"{Path('/no/such.xml')}: No such file or directory"),
+        (["import", "/no/such.xml"], 1, f"{Path('/no/such.xml')}: No such file or directory"),
         (["import", __file__], 7, f"the tasks cannot be read: {__file__}: line 1, column 1: neither XML nor JSON"),
         (["add", ""], 2, "title: expected a line that is not blank of 1 to 200 characters, not 0"),
         (["add", "t", "--duration", "-1"], 2, "duration: expected a number"),
@@ -395,7 +395,7 @@ def test_a_worker_says_what_is_wrong(
 
 
 def test_a_worker_without_a_source_says_so(worker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with started("true") as gone:
+    with started(*PYTHON, "-c", "pass") as gone:
         gone.wait()
     with SegmentFile.create_new(4096) as segments:
         segments.append("<tasks/>")

@@ -20,6 +20,9 @@ from support.here import KILL, KILLED, STATE
 from support.sessions import ended, no_children
 
 from memorymapped import MemoryMappedFile, SegmentFile
+from memorymapped._native import jobs
+from memorymapped._native.win32 import close_handle
+from memorymapped.system.windows.children import asking
 from memorymapped.tasks import processes, source, store
 from memorymapped.tasks.model import Task, TaskList
 from memorymapped.tasks.source import WORKER, Report, Run
@@ -153,6 +156,20 @@ def test_a_cancelled_run_is_answered(tmp_path: Path) -> None:
     assert report.answer.result.outcome == "cancelled"
     assert (report.ending, report.exit_code) == ("answered", 4)
     assert ended(pid_in(at))
+
+
+def test_who_asks_mmf_tasks_to_end_ends_all_runs_first(kept: Path, tmp_path: Path) -> None:
+    places = [tmp_path / "one", tmp_path / "two"]
+    store.save(kept, TaskList([Task(each.name, parameters={"command": sleeper(each)}) for each in places]))
+    with started(*RUN, "--all") as process:
+        pids = [pid_in(each) for each in places]
+        event = jobs.open_event(asking(process.pid))
+        jobs.set_event(event)
+        close_handle(event)
+        _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 15
+    assert errors == "mmf: interrupted\n"
+    assert all(map(ended, pids))
 
 
 def test_a_run_that_is_dropped_leaves_nobody(tmp_path: Path) -> None:
