@@ -105,7 +105,8 @@ class NameInUseError(MemoryMappedFileError, FileExistsError):
 
 
 class MemoryFaultError(MemoryMappedFileError, OSError):
-    """The memory that was accessed has no backing any more; other processes would have died of SIGBUS.
+    """The memory that was accessed has no backing any more; other processes would have died of SIGBUS, or on Windows
+    of an in-page error.
 
     `errno` says why: EFAULT, the file is shorter than the view (`strerror` says how long it is); ENOSPC, the file
     system is full; EIO, the disk failed."""

@@ -9,7 +9,7 @@ holds a map object of it, however that process ends.
 fault, this is what was taken:
 
 - a view of size 0 reaches exactly to the end of the map, as on Unix, nowhere rounded up to a page;
-- named maps exist on Linux, with the rules that Windows has for them;
+- named maps exist on Linux too, with the rules that Windows has for them;
 - copy on write of a file needs no right to write it (.NET Framework; .NET Core asks for it);
 - CREATE with capacity 0 is refused before the file is emptied;
 - HandleInheritability.NONE closes on exec; a forked child keeps its views.
@@ -528,14 +528,14 @@ class MemoryMappedFile:
 
     @property
     def path(self) -> str | None:
-        """The file behind it: the file that was mapped, or for a named map the one in the shared-memory file system,
-        which a C or C# program can map by this path. None for unnamed memory."""
+        """The file behind it: the file that was mapped, or for a named map on Linux the one in the shared-memory file
+        system, which a C or C# program can map by this path. None for unnamed memory, and for all memory on Windows."""
         return self._backing.path
 
     @property
     def name_alive(self) -> bool:
-        """Whether the name still leads to this map. False for an unnamed or closed one, and if somebody removed the
-        file behind the name (a cleaner of /dev/shm, such as systemd's RemoveIPC at logout)."""
+        """Whether the name still leads to this map. False for an unnamed or closed one, and on Linux if somebody removed
+        the file behind the name (a cleaner of /dev/shm, such as systemd's RemoveIPC at logout)."""
         return self._backing.name_alive()
 
     @property

@@ -35,7 +35,8 @@ class GuardStatus(Record):
     """The state of the fault guard of this process.
 
     `armed`: its SIGBUS handler is the one that the kernel calls first. False after somebody installed another since the
-    last map was made (faulthandler.enable and .disable do): the next map or view puts it back. `mappings` are watched
+    last map was made (faulthandler.enable and .disable do): the next map or view puts it back. (Windows has no signals,
+    but a list of handlers, in which ours is the first from the first map on.) `mappings` are watched
     now; `faults` were turned into MemoryFaultError or marks so far; `displaced` counts how often another handler was
     found on top."""
 

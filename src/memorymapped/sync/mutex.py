@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Mutex: a lock between processes and threads that outlives its owner.
 
-.NET's class of that name, and on Linux its very files: `Mutex(name="Global\\X")` here and `new Mutex(false,
+.NET's class of that name, on Linux its very files, on Windows the kernel's object: `Mutex(name="Global\\X")` here and `new Mutex(false,
 @"Global\\X")` in a C# program are one mutex. A process that ends while it owns one, kill -9 included, leaves it to the
 next, who is told.
 """

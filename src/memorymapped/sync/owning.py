@@ -200,8 +200,8 @@ class OwnedLock(WaitHandle, MutexHandle):
 
     @property
     def name_alive(self) -> bool:
-        """Whether the name still leads to this mutex: not after close, and not if somebody removed its file (a cleaner
-        of /tmp, for instance): who opens the name then gets another mutex. False without a name."""
+        """Whether the name still leads to this mutex: not after close, and on Linux not if somebody removed its file (a
+        cleaner of /tmp, for instance): who opens the name then gets another mutex. False without a name."""
         return self._entry is not None and self._entry.name_alive
 
     @property
