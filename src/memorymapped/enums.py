@@ -95,7 +95,7 @@ class MemoryMappedFileOptions(_CheckedFlags, enum.IntFlag, boundary=enum.STRICT)
 
 
 class HandleInheritability(_Checked, enum.IntEnum):
-    """Whether a child started with another program (subprocess, exec) gets the map's descriptor, on Windows its handle."""
+    """Whether a child started with another program (subprocess, exec) gets the map's descriptor (Windows: handle)."""
 
     NONE = 0
     INHERITABLE = 1

@@ -534,8 +534,8 @@ class MemoryMappedFile:
 
     @property
     def name_alive(self) -> bool:
-        """Whether the name still leads to this map. False for an unnamed or closed one, and on Linux if somebody removed
-        the file behind the name (a cleaner of /dev/shm, such as systemd's RemoveIPC at logout)."""
+        """Whether the name still leads to this map. False for an unnamed or closed one, and on Linux if somebody
+        removed the file behind the name (a cleaner of /dev/shm, such as systemd's RemoveIPC at logout)."""
         return self._backing.name_alive()
 
     @property

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Mutex: a lock between processes and threads that outlives its owner.
 
-.NET's class of that name, on Linux its very files, on Windows the kernel's object: `Mutex(name="Global\\X")` here and `new Mutex(false,
-@"Global\\X")` in a C# program are one mutex. A process that ends while it owns one, kill -9 included, leaves it to the
-next, who is told.
+.NET's class of that name, on Linux its very files, on Windows the kernel's object: `Mutex(name="Global\\X")` here and
+`new Mutex(false, @"Global\\X")` in a C# program are one mutex. A process that ends while it owns one, kill -9
+included, leaves it to the next, who is told.
 """
 
 from __future__ import annotations
