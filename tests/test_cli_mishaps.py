@@ -19,6 +19,7 @@ import pytest
 from privileges import given_up
 from programs import LIMIT, MMF, PYTHON, Terminal, Tool, finished, line_with, started
 from root import ROOT
+from support.here import BARE
 
 from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory
 from memorymapped.cli import dump, info, picture, save
@@ -42,7 +43,7 @@ def test_info_of_a_file_map_whose_file_was_removed(mmf: Tool, tmp_path: Path) ->
     with MemoryMappedFile.create_from_file(file, FileMode.OPEN_OR_CREATE, "named", 10_000):
         file.unlink()
         (row,) = map(json.loads, mmf("info", "named", "--json").out.splitlines())
-        assert (row["name"], row["target"]) == ("User\\named", str(file))
+        assert (row["name"], row["target"]) == (f"{BARE}\\named", str(file))
         assert row["unreadable"] == f"its file {file} is not there any more"
         assert os.getpid() in [holder["pid"] for holder in row["holders"]]
         assert row["unreadable"] in mmf("info", "named").out
@@ -324,7 +325,7 @@ def test_values_are_printable_and_still_json() -> None:
 def test_clean_says_that_there_is_nothing_of_a_name(mmf: Tool) -> None:
     for more in (), ("--json",), ("--dry-run",):
         said = mmf("clean", "no such", *more)
-        assert (said.code, said.err) == (1, "mmf clean: User\\no such: there is no such object\n")
+        assert (said.code, said.err) == (1, f"mmf clean: {BARE}\\no such: there is no such object\n")
 
 
 def test_what_ls_shows_can_be_given_to_every_command(mmf: Tool) -> None:

@@ -17,6 +17,7 @@ import pytest
 from peers import needs_root
 from programs import LIMIT, until
 from root import ROOT, objects
+from support.here import BARE, WINDOWS
 
 from memorymapped import EventResetMode, EventWaitHandle, FairMutex, MemoryMappedFile, Mutex, Semaphore
 from memorymapped.system.survey import Found, remove, survey
@@ -31,7 +32,12 @@ def found(name: str) -> Found:
 
 
 def pids(each: Found) -> list[int]:
-    return sorted(holder.pid for holder in each.holders)
+    return sorted(holder.pid for holder in each.holders or ())
+
+
+def known(*processes: int) -> list[int]:
+    """The processes that are told of as holders: on Windows none are."""
+    return [] if WINDOWS else sorted(processes)
 
 
 def killed(process: subprocess.Popen[str]) -> None:
@@ -59,20 +65,20 @@ def test_a_map_has_its_size_memory_and_holders(run: Run) -> None:
     before = time.time()
     other = holding(run, "MemoryMappedFile.create_new('a map', 10_000)")
     with MemoryMappedFile.open_existing("a map"):
-        each = found("User\\a map")
+        each = found(f"{BARE}\\a map")
         assert (each.kind, each.size, each.state, each.owner, each.mode) == ("map", 10_000, "held", os.geteuid(), 0o600)
         assert each.memory == 12_288
         assert each.born is None or before - 1 < each.born < time.time() + 1
         assert pids(each) == sorted([os.getpid(), other.pid])
         assert next(holder.command for holder in each.holders if holder.pid == other.pid).startswith(sys.executable)
         killed(other)
-        assert pids(found("User\\a map")) == [os.getpid()]
-    assert [each for each in survey() if each.name == "User\\a map"] == []
+        assert pids(found(f"{BARE}\\a map")) == [os.getpid()]
+    assert [each for each in survey() if each.name == f"{BARE}\\a map"] == []
 
 
 def test_what_the_dead_leave_is_stale_and_can_be_removed(run: Run) -> None:
     killed(holding(run, "MemoryMappedFile.create_new('left', 4096), EventWaitHandle(True, EventResetMode(0), 'left')"))
-    left = [each for each in survey() if each.name == "User\\left"]
+    left = [each for each in survey() if each.name == f"{BARE}\\left"]
     assert sorted((each.kind, each.state) for each in left) == [("event", "stale"), ("map", "stale")]
     assert [remove(each) for each in left] == [None, None]
     assert objects() == []
@@ -81,10 +87,10 @@ def test_what_the_dead_leave_is_stale_and_can_be_removed(run: Run) -> None:
 
 def test_what_became_alive_meanwhile_is_left(run: Run) -> None:
     killed(holding(run, "MemoryMappedFile.create_new('again', 4096)"))
-    stale = found("User\\again")
+    stale = found(f"{BARE}\\again")
     with MemoryMappedFile.create_new("again", 4096) as map_:
         assert remove(stale) == "it is gone"  # that generation
-        assert remove(found("User\\again")) == "it is held"
+        assert remove(found(f"{BARE}\\again")) == "it is held"
         assert map_.name_alive
 
 
@@ -92,7 +98,7 @@ def test_a_file_map_tells_its_file(tmp_path: Path) -> None:
     file = tmp_path / "data"
     file.write_bytes(bytes(5000))
     with MemoryMappedFile.create_from_file(file, map_name="named"):
-        each = found("User\\named")
+        each = found(f"{BARE}\\named")
     assert (each.kind, each.target, each.size, each.state) == ("file map", str(file), 5000, "held")
 
 
@@ -103,23 +109,23 @@ def test_scopes() -> None:
         MemoryMappedFile.create_new("n" * 900, 10),
     ):
         names = [each.name for each in survey()]
-    assert {"Local\\here", "Global\\everywhere", "User\\" + "n" * 900} <= set(names)
+    assert {"Local\\here", "Global\\everywhere", f"{BARE}\\" + "n" * 900} <= set(names)
 
 
 def test_states_of_a_mutex(run: Run, tag: str) -> None:
     name = f"mutex {tag}"
     mutex = Mutex(False, name)
-    assert (found(f"User\\{name}").state, pids(found(f"User\\{name}"))) == ("free", [os.getpid()])
+    assert (found(f"{BARE}\\{name}").state, pids(found(f"{BARE}\\{name}"))) == ("free", known(os.getpid()))
     mutex.wait_one()
-    each = found(f"User\\{name}")
+    each = found(f"{BARE}\\{name}")
     assert (each.state, each.details["owner"]) == ("held", os.getpid())
     mutex.release_mutex()
     owner = holding(run, f"(m := Mutex(False, {name!r}), m.wait_one())")
-    each = found(f"User\\{name}")
-    assert (each.state, each.details["owner"], pids(each)) == ("held", owner.pid, sorted([os.getpid(), owner.pid]))
+    each = found(f"{BARE}\\{name}")
+    assert (each.state, each.details["owner"], pids(each)) == ("held", owner.pid, known(os.getpid(), owner.pid))
     killed(owner)
-    each = found(f"User\\{name}")
-    assert (each.state, pids(each)) == ("abandoned", [os.getpid()])
+    each = found(f"{BARE}\\{name}")
+    assert (each.state, pids(each)) == ("abandoned", known(os.getpid()))
     with mutex.recovering(lambda mutex: None):
         pass
     mutex.close()
@@ -128,11 +134,11 @@ def test_states_of_a_mutex(run: Run, tag: str) -> None:
 def test_a_mutex_that_tells_of_a_death_is_left(run: Run, tag: str) -> None:
     name = f"mutex {tag}"
     killed(holding(run, f"(m := Mutex(False, {name!r}), m.wait_one())"))
-    each = found(f"User\\{name}")
+    each = found(f"{BARE}\\{name}")
     assert each.state == "stale"
     assert "died" in (remove(each) or "")
     assert remove(each, abandoned=True) is None
-    assert f"User\\{name}" not in [each.name for each in survey()]
+    assert f"{BARE}\\{name}" not in [each.name for each in survey()]
 
 
 def test_states_of_the_others(run: Run) -> None:
@@ -142,21 +148,21 @@ def test_states_of_the_others(run: Run) -> None:
         contextlib.closing(FairMutex(name="f")) as fair,
     ):
         fair.wait_one()
-        assert found("User\\e").details == {"set": True, "manual_reset": True, "waiters": 0}
-        assert found("User\\s").details == {"count": 2, "maximum": 5, "waiters": 0}
-        assert (found("User\\f").state, found("User\\f").details["owner"]) == ("held", os.getpid())
+        assert found(f"{BARE}\\e").details == {"set": True, "manual_reset": True, "waiters": 0}
+        assert found(f"{BARE}\\s").details == {"count": 2, "maximum": 5, "waiters": 0}
+        assert (found(f"{BARE}\\f").state, found(f"{BARE}\\f").details["owner"]) == ("held", os.getpid())
         fair.release_mutex()
-        assert found("User\\f").state == "free"
+        assert found(f"{BARE}\\f").state == "free"
         owner = holding(run, "(f := FairMutex(name='f'), f.wait_one())")
-        assert found("User\\f").details["owner"] == owner.pid
+        assert found(f"{BARE}\\f").details["owner"] == owner.pid
         killed(owner)
-        assert found("User\\f").state == "abandoned"
+        assert found(f"{BARE}\\f").state == "abandoned"
 
 
 def test_a_waiter_is_counted(run: Run) -> None:
     with contextlib.closing(EventWaitHandle(False, EventResetMode.AUTO_RESET, "awaited")) as event:
         waiter = run("from memorymapped import *\nEventWaitHandle.open_existing('awaited').wait_one()")
-        until(lambda: found("User\\awaited").details["waiters"] == 1, "it waits")
+        until(lambda: found(f"{BARE}\\awaited").details["waiters"] == 1, "it waits")
         event.set()
         assert waiter.wait(LIMIT) == 0
 
@@ -177,13 +183,13 @@ acquire(parse("unfinished"), ".map", 2, os.O_RDWR, 4096, True, stop)
     maker = run(code)
     assert maker.stdout is not None
     assert maker.stdout.readline() == "inside\n"
-    each = found("User\\unfinished")
+    each = found(f"{BARE}\\unfinished")
     assert each.state in ("unfinished", "held")
     assert remove(each) is not None
     maker.kill()
     maker.wait(LIMIT)
-    assert found("User\\unfinished").state == "stale"
-    assert remove(found("User\\unfinished")) is None
+    assert found(f"{BARE}\\unfinished").state == "stale"
+    assert remove(found(f"{BARE}\\unfinished")) is None
 
 
 def test_foreign_files_are_shown_and_never_removed(run: Run) -> None:
@@ -303,10 +309,10 @@ def in_a_storm(run: Run, tag: str, processes: int, limit: float) -> None:
             seen = {each.name: each for each in rows if each.name and "steady" in each.name}
             for name, expected in holders.items():
                 if expected:
-                    assert seen[f"User\\{name}"].state == "held"
-                    assert set(pids(seen[f"User\\{name}"])) == expected
+                    assert seen[f"{BARE}\\{name}"].state == "held"
+                    assert set(pids(seen[f"{BARE}\\{name}"])) == expected
                 else:
-                    assert f"User\\{name}" not in seen
+                    assert f"{BARE}\\{name}" not in seen
             assert len({(each.path, each.inode) for each in rows}) == len(rows)
             # At any age of what was seen: nothing that somebody holds is removed, the holders see to that.
             ours = [each for each in rows if each.kind != "mutex" or (each.name or "").endswith(tag)]

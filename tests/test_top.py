@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from programs import LIMIT, MMF, Terminal, plain
 from support.clock import Time
+from support.here import BARE
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -132,7 +133,7 @@ def test_what_is_new_and_what_is_gone(counter: Counter, time: Time) -> None:
         assert cells_of(rows["second"])[4] == "gone"
         with MemoryMappedFile.create_new("second", 100):  # another one: both are shown
             time.at += 1
-            assert sorted(row.gone for row in counter.tick() if row.found.name == "User\\second") == [False, True]
+            assert sorted(row.gone for row in counter.tick() if row.found.name == f"{BARE}\\second") == [False, True]
         time.at += 6
         counter.tick()
         time.at += 6
@@ -157,11 +158,11 @@ def test_lines(capfd: pytest.CaptureFixture[str], tag: str) -> None:
         assert main(["top", "--count", "2", "-i", "0.1"]) == 0
         out = capfd.readouterr().out
         assert out.count("CHANGES/S") == 2
-        first, second = (line.split() for line in out.splitlines() if "User\\value" in line)
-        assert (first[:2], first[5], second[5]) == (["User\\value", "map"], "-", "0")
+        first, second = (line.split() for line in out.splitlines() if f"{BARE}\\value" in line)
+        assert (first[:2], first[5], second[5]) == ([f"{BARE}\\value", "map"], "-", "0")
         assert main(["top", "--duration", "0.05", "--json"]) == 0
         looks = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-        (row,) = [each for each in looks[0]["objects"] if each["name"] == "User\\value"]
+        (row,) = [each for each in looks[0]["objects"] if each["name"] == f"{BARE}\\value"]
         assert (row["changes_per_second"], row["exact"], row["new"], row["kind"]) == (None, True, False, "map")
         assert looks[0]["gone"] == []
 
@@ -196,12 +197,12 @@ def test_the_screen(
         table = screen.query_one(Table)
         await pilot.press("end")
         assert table.current is not None
-        assert table.current.found.name == "User\\value"
+        assert table.current.found.name == f"{BARE}\\value"
         cursor = table.get_component_rich_style("rows--cursor").bgcolor
         (marked,) = [
             each for each in table.render_line(table.count() - 1) if each.style and each.style.bgcolor == cursor
         ]
-        assert marked.text.startswith("User\\value")
+        assert marked.text.startswith(f"{BARE}\\value")
 
         drawn: list[int] = []
         table.refresh_line = drawn.append  # type: ignore[method-assign]
@@ -212,7 +213,7 @@ def test_the_screen(
         heads = str(screen.query_one(Heads).render())
         await pilot.click(Heads, offset=(heads.index("CHANGES/S") + 3, 0))
         assert names_of(screen)[0] == "value"
-        assert table.current.found.name == "User\\value", "the cursor has left its object"
+        assert table.current.found.name == f"{BARE}\\value", "the cursor has left its object"
         assert "CHANGES/S▾" in str(screen.query_one(Heads).render())
         await pilot.click(Heads, offset=(2, 0))
         await pilot.press("slash", *"val")
@@ -242,7 +243,7 @@ def test_the_screen(
 
 def test_in_a_real_terminal() -> None:
     with MemoryMappedFile.create_new("there", 100), Terminal(*MMF, "top", columns=100) as terminal:
-        assert "User\\there" in plain(terminal.read("User\\there"))
+        assert f"{BARE}\\there" in plain(terminal.read(f"{BARE}\\there"))
         terminal.process.terminate()
         shown = terminal.read()
         assert terminal.wait() == -signal.SIGTERM

@@ -49,8 +49,7 @@ async def picture(screen: Screen[None], drive: Callable[[Pilot[None]], Awaitable
 
 
 def _found(name: str, kind: str, state: str, size: int, memory: int, holders: tuple[int, ...], **more: Any) -> Any:
-    from memorymapped.system.linux.holders import Holder
-    from memorymapped.system.survey import Found
+    from memorymapped.system.survey import Found, Holder
 
     commands = {4711: "python feed.py", 4720: "python chart.py", 4733: "dotnet orders.dll"}
     return Found(

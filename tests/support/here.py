@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 __all__ = [
+    "BARE",
     "EVERYTHING",
     "KILL",
     "KILLED",
@@ -48,6 +49,9 @@ def opened(capacity: int) -> int:
 
 STATE = "LOCALAPPDATA" if WINDOWS else "XDG_STATE_HOME"
 """The environment variable of the folder in which programs keep their state."""
+
+BARE = "Local" if WINDOWS else "User"
+"""The scope by which a bare name is shown."""
 
 UID = 0 if WINDOWS else os.geteuid()
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 
+from ..system.pipes import ENCODING, is_lost
 from .ending import Failure, Interrupted, end_output, ended_by, raising_at_signals
 
 __all__ = ["COMMANDS", "main", "overview"]
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     # Names of files may hold bytes that are no text, and terminals may know fewer characters than messages have.
     for stream in (sys.stdout, sys.stderr):
         if stream is not None and hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            stream.reconfigure(encoding=None if stream.isatty() else ENCODING, errors="backslashreplace")
     try:
         with raising_at_signals():
             code = _run(given)
@@ -88,8 +89,10 @@ def main(arguments: list[str] | None = None) -> int:
         if error.filename is not None:
             raise
         # Commands tell their errors themselves: what comes here is that of the output, on a full disk say.
+        lost = is_lost(error)
         end_output()
-        _complain(f"{_program(given)}: the output cannot be written: {error.strerror}")
+        if not lost:
+            _complain(f"{_program(given)}: the output cannot be written: {error.strerror}")
         return 1
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]

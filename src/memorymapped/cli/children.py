@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import subprocess
 import sys
 import time
 from typing import Any
+
+from ..system.pipes import ALONE, is_readable
 
 __all__ = ["Child", "ChildError", "NotSeen"]
 
@@ -40,7 +41,7 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            process_group=0,  # Ctrl-C is for us, who end it then
+            **ALONE,  # Ctrl-C is for us, who end it then
         )
         self.pid = self._process.pid
         self._received = b""
@@ -76,7 +77,7 @@ class Child:
         pipe = self._process.stdout.fileno()
         until = time.monotonic() + LIMIT
         while b"\n" not in self._received:
-            if not select.select([pipe], [], [], max(0.0, until - time.monotonic()))[0]:
+            if not is_readable(pipe, max(0.0, until - time.monotonic())):
                 raise NotSeen(f"process {self.pid} did not answer within {LIMIT:.0f} seconds")
             piece = os.read(pipe, 65536)
             if not piece:
@@ -97,9 +98,9 @@ class Child:
         return NotSeen(f"process {self.pid} {how}{': ' + said[-1] if said else ''}")
 
     def kill(self) -> int:
-        """SIGKILL; the number of the signal that ended it."""
+        """Ends it at once; its exit status."""
         self._process.kill()
-        return -self._process.wait(LIMIT)
+        return self._process.wait(LIMIT)
 
     def dismiss(self) -> None:
         """Tells it that no more will be asked: it closes its map and ends."""

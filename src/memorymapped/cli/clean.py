@@ -7,7 +7,7 @@ import json
 
 import click
 
-from ..system.survey import Found, remove, survey, why_left
+from ..system.survey import NEVER_STALE, Found, remove, survey, why_left
 from .completing import complete_name
 from .objects import as_json, canonical, holders_in_words, missing, state_in_words
 from .words import shown, size_in_words
@@ -22,7 +22,7 @@ Examples:
 
 Each object is removed by the protocol that all who open and create it keep to: who opens one at the same moment either
 has it, and it stays, or finds nothing, as before. What other programs have in the shared-memory file system is never
-removed.
+removed. On Windows an object ends with the last one who holds it: there is never anything to remove.
 
 Exit code 0 if all that is stale is gone, 1 if something stale could not be removed, or if there is no object of a NAME.
 """
@@ -45,16 +45,19 @@ def command(names: tuple[str, ...], dry_run: bool, abandoned: bool, as_lines: bo
         look = why_left if dry_run else remove
         reason = look(found, abandoned=abandoned) if stale or found.state == "unknown" else _in_use(found)
         if reason is None:
-            freed += found.memory
+            freed += found.memory or 0
         elif stale and found.is_there():
             failed = True
         if as_lines:
             print(json.dumps({**as_json(found), "removed": reason is None and not dry_run, "reason": reason}))
         elif reason is None:
-            print(f"{'would remove' if dry_run else 'removed'} {_what(found)}, {size_in_words(found.memory)}")
+            print(f"{'would remove' if dry_run else 'removed'} {_what(found)}, {size_in_words(found.memory or 0)}")
         elif wanted or stale:
             print(f"left {_what(found)}: {reason}")
-    if not as_lines:
+    if NEVER_STALE is not None:
+        if not as_lines:
+            print(NEVER_STALE)
+    elif not as_lines:
         print(f"{size_in_words(freed)} {'could be' if dry_run else 'were'} given back")
     for name in (absent := missing(sorted(wanted), objects)):
         click.echo(f"mmf clean: {shown(name)}: there is no such object", err=True)

@@ -16,17 +16,18 @@ __all__ = ["complete_name", "complete_type"]
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
-_PLAIN = re.compile(r"User\\([\w.:@%+,=-]+)", re.ASCII)
+_PLAIN = re.compile(r"\w+\\([\w.:@%+,=-]+)", re.ASCII)
 
 
 def complete_name(*kinds: str, files: bool = False) -> Completer:
     """Of objects of these kinds. `files`: where none has such a name, the shell completes files."""
 
     def complete(context: click.Context, parameter: click.Parameter, given: str) -> list[CompletionItem]:
-        from ..system.survey import survey
+        from ..system.survey import BARE, survey
 
         found = [each for each in survey(holders=False) if not kinds or each.kind in kinds]
-        names = [match[1] for each in found if (match := _PLAIN.fullmatch(each.name or ""))]
+        bare = [each.name for each in found if each.name is not None and each.name.startswith(f"{BARE}\\")]
+        names = [match[1] for name in bare if (match := _PLAIN.fullmatch(name))]
         offered = [CompletionItem(name) for name in names if name.startswith(given)]
         return offered or ([CompletionItem(given, type="file")] if files else [])
 

@@ -13,6 +13,8 @@ import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ..system.copies import CANNOT, WAYS, keep_mode
+from ..system.reading import data_range, open_file
 from .new_files import NewFile, place_of, regular, status_of
 
 __all__ = ["Copied", "copy_file"]
@@ -34,16 +36,6 @@ BUFFER = 1 << 20
 # Of a mapped copy at a time. Closing a view writes it through to the disk, and that cannot be interrupted.
 WINDOW = 32 << 20
 KEPT_MODE = 0o777  # neither setuid nor setgid: the copy may belong to another user than the original
-
-# How file systems say that they cannot copy by themselves; the next way is tried then, and has the last word.
-CANNOT = {
-    errno.EXDEV,
-    errno.EINVAL,
-    errno.ENOSYS,
-    errno.EOPNOTSUPP,
-    errno.EPERM,  # sandboxes
-    errno.EBADF,  # some network file systems
-}
 
 
 def copy_file(
@@ -71,7 +63,7 @@ def copy_file(
             mode = status.st_mode & KEPT_MODE
             with NewFile(folder, name, mode) as output:
                 method, size = _copy(source_fd, source, output.fd, status.st_size, mapped, progress)
-                _keep_mode(output.fd, mode)
+                keep_mode(output.fd, mode)
                 output.publish(replace)
         except OSError as error:
             if error.errno == errno.ENOSPC:
@@ -91,7 +83,7 @@ def copy_file(
 
 def _open_source(source: str) -> tuple[int, os.stat_result]:
     regular(os.stat(source), source)  # opening a device or a pipe may do something already
-    fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    fd = open_file(source)
     try:
         status = os.fstat(fd)
         regular(status, source)
@@ -110,17 +102,6 @@ def _target(source: str, status: os.stat_result, destination: str, replace: bool
     if existing is not None and os.path.samestat(existing, status):
         raise shutil.SameFileError(errno.EINVAL, f"is the same file as {source}", destination)
     return place_of(destination, existing, replace=replace)
-
-
-def _keep_mode(fd: int, mode: int) -> None:
-    if os.fstat(fd).st_mode & 0o7777 == mode:
-        return
-    try:
-        os.fchmod(fd, mode)
-    except OSError as error:
-        # Of FAT and the like, which have no permission bits: every file has those that it was mounted with.
-        if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
-            raise
 
 
 # ------------------------------------------------------------------------------------------------------- copying
@@ -162,7 +143,7 @@ def _in_kernel(source: int, target: int, path: str, size: int, progress: Progres
                 if progress is not None:
                     progress(done, size)
         except OSError as error:
-            if step is _by_hand or error.errno not in CANNOT:
+            if step is WAYS[-1][1] or error.errno not in CANNOT:
                 raise
         if done == size:
             os.ftruncate(target, size)  # with the hole at the end
@@ -171,37 +152,6 @@ def _in_kernel(source: int, target: int, path: str, size: int, progress: Progres
     if length == size:  # files of /sys
         raise OSError(errno.ESTALE, f"ended after {done} of its {size} bytes", path)
     raise _changed(path, size, length)
-
-
-def data_range(source: int, at: int, size: int) -> tuple[int, int]:
-    """From where to where the next data behind `at` lie: before them is a hole, which stays one. A file system that
-    cannot tell holes has data everywhere."""
-    try:
-        begin = os.lseek(source, at, os.SEEK_DATA)
-        end = os.lseek(source, begin, os.SEEK_HOLE)
-    except OSError as error:
-        if error.errno == errno.ENXIO:  # a hole to the end
-            return size, size
-        if error.errno not in CANNOT:
-            raise
-        return at, size
-    return min(begin, size), min(end, size)
-
-
-def _by_range(source: int, target: int, count: int, at: int) -> int:
-    return os.copy_file_range(source, target, count, at, at)
-
-
-def _by_sendfile(source: int, target: int, count: int, at: int) -> int:
-    os.lseek(target, at, os.SEEK_SET)
-    return os.sendfile(target, source, at, count)
-
-
-def _by_hand(source: int, target: int, count: int, at: int) -> int:
-    return os.pwrite(target, os.pread(source, min(count, BUFFER), at), at)
-
-
-WAYS = (("copy_file_range", _by_range), ("sendfile", _by_sendfile), ("read and write", _by_hand))
 
 
 def _all(source: int, target: int) -> int:

@@ -8,18 +8,22 @@ a change is seen when a look is different from the one before, so what is told i
 from __future__ import annotations
 
 import contextlib
-import os
 import struct
 import time
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from .._typing import TYPE_CHECKING
+from ..system.reading import close_source, is_file, looked_up, open_source, read_at, size_of
 from ..system.survey import Found, survey
 from .ending import Failure
 from .objects import MAPS
 from .sampling import Budget, Cells, Clock, Rate
 from .targets import Bytes
 from .typed import typed
+
+if TYPE_CHECKING:
+    from ..system.reading import Source
 
 __all__ = ["Counter", "Row"]
 
@@ -60,14 +64,14 @@ class Row:
     def sample(self, seconds: float, at: float, now: Clock) -> None:
         """Looks at the bytes of a map, for no more than these seconds of processor time."""
 
-        def look(fd: int, size: int) -> None:
+        def look(source: Source, size: int) -> None:
             if self._cells is None or self._cells.size != size:
                 self._cells = Cells(size, CELLS, now)
-            self._changes += bool(self._cells.go(fd, seconds))
+            self._changes += bool(self._cells.go(source, seconds))
             if self._cells.part == 1.0:
                 self._rate.look(at, self._changes)
 
-        _looked_into(self.found.target or self.found.path, look)
+        _looked_into(_place(self.found), look)
 
     def count(self, total: int, at: float) -> None:
         """Takes what the object's own counter says."""
@@ -156,7 +160,7 @@ def _changes_of_segment_files(found: Iterable[Found]) -> dict[str, int]:
         if each.kind == "map" and each.name is not None and each.size >= _CHANGE.size:
             place = each.name.partition("\\")[2]
             if place.startswith(CONTROL):
-                data = _looked_into(each.path, lambda fd, size: os.pread(fd, _CHANGE.size, 0))
+                data = _looked_into(each.path, lambda source, size: read_at(source, _CHANGE.size, 0))
                 if data is not None and len(data) == _CHANGE.size:
                     (change,) = _CHANGE.unpack(data)
                     place = place.removeprefix(CONTROL)
@@ -167,27 +171,31 @@ def _changes_of_segment_files(found: Iterable[Found]) -> dict[str, int]:
 
 def _total(found: Found, changes: dict[str, int]) -> int | None:
     """The number of changes that an object counts itself; None: it does not."""
-    path, device, inode = found.target or found.path, found.device, found.inode
+    path, device, inode = _place(found), found.device, found.inode
     if found.kind == "file map":
         with contextlib.suppress(OSError):
-            status = os.stat(path)
-            device, inode = status.st_dev, status.st_ino
+            device, inode = looked_up(path)[1]
     counted = changes.get(f"{device:x}-{inode:x}", changes.get(found.path))
     if counted is not None:
         return counted
-    told = _looked_into(path, lambda fd, size: typed(Bytes(path, fd), size))
+    told = _looked_into(path, lambda source, size: typed(Bytes(path, source), size))
     return None if told is None else told.total
 
 
-def _looked_into(path: str, read: Callable[[int, int], _T]) -> _T | None:
+def _place(found: Found) -> str:
+    """Where its bytes are."""
+    return found.target if found.target is not None and is_file(found.path) else found.path
+
+
+def _looked_into(path: str, read: Callable[[Source, int], _T]) -> _T | None:
     """What `read` makes of an open file and its size; None if it has ended, or is not for this user to read."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK)
+        source = open_source(path)
     except OSError:
         return None
     try:
-        return read(fd, os.fstat(fd).st_size)
+        return read(source, size_of(source))
     except (OSError, Failure):
         return None
     finally:
-        os.close(fd)
+        close_source(source)

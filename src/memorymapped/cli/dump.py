@@ -10,8 +10,8 @@ from itertools import count
 
 import click
 
+from ..system.reading import data_range
 from .completing import complete_name, complete_type
-from .copying import data_range
 from .numbers import number_of_bytes
 from .objects import MAPS
 from .shapes import Shape, shape_of
@@ -95,7 +95,7 @@ def _blocks(data: Bytes, begin: int, end: int, row: int, folds: bool) -> Iterato
     step = max(row, PIECE // row * row)
     at = begin
     while at < end:
-        start, stop = data_range(data.fd, at, end) if folds else (at, end)
+        start, stop = data_range(data.source, at, end) if folds else (at, end)
         if empty := (start - at) // row:
             data.refuse_shorter(start)  # what was truncated looks like a hole
             yield at, bytes(row), empty

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from ..system.endings import SIGNALS
+from ..system.endings import SIGNALS, end_by
 
 __all__ = ["Failure", "Interrupted", "end_output", "ended_by", "raising_at_signals"]
 
@@ -71,6 +71,4 @@ def ended_by(interruption: BaseException) -> int:
             with contextlib.suppress(OSError):
                 stream.write(text)
                 stream.flush()
-    signal.signal(signum, signal.SIG_DFL)
-    os.kill(os.getpid(), signum)
-    return 128 + int(signum)  # not reached unless the signal is blocked
+    return end_by(signum)

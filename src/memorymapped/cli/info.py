@@ -12,10 +12,11 @@ import click
 
 from ..shared.layouts import lines_of
 from ..system import PAGE_SIZE
-from ..system.survey import Mapped, mapped_by, survey
+from ..system.reading import allocated, identity_of, owned
+from ..system.survey import PAGES_TOLD, Mapped, mapped_by, survey
 from .completing import complete_name
 from .ending import Failure
-from .objects import MAPS, as_json, canonical, holders_in_words, state_in_words
+from .objects import MAPS, as_json, canonical, holders_in_words, mode_in_words, state_in_words
 from .picture import Picture, picture
 from .tables import coloured, table
 from .targets import Target, find, target_of
@@ -34,7 +35,8 @@ Examples:
   mmf info data.bin
 
 Nothing is locked and nothing is written; of a map nothing is brought into memory by looking at it. In the holes of what
-has more than 16 GiB pages in memory are not looked for: those of a file on a disk that somebody has read.
+has more than 16 GiB pages in memory are not looked for: those of a file on a disk that somebody has read. On Windows
+nobody tells of a map's holders and pages.
 """
 
 
@@ -66,15 +68,16 @@ def command(target: str, as_lines: bool) -> None:
     file = find(target)
     with file.explained():
         status = os.stat(file.path)
+    mode, owner = owned(status)
     facts = {
         "name": None,
         "kind": "file",
         "path": os.path.realpath(file.path),
         "size": status.st_size,
         "memory": None,
-        "allocated": status.st_blocks * 512,
-        "mode": f"{status.st_mode & 0o7777:04o}",
-        "owner": status.st_uid,
+        "allocated": allocated(status),
+        "mode": mode_in_words(mode),
+        "owner": owner,
         "changed": status.st_mtime,
         **_of_bytes(file, as_lines),
     }
@@ -90,10 +93,11 @@ def _of_bytes(target: Target, as_json: bool) -> dict[str, object]:
         return {}
     facts: dict[str, object] = {}
     with target.opened() as data:
-        status = os.fstat(data.fd)
-        processes = mapped_by(status.st_dev, status.st_ino)
-        with target.mapped() as map_:
-            pages = picture(map_, data, target.size, processes)
+        processes = mapped_by(*identity_of(data.source))
+        pages = None
+        if PAGES_TOLD:
+            with target.mapped() as map_:
+                pages = picture(map_, data, target.size, processes)
         found = typed(data, target.size)
         end = End()
         count = sum(1 for _ in itertools.islice(walk(data, target.size, end), SEGMENTS)) if found is None else 0
@@ -102,6 +106,8 @@ def _of_bytes(target: Target, as_json: bool) -> dict[str, object]:
     if found is not None:
         facts["typed"] = {"as": found.kind, "layout": found.text, **found.counters} if as_json else found
     ours = [each for each in processes if each.pid != os.getpid()]
+    if pages is None:
+        return facts
     facts["mapped"] = [_of_process(each) for each in ours] if as_json else ours
     facts["pages"] = (
         {

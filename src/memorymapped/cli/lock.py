@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import click
 
+from ..system.endings import OF_TERMINAL, SIGNALS, status_of
+from ..system.ties import start_tied
 from .completing import complete_name
-from .dying import dying_with_us
 from .ending import Failure, Interrupted
 from .locking import NotInTime, locked
 from .numbers import Seconds
@@ -84,19 +85,19 @@ def _run(words: Sequence[str], abandoned: bool, signals: _Signals) -> int:
         environment["MMF_ABANDONED"] = "1"
     with signals:
         try:
-            process = subprocess.Popen(words, env=environment, preexec_fn=dying_with_us(signal.SIGKILL))
+            process = start_tied(words, env=environment)
         except FileNotFoundError as error:
             raise Failure(f"{shown(words[0])}: there is no such command", NOT_FOUND) from error
         except OSError as error:
             raise Failure(f"{shown(words[0])}: {error.strerror}", NOT_EXECUTABLE) from error
         signals.pass_on_to(process)
         code = process.wait()
-    return code if code >= 0 else 128 - code
+    return status_of(code)
 
 
 class _Signals:
-    """Inside, signals that would end us go to the command (Ctrl-C goes there by itself), also those that come before it
-    was started: the mutex is ours until it has ended as it likes."""
+    """Inside, signals that would end us go to the command (those of our terminal go there by themselves), also those
+    that come before it was started: the mutex is ours until it has ended as it likes."""
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -105,7 +106,7 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         # Functions, also where nothing is to be done: what is ignored would be ignored by the command, too.
-        actions = {signal.SIGTERM: self._pass_on, signal.SIGHUP: self._pass_on, signal.SIGINT: self._note}
+        actions = {each: self._note if each in OF_TERMINAL else self._pass_on for each in SIGNALS}
         self.before = {each: signal.signal(each, action) for each, action in actions.items()}
         return self
 

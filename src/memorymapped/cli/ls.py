@@ -10,7 +10,17 @@ import click
 
 from ..system.survey import survey
 from .completing import complete_name
-from .objects import as_json, canonical, holders_in_words, is_called, missing, state_in_words, style_of, title_of
+from .objects import (
+    as_json,
+    canonical,
+    holders_in_words,
+    is_called,
+    missing,
+    mode_in_words,
+    state_in_words,
+    style_of,
+    title_of,
+)
 from .tables import table
 from .words import age_in_words, short_size, shown
 
@@ -27,7 +37,8 @@ A named object lives as long as somebody holds it. Stale is what nobody holds an
 given back when somebody creates the next object, or by mmf clean. The age is that of the object, not of its holders.
 
 No lock is taken and nothing is opened for writing: other programs do not notice. Of other users' processes the holders
-cannot be seen.
+cannot be seen. On Windows nothing is stale, as an object ends with the last one who holds it; of holders,
+memory and age nothing is told, and --all shows also what this user may not look into.
 
 Exit code 0, also if there is nothing; 1 if a NAME is given of which there is no object.
 """
@@ -64,7 +75,7 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
                 each.kind,
                 short_size(each.size),
                 short_size(each.memory),
-                f"{each.mode:04o}",
+                mode_in_words(each.mode) or "?",
                 "?" if each.born is None else age_in_words(now - each.born),
                 state_in_words(each),
                 holders_in_words(each),

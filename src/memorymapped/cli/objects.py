@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 
 from ..errors import InvalidNameError
 from ..system.names import Scope, parse
-from ..system.survey import Found, survey
+from ..system.survey import Found, is_of_session, scope_of, survey
 from .ending import Failure
 from .words import printable, shown
 
@@ -19,6 +18,7 @@ __all__ = [
     "holders_in_words",
     "is_called",
     "missing",
+    "mode_in_words",
     "named",
     "state_in_words",
     "style_of",
@@ -37,11 +37,13 @@ def as_json(found: Found) -> dict[str, object]:
         "state": found.state,
         "size": found.size,
         "memory": found.memory,
-        "mode": f"{found.mode:04o}",
+        "mode": mode_in_words(found.mode),
         "owner": found.owner,
         "born": found.born,
         "age": None if found.born is None else round(max(0.0, time.time() - found.born), 3),
-        "holders": [{"pid": holder.pid, "command": holder.command} for holder in found.holders],
+        "holders": None
+        if found.holders is None
+        else [{"pid": holder.pid, "command": holder.command} for holder in found.holders],
         "details": found.details,
         "path": found.path,
         "target": found.target,
@@ -67,24 +69,31 @@ def state_in_words(found: Found) -> str:
     return text + (", damaged" if "damaged" in details else "")
 
 
+def mode_in_words(mode: int | None) -> str | None:
+    """Permissions as chmod takes them."""
+    return None if mode is None else f"{mode:04o}"
+
+
 def style_of(found: Found) -> str:
     return {"stale": "dim", "abandoned": "yellow", "unfinished": "cyan"}.get(found.state, "")
 
 
 def holders_in_words(found: Found) -> str:
-    """`12 python app.py, 13 python app.py`."""
+    """`12 python app.py, 13 python app.py`; `?` where nobody tells."""
+    if found.holders is None:
+        return "?"
     return ", ".join(f"{holder.pid} {printable(holder.command)}" for holder in found.holders) or "-"
 
 
 def canonical(given: str) -> str:
-    """The name with its scope written: `X` is `User\\X`. Failure if it is none."""
+    """The name with its scope written: `X` is `User\\X`, on Windows `Local\\X`. Failure if it is none."""
     try:
         name = parse(given)
     except InvalidNameError as error:
         raise Failure(str(error)) from None
     except ValueError as error:
         raise Failure(f"{given!r}: {error}") from None
-    return f"{name.scope.value}\\{name.text}"
+    return f"{scope_of(name.scope)}\\{name.text}"
 
 
 def missing(names: Iterable[str], found: Sequence[Found]) -> list[str]:
@@ -107,8 +116,7 @@ def named(given: str, *, kinds: tuple[str, ...] | None = None, holders: bool = F
     name = canonical(given)
     found = [each for each in survey(holders=holders) if each.name == name and (kinds is None or each.kind in kinds)]
     if parse(name).scope is Scope.LOCAL:
-        session = str(os.getsid(0))
-        found = [each for each in found if f"@{session}." in each.path or f"/session{session}/" in each.path]
+        found = [each for each in found if is_of_session(each)]
     return sorted(found, key=lambda each: each.state in ("stale", "unfinished"))
 
 

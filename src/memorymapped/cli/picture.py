@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import MemoryMappedFile, MemoryMappedFileAccess
+from .._typing import TYPE_CHECKING
 from ..system import PAGE_SIZE
+from ..system.reading import data_range
 from ..system.survey import Mapped, PageFlags, page_flags
-from .copying import data_range
 from .tables import coloured
 from .targets import Bytes
+
+if TYPE_CHECKING:
+    from ..system.reading import Source
 
 __all__ = ["Picture", "picture"]
 
@@ -85,17 +89,17 @@ def picture(map_: MemoryMappedFile, data: Bytes, size: int, processes: list[Mapp
 
 def _residency(map_: MemoryMappedFile, data: Bytes, size: int) -> Iterator[tuple[int, bytes]]:
     """(number of the first page, 1 or 0 for each page from there on), piece by piece."""
-    for at, length in _windows(data.fd, size):
+    for at, length in _windows(data.source, size):
         with map_.create_view_accessor(at, length, MemoryMappedFileAccess.READ) as view:
             yield at // PAGE_SIZE, b"".join(view.mincore(0, length))
     data.refuse_shorter(size)  # what was truncated looks like a hole
 
 
-def _windows(fd: int, size: int) -> Iterator[tuple[int, int]]:
+def _windows(source: Source, size: int) -> Iterator[tuple[int, int]]:
     """Where to look, each with its length: everywhere, or, in what is large, where data are."""
     at = 0
     while at < size:
-        begin, end = (at, size) if size <= EXACT else data_range(fd, at, size)
+        begin, end = (at, size) if size <= EXACT else data_range(source, at, size)
         at = max(at, begin - begin % PAGE_SIZE)
         while at < end:
             length = min(max(end - at, LEAST), WINDOW, size - at)

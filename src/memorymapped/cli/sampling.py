@@ -6,14 +6,17 @@ checksum of each is kept: that it has changed is seen when its turn comes again,
 
 from __future__ import annotations
 
-import errno
 import functools
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 
 from .._native.segments import crc32c
+from .._typing import TYPE_CHECKING
+from ..system.reading import next_data, read_into
+
+if TYPE_CHECKING:
+    from ..system.reading import Source
 
 __all__ = ["SHARE", "Budget", "Cells", "Rate"]
 
@@ -92,7 +95,7 @@ class Cells:
         self._began = 0.0  # when the first of them was read
         self._dearest = 0.0  # what a piece has cost lately
 
-    def go(self, fd: int, seconds: float, *, clock: Clock = time.thread_time) -> list[int]:
+    def go(self, source: Source, seconds: float, *, clock: Clock = time.thread_time) -> list[int]:
         """Goes on, for no more than these seconds of this thread's processor time and no further than once round. The
         numbers of the cells that are seen to be changed since the look before."""
         begin = spent = clock()
@@ -102,7 +105,7 @@ class Cells:
             if not within:
                 self._sum, self._began = 0, self._now()
             end = min(self.size, (number + 1) * self.step)
-            went += self._piece(fd, end)
+            went += self._piece(source, end)
             if self._at == end and self._settle(number):
                 found.append(number)
             if self._at >= self.size:
@@ -112,16 +115,16 @@ class Cells:
         self._dearest *= 0.9  # one that was dear by chance is forgotten, also if it is more than there is ever to spend
         return found
 
-    def _piece(self, fd: int, end: int) -> int:
+    def _piece(self, source: Source, end: int) -> int:
         """Reads a piece of the cell that ends there, or skips those that lie in a hole. How far it went. Pieces lie
         always in the same places, so that a hole that is filled with zeros is no change."""
         at = self._at
-        data = _data(fd, at)
+        data = next_data(source, at, end)
         if data >= end:
             self._at = end
             return end - at
         at += (data - at) // PIECE * PIECE
-        count = os.preadv(fd, [self._buffer[: min(PIECE, end - at)]], at)
+        count = read_into(source, self._buffer[: min(PIECE, end - at)], at)
         if not count:  # it was truncated: who asked will see that, too
             count = end - at
         elif (check := crc32c(self._blanked(at, count))) != _of_zeros(count):
@@ -156,18 +159,6 @@ class Cells:
         """How many seconds ago the cell was looked at whose turn was longest ago; None: not all were."""
         times = [at for at in self.looked if at is not None]
         return self._now() - min(times) if times and len(times) == self.count else None
-
-
-def _data(fd: int, at: int) -> int:
-    """Where the next data are: not in a hole of the file."""
-    try:
-        return os.lseek(fd, at, os.SEEK_DATA)
-    except OSError as error:
-        if error.errno == errno.ENXIO:
-            return 1 << 63  # there are none
-        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
-            return at  # this file system does not tell
-        raise
 
 
 @functools.lru_cache(64)

@@ -10,8 +10,8 @@ from typing import TextIO
 
 import click
 
+from ..system.reading import data_range, write_at
 from .completing import complete_name
-from .copying import data_range
 from .ending import Failure
 from .locking import guarded, lock_options
 from .new_files import NewFile, is_stream, keep_rights, place_of, status_of
@@ -110,11 +110,11 @@ def _write_sparse(found: Target, begin: int, end: int, fd: int) -> None:
     with found.opened() as data:
         at = begin
         while at < end:
-            start, at = data_range(data.fd, at, end)
+            start, at = data_range(data.source, at, end)
             for place in range(start, at, PIECE):
                 piece = data.read(place, min(PIECE, at - place))
                 while piece:
-                    written = os.pwrite(fd, piece, place - begin)
+                    written = write_at(fd, piece, place - begin)
                     place, piece = place + written, piece[written:]
         data.refuse_shorter(end)  # of a file that ends before, the rest is a hole, too
     os.ftruncate(fd, end - begin)

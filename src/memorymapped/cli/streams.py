@@ -3,15 +3,13 @@
 
 from __future__ import annotations
 
-import select
 import sys
 from typing import BinaryIO
 
+from ..system.pipes import until_forsaken
 from .ending import Failure
 
 __all__ = ["Output", "output_descriptor", "standard_input"]
-
-LONGEST = 2**31 - 1  # milliseconds that poll(2) takes: 24 days
 
 
 def standard_input() -> BinaryIO:
@@ -32,15 +30,13 @@ class Output:
     """The standard output of a command that goes on until somebody ends it. Failure if it is closed."""
 
     def __init__(self) -> None:
-        self._poll = select.poll()
-        self._poll.register(output_descriptor(), 0)  # to be asked for errors only
+        self._fd = output_descriptor()
 
     def flush(self) -> None:
         """Writes what was printed."""
         sys.stdout.flush()
 
     def wait(self, seconds: float) -> None:
-        """Waits so long, or LONGEST. BrokenPipeError as soon as nobody takes the output any more, also if nothing is
-        printed."""
-        if self._poll.poll(min(seconds * 1000, LONGEST)):
+        """Waits so long. BrokenPipeError as soon as nobody takes the output any more, also if nothing is printed."""
+        if until_forsaken(self._fd, seconds):
             raise BrokenPipeError

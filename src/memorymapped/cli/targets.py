@@ -13,28 +13,33 @@ import stat
 from collections.abc import Iterator
 
 from .. import FileMode, MemoryMappedFile, MemoryMappedFileAccess, MemoryMappedFileRights, MemoryMappedViewAccessor
+from .._typing import TYPE_CHECKING
 from ..errors import MemoryFaultError
+from ..system.reading import close_source, is_file, looked_up, open_source, read_at, size_of
 from ..system.survey import Found
 from .ending import Failure
 from .objects import MAPS, named, not_found
 from .words import shown
 
+if TYPE_CHECKING:
+    from ..system.reading import Source
+
 __all__ = ["Bytes", "Target", "explained", "find", "target_of"]
 
 
 class Bytes:
-    """The bytes of an open file."""
+    """The bytes of a file or an object."""
 
-    def __init__(self, given: str, fd: int) -> None:
+    def __init__(self, given: str, source: Source) -> None:
         self.given = given
-        self.fd = fd
+        self.source = source
 
     def read(self, at: int, count: int) -> bytes:
         """Failure if they are not there any more."""
         parts = []
         while count:
             with explained(self.given):
-                part = os.pread(self.fd, min(count, 1 << 24), at)
+                part = read_at(self.source, min(count, 1 << 24), at)
             if not part:
                 raise truncated(self.given, self._size())
             parts.append(part)
@@ -48,7 +53,7 @@ class Bytes:
             raise truncated(self.given, now)
 
     def _size(self) -> int:
-        return os.fstat(self.fd).st_size
+        return size_of(self.source)
 
 
 class Target:
@@ -87,7 +92,7 @@ class Target:
         """In bytes. Failure if it is not there any more."""
         try:
             with explained(self.given):
-                return os.stat(self.path).st_size
+                return looked_up(self.path)[0]
         except Failure as failure:
             if isinstance(failure.__cause__, FileNotFoundError):
                 raise self._gone() from None
@@ -106,22 +111,24 @@ class Target:
     def opened(self) -> Iterator[Bytes]:
         """Its bytes, for reading."""
         with self.explained():
-            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+            source = open_source(self.path)
         try:
-            yield Bytes(self.given, fd)
+            yield Bytes(self.given, source)
         finally:
-            os.close(fd)
+            close_source(source)
 
     @contextlib.contextmanager
     def mapped(self) -> Iterator[MemoryMappedFile]:
         """It as a map for reading, whose pages can be asked for."""
         if not self.size:
             raise Failure(f"{shown(self.given)}: it is empty")
-        with (
-            self.explained(),
-            MemoryMappedFile.create_from_file(self.path, FileMode.OPEN, access=MemoryMappedFileAccess.READ) as map_,
-        ):
+        with self.explained(), self._mapped() as map_:
             yield map_
+
+    def _mapped(self) -> MemoryMappedFile:
+        if self.found is None or is_file(self.path):
+            return MemoryMappedFile.create_from_file(self.path, FileMode.OPEN, access=MemoryMappedFileAccess.READ)
+        return MemoryMappedFile.open_existing(self.given, MemoryMappedFileRights.READ)
 
     @contextlib.contextmanager
     def written(self) -> Iterator[MemoryMappedViewAccessor]:
@@ -186,7 +193,7 @@ def _file(given: str) -> Target:
 
 def target_of(given: str, found: Found) -> Target:
     """The map that was found. Failure if there is no file behind it any more."""
-    if found.kind != "file map":
+    if found.kind != "file map" or not is_file(found.path):
         return Target(given, found.path, found.size, found)
     if found.target is None:
         raise Failure(f"{shown(given)}: the entry of this file map cannot be read")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import struct
 
+from ..system.reading import end_of
 from .ending import Failure
 from .shapes import Shape, shape_of
 from .targets import Bytes, Target
@@ -41,6 +42,7 @@ class Typed:
 
 def typed(data: Bytes, size: int) -> Typed | None:
     """What it says; None if it says nothing, or what cannot be."""
+    size = end_of(data.source, size)
     if size < _TAIL.size:
         return None
     control, magic = _TAIL.unpack(data.read(size - _TAIL.size, _TAIL.size))

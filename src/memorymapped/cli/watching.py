@@ -8,17 +8,21 @@ its name leads to it no more, as its memory is given back only then. A name that
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections import deque
 from typing import Any
 
+from .._typing import TYPE_CHECKING
+from ..system.reading import close_source, identity_of, looked_up, open_source, read_at, size_of
 from .ending import Failure
 from .sampling import RATE, Cells, Clock, Rate
 from .shapes import Shape, plain
 from .targets import Bytes, Target, find
 from .typed import Typed, described_shape, typed
+
+if TYPE_CHECKING:
+    from ..system.reading import Source
 
 __all__ = ["LEAVES", "Change", "Event", "Value", "Watch"]
 
@@ -121,7 +125,7 @@ class Watch:
         self.without = (0, 0)  # what is not sampled
         self.data = b""  # what is in it
         self.values: dict[int, Value] = {}  # those in the window, by their offsets
-        self._fd: int | None = None
+        self._source: Source | None = None
         self._tried = 0.0
         self._kept: dict[int, Value] = {}
         self._at = 0  # where `data` begin
@@ -169,12 +173,12 @@ class Watch:
         if not self._is_there(now):
             self.data = b""
             return []
-        assert self._fd is not None
+        assert self._source is not None
         self.number += 1
         begin = min(self.begin, self.size)
         try:
-            self._resize(os.fstat(self._fd).st_size, now)
-            data = _read(self._fd, begin, max(0, min(self.end, self.size) - begin))
+            self._resize(size_of(self._source), now)
+            data = _read(self._source, begin, max(0, min(self.end, self.size) - begin))
             self._count(now)
         except OSError as error:
             self._leave(now, "unreadable", f"it cannot be read: {(error.strerror or str(error)).lower()}")
@@ -185,41 +189,39 @@ class Watch:
     def sample(self, seconds: float) -> list[int]:
         """Goes on to look at all of it, for no more than these seconds of processor time: the numbers of the `cells`
         that are seen to be changed."""
-        if self._fd is None:
+        if self._source is None:
             return []
         try:
-            return self.cells.go(self._fd, seconds)
+            return self.cells.go(self._source, seconds)
         except OSError:
             return []  # the next look says why
 
     def close(self) -> None:
         """Lets go of the file."""
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
+        if self._source is not None:
+            close_source(self._source)
+            self._source = None
 
     # -- whether it is there
 
     def _attach(self, target: Target) -> None:
-        with target.opened() as data:
-            self._fd = os.dup(data.fd)
-        status = os.fstat(self._fd)
+        with target.explained():
+            self._source = open_source(target.path)
         self.target = target
-        self.identity = status.st_dev, status.st_ino
+        self.identity = identity_of(self._source)
         self.gone = None
         self.data = b""
         self._fresh.clear()
-        self.size = status.st_size
+        self.size = size_of(self._source)
         self._sample_anew()
         self.rate = Rate()
         self._count(self.now())
 
     def _is_there(self, now: float) -> bool:
         """Whether the name leads to the file that is looked at, or to another one by now."""
-        if self._fd is not None:
+        if self._source is not None:
             try:
-                status = os.stat(self.target.path)
-                if (status.st_dev, status.st_ino) == self.identity:
+                if looked_up(self.target.path)[1] == self.identity:
                     return True
             except OSError:
                 pass
@@ -263,9 +265,9 @@ class Watch:
 
     def _count(self, now: float) -> None:
         """What a typed map says of itself."""
-        assert self._fd is not None
+        assert self._source is not None
         try:
-            self.typed = typed(Bytes(self.target.given, self._fd), self.size)
+            self.typed = typed(Bytes(self.target.given, self._source), self.size)
         except Failure:
             self.typed = None  # truncated meanwhile: the next look sees it
         if self.typed is not None:
@@ -327,11 +329,11 @@ class Watch:
         return changes
 
 
-def _read(fd: int, at: int, count: int) -> bytes:
+def _read(source: Source, at: int, count: int) -> bytes:
     """Up to so many bytes: fewer at the end of the file."""
     parts = []
     while count > 0:
-        part = os.pread(fd, min(count, 1 << 20), at)
+        part = read_at(source, min(count, 1 << 20), at)
         if not part:
             break
         parts.append(part)

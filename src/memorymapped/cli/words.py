@@ -34,8 +34,10 @@ def size_in_words(size: float) -> str:
     return f"{size:.1f} {UNITS[power - 1]}"
 
 
-def short_size(size: int) -> str:
-    """The same, for a column of a table: `512`, `1.5M`."""
+def short_size(size: int | None) -> str:
+    """The same, for a column of a table: `512`, `1.5M`; `?` if nobody tells."""
+    if size is None:
+        return "?"
     if size < 1024:
         return str(size)
     number, unit = size_in_words(size).split()

@@ -62,7 +62,8 @@ class Worker:
 
     def truncate(self, path: str, size: int) -> int:
         """Cuts a file; its length now."""
-        os.truncate(path, size)
+        with open(path, "r+b") as file:  # os.truncate does not tell every error on Windows
+            file.truncate(size)
         return os.stat(path).st_size
 
     def acquire(self, name: str, timeout: float) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.endings import SIGNALS, asked_to_end, heard_in_loop
+    from .linux.endings import KILLED, OF_TERMINAL, SIGNALS, asked_to_end, end_by, heard_in_loop, status_of
 elif sys.platform == "win32":
-    from .windows.endings import SIGNALS, asked_to_end, heard_in_loop
+    from .windows.endings import KILLED, OF_TERMINAL, SIGNALS, asked_to_end, end_by, heard_in_loop, status_of
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
-__all__ = ["SIGNALS", "asked_to_end", "heard_in_loop"]
+__all__ = ["KILLED", "OF_TERMINAL", "SIGNALS", "asked_to_end", "end_by", "heard_in_loop", "status_of"]

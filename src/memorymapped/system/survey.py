@@ -6,11 +6,41 @@ from __future__ import annotations
 
 import sys
 
-if sys.platform == "linux":
-    from .linux.clearing import remove, why_left
-    from .linux.pages import Mapped, PageFlags, mapped_by, page_flags
-    from .linux.survey import Found, survey
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform} yet: it needs Linux")
+from .findings import Found, Holder, Mapped, PageFlags
 
-__all__ = ["Found", "Mapped", "PageFlags", "mapped_by", "page_flags", "remove", "survey", "why_left"]
+if sys.platform == "linux":
+    from .linux.clearing import NEVER_STALE, remove, why_left
+    from .linux.pages import PAGES_TOLD, mapped_by, page_flags
+    from .linux.survey import BARE, is_of_session, scope_of, survey
+elif sys.platform == "win32":
+    from .windows.survey import (
+        BARE,
+        NEVER_STALE,
+        PAGES_TOLD,
+        is_of_session,
+        mapped_by,
+        page_flags,
+        remove,
+        scope_of,
+        survey,
+        why_left,
+    )
+else:
+    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+
+__all__ = [
+    "BARE",
+    "NEVER_STALE",
+    "PAGES_TOLD",
+    "Found",
+    "Holder",
+    "Mapped",
+    "PageFlags",
+    "is_of_session",
+    "mapped_by",
+    "page_flags",
+    "remove",
+    "scope_of",
+    "survey",
+    "why_left",
+]

@@ -79,7 +79,7 @@ class ToolApp(App[None]):
         if self.signum is not None:
             return
         self.signum = signum
-        if signum == signal.SIGHUP:
+        if signum == getattr(signal, "SIGHUP", None):
             # The terminal is gone. Textual's thread that writes would die of that, and who waits for it wait for ever.
             end_output()
             os.dup2(1, 2)

@@ -35,12 +35,12 @@ SORTS: dict[str, Callable[[Row], Any]] = {
     "NAME": lambda row: row.found.name or row.found.path,
     "KIND": lambda row: row.found.kind,
     "SIZE": lambda row: -row.found.size,
-    "MEMORY": lambda row: -row.found.memory,
+    "MEMORY": lambda row: -_number(row.found.memory),
     "STATE": lambda row: row.found.state,
     "OWNER": lambda row: -_number(row.found.details.get("owner")),
     "WAIT": lambda row: -_number(row.found.details.get("waiters", row.found.details.get("contended"))),
     "CHANGES/S": lambda row: -(row.rate or 0.0),
-    "HOLDERS": lambda row: -len(row.found.holders),
+    "HOLDERS": lambda row: -len(row.found.holders or ()),
 }
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Self
 
 from .processes import start_of
+from .ties import dying_with_us, start_tied
 
 __all__ = [
     "Child",
@@ -28,7 +28,6 @@ __all__ = [
     "start_tied",
 ]
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 _ROUNDS = 50  # of looking for processes of a session: each finds what the killed ones have started meanwhile
 _PIECE = 65_536
 _PIPE = 2 * _PIECE  # more than a pipe holds
@@ -165,25 +164,7 @@ def start_alone(command: Sequence[str], *, window: bool = False, **options: Any)
 
 def start_group(command: Sequence[str], **options: Any) -> Child:
     """The same, but it ends when the thread that starts it does, however that ends."""
-    return _Group(subprocess.Popen(command, process_group=0, preexec_fn=_dying_with_us(signal.SIGKILL), **options))
-
-
-def start_tied(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A plain child that ends when the thread that starts it does, however that ends; not what it starts itself."""
-    return subprocess.Popen(command, preexec_fn=_dying_with_us(signal.SIGKILL), **options)
-
-
-def _dying_with_us(signum: int) -> Callable[[], None]:
-    """A `preexec_fn`: the child gets this signal when the thread that starts it ends."""
-    libc = ctypes.CDLL(None)
-    us = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signum)
-        if os.getppid() != us:  # that was before
-            os._exit(1)
-
-    return prepare
+    return _Group(subprocess.Popen(command, process_group=0, preexec_fn=dying_with_us(signal.SIGKILL), **options))
 
 
 def signal_of(code: int) -> int | None:

@@ -19,10 +19,12 @@ from .places import SIDE
 
 if TYPE_CHECKING:
     from ..._native.mutexfiles import LockedFolder
-    from .survey import Found
+    from ..findings import Found
 
-__all__ = ["remove", "why_left"]
+__all__ = ["NEVER_STALE", "remove", "why_left"]
 
+NEVER_STALE: str | None = None
+"""Why there is nothing to remove; None where there may be."""
 _LIMIT = 2.0  # seconds that another process may have the folder of mutexes locked
 
 
@@ -77,7 +79,7 @@ def _remove(found: Found) -> str | None:
     if directory is None or not found.is_there():
         return "it is gone"
     side = os.fsencode(file + SIDE) if "~" in file else None
-    if remove_if_stale(directory, os.fsencode(file), side, found.owner):
+    if remove_if_stale(directory, os.fsencode(file), side, found.owner or 0):
         return None
     return "somebody holds it again, or is at work on it" if found.is_there() else "it is gone"
 

@@ -4,13 +4,30 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 
-__all__ = ["SIGNALS", "asked_to_end", "heard_in_loop"]
+__all__ = ["KILLED", "OF_TERMINAL", "SIGNALS", "asked_to_end", "end_by", "heard_in_loop", "status_of"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Those by which a process is to end, and may clean up first."""
+OF_TERMINAL = (signal.SIGINT,)
+"""Those of them that come to our children, too."""
+KILLED = (-signal.SIGKILL, "signal 9, SIGKILL")
+"""The exit status of a child that was killed, and in words what has ended it."""
+
+
+def end_by(signum: int) -> int:
+    """Ends this process by a signal, as if it had never heard of it: the exit status, if the signal is blocked."""
+    signal.signal(signum, signal.SIG_DFL)
+    os.kill(os.getpid(), signum)
+    return 128 + int(signum)
+
+
+def status_of(code: int) -> int:
+    """The exit status that says as much as that of a child, as shells do it: 128 + N for signal N."""
+    return code if code >= 0 else 128 - code
 
 
 @contextlib.contextmanager

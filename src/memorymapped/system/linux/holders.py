@@ -5,22 +5,10 @@ from __future__ import annotations
 
 import os
 
+from ..findings import Holder
 from .lock_table import locks_through
 
-__all__ = ["Holder", "describe", "holders"]
-
-
-class Holder:
-    """A process that holds an object."""
-
-    __slots__ = ("command", "pid")
-
-    def __init__(self, pid: int, command: str) -> None:
-        self.pid = pid
-        self.command = command
-
-    def __repr__(self) -> str:
-        return f"Holder(pid={self.pid}, command={self.command!r})"
+__all__ = ["describe", "holders"]
 
 
 def holders(path: str) -> list[Holder]:

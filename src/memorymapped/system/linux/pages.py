@@ -10,61 +10,20 @@ import array
 import os
 
 from ..._typing import TYPE_CHECKING
-from ...record import Record
+from ..findings import Mapped, PageFlags
 from .processes import command_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Mapped", "PageFlags", "mapped_by", "page_flags"]
+__all__ = ["PAGES_TOLD", "mapped_by", "page_flags"]
 
+PAGES_TOLD = True
+"""Whether a look tells which pages of a map are in memory."""
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT, _SWAPPED, _EXCLUSIVE = 1 << 63, 1 << 62, 1 << 56  # of an entry, see proc_pid_pagemap(5)
 _FRAME = (1 << 55) - 1
 _DIRTY, _HUGE, _THP = 1 << 4, 1 << 17, 1 << 22  # of a frame, see the kernel's pagemap.rst
-
-
-class Mapped(Record):
-    """What one process has of a file in its memory, in bytes."""
-
-    __slots__ = {  # noqa: RUF023
-        "pid": "The process.",
-        "command": "Its command line.",
-        "ranges": "(address, offset in the file, length) of each mapping.",
-        "writable": "Whether it may write.",
-        "size": "Mapped.",
-        "resident": "In its page tables.",
-        "shared": "Of these, what another process has mapped, too.",
-        "dirty": "Written since it was last on the disk.",
-        "swapped": "Swapped out.",
-        "huge": "Mapped by huge pages.",
-        "locked": "Kept in memory by mlock(2).",
-    }
-    ranges: list[tuple[int, int, int]]
-
-    def __init__(self, pid: int, command: str) -> None:
-        self.pid = pid
-        self.command = command
-        self.ranges = []
-        self.writable = False
-        self.size = self.resident = self.shared = self.dirty = self.swapped = self.huge = self.locked = 0
-
-    def add(self, name: str, kilobytes: int) -> None:
-        size = kilobytes * 1024
-        if name == "Rss":
-            self.resident += size
-        elif name in ("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"):
-            self.shared += size
-        elif name in ("ShmemPmdMapped", "FilePmdMapped", "Private_Hugetlb"):
-            self.huge += size
-        elif name == "Swap":
-            self.swapped += size
-        elif name == "Locked":
-            self.locked += size
-        if name in ("Shared_Dirty", "Private_Dirty"):
-            self.dirty += size
-        if name == "Shared_Hugetlb":
-            self.huge += size
 
 
 def mapped_by(device: int, inode: int) -> list[Mapped]:
@@ -100,19 +59,6 @@ def _read(each: Mapped, lines: Iterator[bytes], where: bytes) -> None:
                 each.writable |= rest[1:2] == b"w"
         elif ours and rest.endswith(b"kB\n"):
             each.add(first[:-1].decode(), int(rest.split()[0]))
-
-
-class PageFlags:
-    """Of some pages, by their numbers: which are mapped by somebody, by several, swapped out, dirty, huge. `frames`:
-    whether the last two could be asked."""
-
-    def __init__(self) -> None:
-        self.mapped: set[int] = set()
-        self.shared: set[int] = set()
-        self.swapped: set[int] = set()
-        self.dirty: set[int] = set()
-        self.huge: set[int] = set()
-        self.frames = False
 
 
 def page_flags(processes: list[Mapped], pages: list[range]) -> PageFlags:

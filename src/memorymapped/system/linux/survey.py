@@ -27,10 +27,9 @@ import time
 
 from ..._native.files import mark_of
 from ..._typing import TYPE_CHECKING
-from ...record import Record
-from ..names import parse
+from ..findings import Found, Holder
+from ..names import Scope, parse
 from . import directories
-from .holders import Holder
 from .lock_table import HOLD, lock_table, locks_through, table_key
 from .mutex_places import TEMPORARY
 from .places import EVENT, FAIR, KINDS, MAP, SEMAPHORE, locate
@@ -40,8 +39,10 @@ from .states import State, read_state
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["Found", "survey"]
+__all__ = ["BARE", "is_of_session", "scope_of", "survey"]
 
+BARE = Scope.USER.value
+"""The scope of a bare name."""
 _LOCK = struct.Struct("hh4xqqi4x")  # struct flock
 _GATE = HOLD + 1
 _KINDS = {MAP: "map", EVENT: "event", SEMAPHORE: "semaphore", FAIR: "fair mutex"}
@@ -49,53 +50,15 @@ _SMALL = 1 << 16  # bytes: of what is no map, all of it is read
 _LOOKS, _PAUSE = 20, 0.0005  # how often, and after how many seconds again, we look at what somebody works on
 
 
-class Found(Record):
-    """An object, as it was found."""
+def scope_of(scope: Scope) -> str:
+    """The scope by which a name is shown."""
+    return scope.value
 
-    __slots__ = {  # noqa: RUF023
-        "name": "As a user would write it, with its scope: `User\\X`; None: it has none, or only a hash is left of it.",
-        "kind": "`map`, `file map` (a file's name), `mutex`, `fair mutex`, `event`, `semaphore`, `foreign`.",
-        "path": "The file.",
-        "target": "Of a file map: the path of the file it stands for.",
-        "device": "Of the file.",
-        "inode": "Of the file.",
-        "owner": "The user that the file belongs to, by number.",
-        "mode": "Its permissions.",
-        "size": "In bytes: the capacity of a map.",
-        "memory": "Bytes of memory that are really used.",
-        "born": "When it was made, in seconds as time.time() has them; None: nobody knows.",
-        "state": "`held`, `free` (a mutex that is open and that nobody owns), `abandoned`, `stale` (nobody has it "
-        "open), `unfinished` (somebody makes or removes it), `unknown` (another program's, and processes that this "
-        "user may not look into could have it).",
-        "details": "What the object's bytes say: owner and waiters of a mutex, whether an event is set, a count.",
-        "holders": "The processes that have it open, as far as this user may look into them.",
-    }
-    name: str | None
-    kind: str
-    path: str
-    target: str | None
-    device: int
-    inode: int
-    owner: int
-    mode: int
-    size: int
-    memory: int
-    born: float | None
-    state: str
-    details: dict[str, object]
-    holders: list[Holder]
 
-    def __init__(self, **fields: object) -> None:
-        for name in Found.__slots__:
-            setattr(self, name, fields[name])
-
-    def is_there(self) -> bool:
-        """Whether its path still leads to it."""
-        try:
-            now = os.stat(self.path, follow_symlinks=False)
-        except FileNotFoundError:
-            return False
-        return (now.st_dev, now.st_ino) == (self.device, self.inode)
+def is_of_session(found: Found) -> bool:
+    """Whether an object of a `Local\\` name is this session's."""
+    session = str(os.getsid(0))
+    return f"@{session}." in found.path or f"/session{session}/" in found.path
 
 
 class _Seen:
@@ -338,7 +301,7 @@ def _find_holders(seen: Iterable[_Seen]) -> None:
         if held:
             holder = Holder(int(pid), command_of(int(pid)) or "?")
             for key in held:
-                wanted[key].found.holders.append(holder)
+                wanted[key].found.add(holder)
 
 
 def _hide(pid: str, foreign: list[_Seen]) -> None:
@@ -349,7 +312,7 @@ def _hide(pid: str, foreign: list[_Seen]) -> None:
     except OSError:
         return  # it has ended
     for each in foreign:
-        if each.found.mode & 0o066 or user == each.found.owner:
+        if (each.found.mode or 0) & 0o066 or user == each.found.owner:
             each.is_hidden = True
 
 

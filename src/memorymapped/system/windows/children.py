@@ -18,6 +18,7 @@ from typing import Any, Self
 from ..._native import jobs
 from ..._native.win32 import close_handle
 from .processes import start_of
+from .ties import start_tied
 
 __all__ = [
     "Child",
@@ -144,17 +145,6 @@ def start_group(command: Sequence[str], **options: Any) -> Child:
     """The same, but it ends with this process, however that ends, and so does what it has started."""
     process: Any = subprocess.Popen(command, creationflags=_NEW_GROUP | _SUSPENDED, **options)
     return Child(process, tied=True, has_console=True)
-
-
-def start_tied(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
-    """A plain child that ends with this process, however that ends; not what it starts itself."""
-    process = subprocess.Popen(command, creationflags=_SUSPENDED, **options)
-    try:
-        jobs.hold(process.pid, True, False)  # the handle of the job is the tie: our end closes it
-    except OSError:
-        process.wait()
-        raise
-    return process
 
 
 def _signed(code: int) -> int:

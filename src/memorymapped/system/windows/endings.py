@@ -8,10 +8,26 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 
-__all__ = ["SIGNALS", "asked_to_end", "heard_in_loop"]
+__all__ = ["KILLED", "OF_TERMINAL", "SIGNALS", "asked_to_end", "end_by", "heard_in_loop", "status_of"]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)  # type: ignore[attr-defined]
 """Those by which a process is to end, and may clean up first."""
+OF_TERMINAL = (signal.SIGINT, signal.SIGBREAK)  # type: ignore[attr-defined]
+"""Those of them that come to our children, too."""
+KILLED = (1, "TerminateProcess")
+"""The exit status of a child that was killed, and in words what has ended it."""
+
+_INTERRUPTED = 0xC000013A  # STATUS_CONTROL_C_EXIT
+
+
+def end_by(signum: int) -> int:
+    """The exit status of who is ended by Ctrl-C."""
+    return status_of(_INTERRUPTED)
+
+
+def status_of(code: int) -> int:
+    """The exit status that says as much as that of a child: the same, in the form that sys.exit takes."""
+    return code - (1 << 32) if code >= 1 << 31 else code
 
 
 @contextlib.contextmanager
