@@ -55,8 +55,10 @@ def started(*command: object, **options: Any) -> Iterator[Process]:
     finally:
         if process.poll() is None:
             process.kill()
-        with contextlib.suppress(ValueError):  # a test closed a pipe
-            process.communicate()
+        for name in ("stdin", "stdout", "stderr"):  # a test closed a pipe
+            if (pipe := getattr(process, name)) is not None and pipe.closed:
+                setattr(process, name, None)
+        process.communicate()
         process.wait()
 
 

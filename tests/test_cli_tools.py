@@ -39,9 +39,14 @@ from memorymapped.cli.ending import Failure
 from memorymapped.cli.shapes import NAMES, shape_of
 from memorymapped.cli.shapes import plain as as_json
 from memorymapped.structs import Array, FixedBytes, Struct, Utf8, Utf16, float64, int32
+from memorymapped.system.processes import start_of
 from memorymapped.system.survey import PAGES_TOLD
 
 DELAYED = MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
+
+
+CAT = [*PYTHON, "-c", "import sys; sys.stdout.write(sys.stdin.read())"]
+SAYING = [*PYTHON, "-c", "import sys; print(eval(sys.argv[1]))"]
 
 
 class Point(Struct):
@@ -226,7 +231,7 @@ def test_info_of_every_kind_of_a_name_and_of_a_file(mmf: Tool, tmp_path: Path) -
 def test_dump_shows_bytes_and_text(mmf: Tool) -> None:
     with MemoryMappedFile.create_new("bytes", 100) as map_, map_.create_view_accessor() as view:
         view.write_bytes(14, b"Hello\xff")
-        assert mmf("dump", "bytes").out == (
+        assert mmf("dump", "bytes", *["-n", 100] * WINDOWS).out == (
             "00000000  00 00 00 00 00 00 00 00  00 00 00 00 00 00 48 65  |..............He|\n"
             "00000010  6c 6c 6f ff 00 00 00 00  00 00 00 00 00 00 00 00  |llo.............|\n"
             "00000020  00 00 00 00 00 00 00 00  00 00 00 00 00 00 00 00  |................|\n"
@@ -236,8 +241,10 @@ def test_dump_shows_bytes_and_text(mmf: Tool) -> None:
         assert mmf("dump", "bytes", "-s", "0xe", "-n", "5", "--json").lines == [{"offset": 14, "hex": "48656c6c6f"}]
         view.write_bytes(0, struct.pack("<2d", 0.5, -1.5))
         assert mmf("dump", "bytes", "--as", "double", "-n", 16).out.split() == ["00000000", "0.5", "-1.5"]
-        behind = mmf("dump", "bytes", "-s", 101)
-        assert (behind.code, behind.said) == (1, "mmf dump: bytes: it has 100 bytes, and the offset 101 is behind that")
+        size = opened(100)
+        behind = mmf("dump", "bytes", "-s", size + 1)
+        said = f"mmf dump: bytes: it has {size} bytes, and the offset {size + 1} is behind that"
+        assert (behind.code, behind.said) == (1, said)
 
 
 def test_dump_of_typed_maps(mmf: Tool, tag: str) -> None:
@@ -313,7 +320,7 @@ def test_set_changes_that_and_nothing_else(mmf: Tool, tag: str) -> None:
         assert done == [{"offset": 8, "type": "int32", "before": -1, "value": -5, "abandoned": False}]
         assert view.read_bytes(0, 20) == b"\xff" * 8 + b"\xfb\xff\xff\xff" + b"\xff" * 8
         for words in [
-            ("target", 17, "int32", 1),
+            ("target", opened(20) - 3, "int32", 1),
             ("target", 0, "int8", 128),
             ("target", 0, "int8", "x"),
             ("target", 0, "int16[2]", "[1]"),
@@ -374,7 +381,7 @@ def test_recover_goes_on_with_a_mutex_of_the_dead(run: Callable[..., Any], tag: 
         assert (view.read_int32(0), saved.exists()) == (0, False)
         # What is only read is not mended: the next one is told, too.
         assert went_on("save", "guarded", saved)
-        assert saved.read_bytes() == bytes(4)
+        assert saved.read_bytes() == bytes(opened(4))
         assert went_on("set", "guarded", 0, "int32", 7)
         assert view.read_int32(0) == 7
         assert not went_on("set", "guarded", 0, "int32", 8)
@@ -397,9 +404,10 @@ def test_recover_needs_a_lock(mmf: Tool, words: tuple[object, ...]) -> None:
 
 
 def test_saved_and_loaded(mmf: Tool, tmp_path: Path) -> None:
-    data = os.urandom(10_000)
+    size = opened(10_000)
+    data = os.urandom(size)
     file = tmp_path / "saved"
-    with MemoryMappedFile.create_new("one", 10_000) as map_, map_.create_view_accessor() as view:
+    with MemoryMappedFile.create_new("one", size) as map_, map_.create_view_accessor() as view:
         view.write_bytes(0, data)
         assert mmf("save", "one", file).code == 0
         assert file.read_bytes() == data
@@ -407,11 +415,11 @@ def test_saved_and_loaded(mmf: Tool, tmp_path: Path) -> None:
         assert mmf("save", "one", file, "--force", "-s", 10, "-n", 20).code == 0
         assert file.read_bytes() == data[10:30]
         assert sorted(os.listdir(tmp_path)) == ["saved"]
-        assert mmf("load", file, "one", "-s", 9_980, "--json").lines == [
+        assert mmf("load", file, "one", "-s", size - 20, "--json").lines == [
             {"file": str(file), "target": "one", "bytes": 20}
         ]
-        assert view.read_bytes(0, 10_000) == data[:9_980] + data[10:30]
-        assert "10001 are needed" in mmf("load", file, "one", "-s", 9_981).said
+        assert view.read_bytes(0, size) == data[:-20] + data[10:30]
+        assert f"{size + 1} are needed" in mmf("load", file, "one", "-s", size - 19).said
     assert mmf("load", file, "gone").code == 1
 
 
@@ -488,10 +496,10 @@ def test_a_damaged_segment_file(mmf: Tool, tmp_path: Path) -> None:
 
 
 def test_lock_is_had_while_the_command_runs(tag: str) -> None:
-    with started(*MMF, "lock", tag, "--", "cat") as process, contextlib.closing(Mutex(False, tag)) as mutex:
+    with started(*MMF, "lock", tag, "--", *CAT) as process, contextlib.closing(Mutex(False, tag)) as mutex:
         until(lambda: mutex.statistics().owner_process == process.pid, "it owns the mutex")
         assert not mutex.wait_one(0)
-        late = finished(*MMF, "lock", tag, "--timeout", "0.05", "--", "echo", "no")
+        late = finished(*MMF, "lock", tag, "--timeout", "0.05", "--", *SAYING, "'no'")
         assert (late.returncode, late.stdout) == (124, "")
         assert f"process {process.pid} owns it" in late.stderr
         assert process.communicate("through\n", timeout=LIMIT) == ("through\n", "")
@@ -500,7 +508,9 @@ def test_lock_is_had_while_the_command_runs(tag: str) -> None:
 
 
 def test_exit_codes_of_lock(tag: str) -> None:
-    expected = [(["sh", "-c", "exit 7"], 7), (["sh", "-c", "kill -9 $$"], 137), (["./no such"], 127), (["/"], 126)]
+    expected = [([*PYTHON, "-c", "raise SystemExit(7)"], 7), (["./no such"], 127)]
+    if not WINDOWS:
+        expected += [(["sh", "-c", "kill -9 $$"], 137), (["/"], 126)]
     for words, code in expected:
         assert finished(*MMF, "lock", tag, "--", *words).returncode == code
 
@@ -512,11 +522,11 @@ def test_a_lock_whose_owner_died(run: Callable[..., Any], tag: str) -> None:
             line_with(process, "has it")
             process.kill()
             process.wait(LIMIT)
-            refused = finished(*MMF, "lock", tag, "--", "echo", "no")
+            refused = finished(*MMF, "lock", tag, "--", *SAYING, "'no'")
             assert (refused.returncode, refused.stdout) == (125, "")
             assert "its last owner died" in refused.stderr
             assert finished(*MMF, "lock", tag, "--recover", "--", "./no such").returncode == 127  # which mends nothing
-            done = finished(*MMF, "lock", tag, "--recover", "--", "sh", "-c", "echo $MMF_ABANDONED")
+            done = finished(*MMF, "lock", tag, "--recover", "--", *SAYING, "__import__('os').environ['MMF_ABANDONED']")
             assert (done.returncode, done.stdout) == (0, "1\n")
 
 
@@ -531,12 +541,13 @@ def test_signals_reach_the_command_before_the_lock_is_given_back(tag: str) -> No
 
 def test_the_command_ends_with_a_lock_that_is_killed(tag: str) -> None:
     with contextlib.closing(Mutex(False, tag)) as mutex:
-        with started(*MMF, "lock", tag, "--", "sh", "-c", "echo $$; exec sleep 1000") as process:
+        sleeping = "import os, time; print(os.getpid(), flush=True); time.sleep(1000)"
+        with started(*MMF, "lock", tag, "--", *PYTHON, "-c", sleeping) as process:
             assert process.stdout is not None
             child = int(process.stdout.readline())
             process.kill()
             process.wait(LIMIT)
-            until(lambda: not Path(f"/proc/{child}").exists(), "the command has ended")
+            until(lambda: start_of(child) is None, "the command has ended")
         with pytest.raises(AbandonedMutexError):
             mutex.wait_one(LIMIT)
         mutex.release_mutex()

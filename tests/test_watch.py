@@ -15,6 +15,7 @@ import pytest
 from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, plain, started
 from root import descriptors
 from support.clock import Time
+from support.here import WINDOWS
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
@@ -46,8 +47,8 @@ def time() -> Time:
 
 @pytest.fixture
 def view() -> Iterator[MemoryMappedViewAccessor]:
-    """A map `watched`, of 4 MiB, of which no page is there."""
-    delayed = MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
+    """A map `watched`, of 4 MiB, of which no page is there (Wine does not tell of those that are)."""
+    delayed = MemoryMappedFileOptions.NONE if WINDOWS else MemoryMappedFileOptions.DELAY_ALLOCATE_PAGES
     with MemoryMappedFile.create_new("watched", 4 * MIB, options=delayed) as map_, map_.create_view_accessor() as view:
         yield view
 

@@ -12,7 +12,7 @@ import click
 
 from ..shared.layouts import lines_of
 from ..system import PAGE_SIZE
-from ..system.reading import allocated, identity_of, owned
+from ..system.reading import allocated, identity_of, is_path, may_be_name, owned
 from ..system.survey import PAGES_TOLD, Mapped, mapped_by, survey
 from .completing import complete_name
 from .ending import Failure
@@ -47,7 +47,7 @@ def command(target: str, as_lines: bool) -> None:
     """Shows all that can be known of a name (of each kind of object that has it) or of a file: its holders, who has it
     mapped, what a typed map or a segment file says of itself, and which of its pages are in memory."""
     objects = []
-    if not (target.startswith(("/", ".")) and os.path.exists(target)):
+    if may_be_name(target) and not (is_path(target) and os.path.exists(target)):
         name = canonical(target)
         objects = [each for each in survey() if each.name == name]
     shown_any = False

@@ -8,6 +8,7 @@ import time
 
 import click
 
+from ..system.reading import is_path, may_be_name
 from ..system.survey import survey
 from .completing import complete_name
 from .objects import (
@@ -56,10 +57,10 @@ HEADS = ("NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS")
 def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str, ...], as_lines: bool) -> int:
     """Shows every named map, mutex, event and semaphore of this user, and every one with a Global name: size, memory
     that is really used, mode, age, state, and the processes that hold it."""
-    names = tuple(name if name.startswith("/") else canonical(name) for name in names)
+    names = tuple(canonical(name) if may_be_name(name) and not name.startswith("/") else name for name in names)
     found = [
         each
-        for each in survey(others=others or "foreign" in kinds or any(name.startswith("/") for name in names))
+        for each in survey(others=others or "foreign" in kinds or any(is_path(name) for name in names))
         if (not stale or each.state == "stale")
         and (not kinds or each.kind in kinds)
         and (not names or any(is_called(each, name) for name in names))

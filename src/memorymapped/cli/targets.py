@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from .. import FileMode, MemoryMappedFile, MemoryMappedFileAccess, MemoryMappedFileRights, MemoryMappedViewAccessor
 from .._typing import TYPE_CHECKING
 from ..errors import MemoryFaultError
-from ..system.reading import close_source, is_file, looked_up, open_source, read_at, size_of
+from ..system.reading import close_source, is_file, is_path, looked_up, may_be_name, open_source, read_at, size_of
 from ..system.survey import Found
 from .ending import Failure
 from .objects import MAPS, named, not_found
@@ -171,10 +171,9 @@ def truncated(given: str, size: int) -> Failure:
 def find(given: str) -> Target:
     """The map of a name, or the file at a path. A name that somebody holds comes before a file, but for what begins
     with `/` or `.`: that is a path, and a name only if nothing is there. Failure if there is neither."""
-    is_path = given.startswith(("/", "."))
-    if is_path and os.path.exists(given):
+    if is_path(given) and os.path.exists(given):
         return _file(given)
-    objects = named(given, kinds=MAPS)
+    objects = named(given, kinds=MAPS) if may_be_name(given) else []
     found = objects[0] if objects else None
     if (found is None or found.state == "stale") and os.path.exists(given):
         return _file(given)

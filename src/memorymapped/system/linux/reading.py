@@ -26,7 +26,9 @@ __all__ = [
     "end_of",
     "identity_of",
     "is_file",
+    "is_path",
     "looked_up",
+    "may_be_name",
     "next_data",
     "open_file",
     "open_source",
@@ -46,6 +48,16 @@ _CANNOT = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPER
 
 def is_file(path: str) -> bool:
     """Whether what lies at the path of an object can be mapped as a file."""
+    return True
+
+
+def is_path(given: str) -> bool:
+    """Whether what a user gives is a path, and a name only if nothing is there."""
+    return given.startswith(("/", "."))
+
+
+def may_be_name(given: str) -> bool:
+    """Whether it may be a name."""
     return True
 
 

@@ -12,6 +12,7 @@ import re
 from ..._native.looks import committed_range, open_to_look, read_file, read_section, write_file
 from ..._native.win32 import FILE_MAP_READ, close_handle, identity, open_section, section_size
 from ..._typing import TYPE_CHECKING
+from ..names import Scope
 from .backing import PAGE_SIZE
 from .names import extended
 
@@ -30,7 +31,9 @@ __all__ = [
     "end_of",
     "identity_of",
     "is_file",
+    "is_path",
     "looked_up",
+    "may_be_name",
     "next_data",
     "open_file",
     "open_source",
@@ -83,6 +86,17 @@ def open_source(path: str) -> Source:
         section.look()
         return section
     return open_file(path)
+
+
+def is_path(given: str) -> bool:
+    """Whether what a user gives is a path, and a name only if nothing is there."""
+    return given.startswith(("/", ".")) or bool(re.match(r"[A-Za-z]:", given)) or not may_be_name(given)
+
+
+def may_be_name(given: str) -> bool:
+    """Whether it may be a name: there a backslash is behind a scope only."""
+    scope, backslash, _ = given.partition("\\")
+    return not backslash or scope in {each.value for each in Scope}
 
 
 def open_file(path: str) -> int:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import struct
 
 from ..._native.looks import ask, file_of_section, names_in, read_section
@@ -51,6 +52,10 @@ PAGES_TOLD = False
 
 _LOOKS = 5  # at a folder, while that changes
 _OURS = "memorymapped-"
+_HELPER = re.compile(
+    _OURS + r"(?:(?:unnamed|mutex|event|semaphore|turn|end)-.*|[0-9a-f]+-[0-9a-f]+-[0-9a-f]+)", re.DOTALL
+)
+"""Names of what nobody knows but we: memory without a name, records, channels (sleeping.c)."""
 _FAIR = _OURS + "fair-"
 _KINDS = {"Section": "map", "Mutant": "mutex", "Event": "event", "Semaphore": "semaphore"}
 _GLOBAL = "\\BaseNamedObjects"
@@ -95,7 +100,7 @@ def survey(*, others: bool = False, holders: bool = True) -> list[Found]:
         except PermissionError:
             continue
         for name, kind in names:
-            if kind in _KINDS and (not name.startswith(_OURS) or (kind == "Section" and name.startswith(_FAIR))):
+            if kind in _KINDS and not _HELPER.fullmatch(name):
                 found += [each for each in _look(folder, scope, name, kind) if others or each.state != "unknown"]
     return sorted(found, key=lambda each: (each.name or each.path, each.kind, each.path))
 
@@ -114,7 +119,7 @@ def _names(folder: str) -> set[tuple[str, str]]:
 
 def _look(folder: str, scope: str, name: str, kind: str) -> Iterator[Found]:
     known = f"{scope}\\{name}"
-    is_fair = name.startswith(_FAIR)
+    is_fair = kind == "Section" and name.startswith(_FAIR)
     found = Found(
         name=f"{scope}\\{name.removeprefix(_FAIR)}" if is_fair else known,
         kind="fair mutex" if is_fair else _KINDS[kind],
