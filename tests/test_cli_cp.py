@@ -9,20 +9,23 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import LIMIT, MMF, PYTHON, Process, Terminal, finished, plain, started, until
+from support.here import KILL, WINDOWS
 
 from memorymapped.cli.copying import PIECE, WINDOW, copy_file
-from memorymapped.system.linux import new_files
+from memorymapped.system.new_files import NewFile
 
+HANG_UP = getattr(signal, "SIGHUP", signal.SIGTERM)
 HUGE = 64 << 30  # of holes: takes no space, and longer to copy than any test waits
 LARGE = 40 * WINDOW  # for a mapped copy, which reserves its space at the beginning
 CHILD = "import os, sys; from memorymapped.cli import main, copying, cp, group; "
-CHILD += "from memorymapped.system.linux import new_files; "
+CHILD += "from memorymapped.system.new_files import NewFile; new_files = sys.modules[NewFile.__module__]; "
 WITHOUT_UNNAMED_FILES = "new_files._names_by_descriptor = lambda: False; "
 WITHOUT_HOLES = "copying.data_range = lambda source, at, size: (at, size); "  # that the file system could tell
 BAR_AT_ONCE = "cp.BAR_AFTER = 0; "
@@ -50,7 +53,7 @@ def huge(tmp_path: Path) -> Path:
 def naming(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both kinds of file systems: with files that have no name, and without."""
     if request.param == "named":
-        monkeypatch.setattr(new_files, "_names_by_descriptor", lambda: False)
+        monkeypatch.setattr(sys.modules[NewFile.__module__], "_names_by_descriptor", lambda: False, raising=not WINDOWS)
     return str(request.param)
 
 
@@ -80,7 +83,7 @@ def test_the_copy_has_the_bytes_and_the_mode(size: int, mapped: bool, tmp_path: 
     seen: list[tuple[int, int]] = []
     result = copy_file(str(source), str(copy), mapped=mapped, progress=lambda done, total: seen.append((done, total)))
     assert copy.read_bytes() == content
-    assert stat.S_IMODE(copy.stat().st_mode) == 0o741
+    assert WINDOWS or stat.S_IMODE(copy.stat().st_mode) == 0o741
     assert (result.destination, result.size) == (str(copy), size)
     assert (result.method == "mapped") == (mapped and size > 0)
     assert seen == sorted(seen)
@@ -281,7 +284,8 @@ def test_a_file_is_not_copied_onto_itself(force: list[str], folder: Path) -> Non
 )
 def test_what_is_no_file_is_refused_as_source(source: str, said: str, folder: Path) -> None:
     (folder / "d").mkdir()
-    os.mkfifo(folder / "fifo")
+    if not WINDOWS:
+        os.mkfifo(folder / "fifo")
     assert said in failed(finished(*MMF, "cp", source, "copy", cwd=folder))
     assert not (folder / "copy").exists()
 
@@ -301,11 +305,12 @@ def test_what_is_no_file_is_refused_as_source(source: str, said: str, folder: Pa
 )
 def test_where_no_file_can_be_is_refused_as_destination(destination: str, said: str, folder: Path) -> None:
     (folder / "d" / "source").mkdir(parents=True)
-    os.mkfifo(folder / "fifo")
+    if not WINDOWS:
+        os.mkfifo(folder / "fifo")
     before = names(folder)
     assert said in failed(finished(*MMF, "cp", "--force", "source", destination, cwd=folder))
     assert names(folder) == before
-    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+    assert WINDOWS or stat.S_ISCHR(os.stat("/dev/null").st_mode)
 
 
 def test_without_permission_it_says_which_file(folder: Path) -> None:
@@ -397,7 +402,7 @@ def test_where_files_cannot_be_linked_the_name_is_still_not_taken_from_others(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(errno.EPERM, "no links here")
 
-    monkeypatch.setattr(new_files, "_names_by_descriptor", lambda: False)
+    monkeypatch.setattr(sys.modules[NewFile.__module__], "_names_by_descriptor", lambda: False)
     monkeypatch.setattr(os, "link", refuse)
     copy = folder / "copy"
     copy_file(str(folder / "source"), str(copy))
@@ -456,7 +461,7 @@ def stopped_in_the_middle(process: Process, source: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [[], ["--mapped"]])
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, HANG_UP, KILL])
 def test_a_signal_in_the_middle_leaves_nothing(signum: signal.Signals, options: list[str], huge: Path) -> None:
     if options:
         os.truncate(huge, LARGE)
@@ -468,11 +473,11 @@ def test_a_signal_in_the_middle_leaves_nothing(signum: signal.Signals, options: 
         said, errors = process.communicate(timeout=LIMIT)
         assert process.returncode == -signum
         assert said == ""
-        assert errors == ("" if signum == signal.SIGKILL else "mmf: interrupted\n")
+        assert errors == ("" if signum == KILL else "mmf: interrupted\n")
     assert names(huge.parent) == ["source"]
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, KILL])
 def test_without_unnamed_files_only_sigkill_leaves_something_and_never_half_a_copy(
     signum: signal.Signals, huge: Path
 ) -> None:
@@ -488,7 +493,7 @@ def test_without_unnamed_files_only_sigkill_leaves_something_and_never_half_a_co
         process.send_signal(signal.SIGCONT)
         process.communicate(timeout=LIMIT)
         assert process.returncode == -signum
-    assert names(huge.parent) == ([hidden, "source"] if signum == signal.SIGKILL else ["source"])
+    assert names(huge.parent) == ([hidden, "source"] if signum == KILL else ["source"])
 
 
 @pytest.mark.parametrize("options", [[], ["--mapped"]])
