@@ -623,8 +623,11 @@ def test_nothing_is_left_of_a_call_that_is_refused(opened: Open, tmp_path: Path)
 
 def test_no_more_descriptors(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    used = len(os.listdir("/proc/self/fd"))
-    refused = 0
+    used, refused = max(map(int, os.listdir("/proc/self/fd"))) + 1, 0
+    between = []  # those that are free: the limit is one of their numbers
+    while (fd := os.open(os.devnull, os.O_RDONLY)) < used:
+        between.append(fd)
+    os.close(fd)
     for more in range(20):
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + more, hard))
         try:
@@ -640,6 +643,8 @@ def test_no_more_descriptors(tmp_path: Path) -> None:
         assert {each.name for each in tmp_path.iterdir()} <= {"file"}
         assert all(not any(each.read_bytes()) for each in tmp_path.iterdir())
         refused += 1
+    for fd in between:
+        os.close(fd)
     assert refused > 2
 
 

@@ -34,7 +34,16 @@ from ..record import Record
 from ..security import MemoryMappedFileSecurity
 from ..sync.awaiting import was_closed
 from ..sync.mutex import Mutex
-from ..system import MEETS_ALL_USERS, ROUNDED, SCOPE_OF_FILES, locate, refuse_another_user, status_of, sync_folder
+from ..system import (
+    MEETS_ALL_USERS,
+    MEMORY_GROWS,
+    ROUNDED,
+    SCOPE_OF_FILES,
+    locate,
+    refuse_another_user,
+    status_of,
+    sync_folder,
+)
 from ..system.names import Scope, parse
 from ..timeouts import seconds
 from .backing_files import remove_own
@@ -549,7 +558,9 @@ class SegmentFile(Segments):
     def _sums_map(self, access: Access) -> MemoryMappedFile | None:
         """Of the checksums, which are made where there are none and this may write. None: there are none for it."""
         is_wanted = self._options.checksums or self._sums_place() != 0
-        size = SUMS_HEAD + SUM * max(64, self._map.capacity // 256)
+        capacity = self._map.capacity
+        grows = MEMORY_GROWS or not self._names.is_named
+        size = SUMS_HEAD + SUM * (max(64, capacity // 256) if grows else capacity // 5 + 1)  # for the smallest segments
         security = self._options.security
         if self._names.is_named:
             return MemoryMappedFile.create_or_open(self._names.sums, size, security=security)
@@ -595,9 +606,9 @@ class SegmentFile(Segments):
         if status.st_nlink > 1:
             with os.scandir(folder) as entries:
                 for each in entries:
-                    if each.inode() == status.st_ino and os.path.samestat(
-                        status_of(each.path, follow_symlinks=False), status
-                    ):
+                    if each.inode() not in (status.st_ino, 0):  # 0: it cannot be told so
+                        continue
+                    if os.path.samestat(status_of(each.path, follow_symlinks=False), status):
                         yield each.name
 
     def _refuse_distant_names(self, path: str) -> None:

@@ -49,6 +49,7 @@ __all__ = [
     "CREATE",
     "EITHER",
     "MEETS_ALL_USERS",
+    "MEMORY_GROWS",
     "PAGE_SIZE",
     "PRIVATE",
     "PROTECTION",
@@ -91,6 +92,8 @@ SCOPE_OF_FILES = Scope.USER
 """Of the lock of a file."""
 MEETS_ALL_USERS = True
 """Whether everybody may make memory that all users know by its name."""
+MEMORY_GROWS = True
+"""Whether memory that is there can be made longer."""
 ROUNDED = 1
 """Memory has a size that is a multiple of this for who opens it."""
 PRIVATE = MAP_PRIVATE | MAP_NORESERVE  # a private terabyte does not count against committed memory

@@ -42,6 +42,7 @@ __all__ = [
     "CREATE",
     "EITHER",
     "MEETS_ALL_USERS",
+    "MEMORY_GROWS",
     "PAGE_SIZE",
     "PRIVATE",
     "PROTECTION",
@@ -83,6 +84,8 @@ SCOPE_OF_FILES = Scope.GLOBAL
 """Of the lock of a file: its users may be in several sessions. Another user may not open it, and is told so."""
 MEETS_ALL_USERS = False
 """Whether everybody may make memory that all users know by its name: that needs a privilege."""
+MEMORY_GROWS = False
+"""Whether memory that is there can be made longer."""
 ROUNDED = PAGE_SIZE
 """Memory has a size that is a multiple of this for who opens it."""
 PRIVATE = MAP_PRIVATE
