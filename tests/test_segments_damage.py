@@ -898,7 +898,8 @@ class Model(RuleBasedStateMachine):
         self.stack.close()
 
 
-Model.TestCase.settings = settings(max_examples=10 if WINDOWS else 40, stateful_step_count=30, deadline=None, database=None)
+EXAMPLES = 10 if WINDOWS else 40
+Model.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None, database=None)
 TestByAModel = Model.TestCase
 
 
