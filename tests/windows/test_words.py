@@ -48,6 +48,38 @@ def test_who_has_a_map_by_another_way_is_woken(of: str, tmp_path: Path) -> None:
         assert sorted(took)[10] < 0.1
 
 
+def test_ctrl_c_ends_a_wait_for_a_word_at_once() -> None:
+    """Not only at the look that comes after a quarter of a second."""
+    code = """
+import memorymapped as m, signal, threading, time
+took = []
+with m.MemoryMappedFile.create_new(None, 4096) as map_, map_.create_view_accessor() as view:
+    event = m.MappedEvent(view)
+    def interrupt():
+        while event.statistics().waiters == 0:
+            time.sleep(0.001)
+        time.sleep(0.03)  # it sleeps, most likely
+        global began
+        began = time.perf_counter()
+        signal.raise_signal(signal.SIGINT)
+    for _ in range(9):
+        threading.Thread(target=interrupt).start()
+        try:
+            event.wait_one(60)
+        except KeyboardInterrupt:
+            took.append(time.perf_counter() - began)
+    print(len(took), sorted(took)[4] < 0.1, event.statistics().waiters)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert (done.stdout.split(), done.stderr) == (["9", "True", "0"], "")
+
+
 def test_a_thread_that_ends_with_a_lock_is_told_of() -> None:
     with Map.create_new(None, 4096) as map_, map_.create_view_accessor() as view:
         lock = m.MappedLock(view)

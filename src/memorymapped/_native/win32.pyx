@@ -423,6 +423,17 @@ def process_told(uint32_t process, /):
         CloseHandle(handle)
 
 
+cdef extern from "sleeping.h":
+    void mmf_interrupt_by(void *event)
+
+cdef extern from "Python.h":
+    int _PyOS_IsMainThread()
+    void *_PyOS_SigintEvent()
+
+if _PyOS_IsMainThread():  # else Ctrl-C is seen at the next look
+    mmf_interrupt_by(_PyOS_SigintEvent())
+
+
 def boot_time():
     """When the machine was started, in 100 ns since 1601; 0 if the system does not tell."""
     return mmf_boot_time()

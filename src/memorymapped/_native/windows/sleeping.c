@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <wchar.h>
 
-enum { BUCKETS = 1024, TOKENS = 64, AT_ONCE = MAXIMUM_WAIT_OBJECTS };
+enum { BUCKETS = 1024, TOKENS = 64, AT_ONCE = MAXIMUM_WAIT_OBJECTS - 1 };
 
 typedef struct channel {
     struct channel *next;
@@ -129,18 +129,36 @@ int mmf_sleep(double seconds)
     return 0;
 }
 
+static HANDLE interrupt;
+static DWORD interrupted; /* the thread that it is for */
+
+void mmf_interrupt_by(void *event)
+{
+    interrupt = event;
+    interrupted = GetCurrentThreadId();
+}
+
+DWORD mmf_wait_for(HANDLE *handles, DWORD count, DWORD most)
+{
+    if (interrupt && GetCurrentThreadId() == interrupted) {
+        ResetEvent(interrupt);
+        handles[count++] = interrupt;
+    }
+    return WaitForMultipleObjects(count, handles, FALSE, most);
+}
+
 static uint32_t load(const uint32_t *word) { return __atomic_load_n(word, __ATOMIC_SEQ_CST); }
 
 static int wait_at(const void *place, uint32_t *word, uint32_t value, double seconds)
 {
-    HANDLE handle = mmf_channel(place);
+    HANDLE handles[2] = {mmf_channel(place)};
     if (load(word) != value)
         return EAGAIN;
-    if (!handle) {
+    if (!handles[0]) {
         mmf_sleep(seconds < 0.01 ? seconds : 0.01);
         return load(word) != value ? 0 : ETIMEDOUT;
     }
-    return WaitForSingleObject(handle, milliseconds(seconds)) == WAIT_OBJECT_0 ? 0 : ETIMEDOUT;
+    return mmf_wait_for(handles, 1, milliseconds(seconds)) == WAIT_TIMEOUT ? ETIMEDOUT : 0;
 }
 
 /* Those who are asleep get theirs at once, so the limit is one of tokens that nobody has taken. */
@@ -175,7 +193,7 @@ uint32_t mmf_group_wake(uint32_t *word, uint32_t group, uint32_t most)
 
 int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, double seconds)
 {
-    HANDLE handles[AT_ONCE];
+    HANDLE handles[AT_ONCE + 1];
     DWORD known = 0, said;
     int all = 1;
     for (int i = 0; i < count; i++) {
@@ -195,6 +213,6 @@ int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, d
         seconds = 0.01; /* there are words besides, on which it cannot sleep */
     if (known == 0)
         return mmf_sleep(seconds), ETIMEDOUT;
-    said = WaitForMultipleObjects(known, handles, FALSE, milliseconds(seconds));
+    said = mmf_wait_for(handles, known, milliseconds(seconds));
     return said == WAIT_TIMEOUT ? ETIMEDOUT : said == WAIT_FAILED ? EINVAL : 0;
 }

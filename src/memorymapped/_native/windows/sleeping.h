@@ -48,6 +48,12 @@ int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, d
 
 int mmf_sleep(double seconds);
 
+/* From now on this event, which Ctrl-C sets, wakes the calling thread from its sleeps, as if it had been woken. */
+void mmf_interrupt_by(void *event);
+
+/* WaitForMultipleObjects for any of them, with that event behind them: there must be room for it. */
+unsigned long mmf_wait_for(void **handles, unsigned long count, unsigned long most);
+
 /* ---- groups of sleepers on one word, told apart by a number modulo 32: the channels are those of 32 bytes from the word
  * on, so none of these but the first may be slept on otherwise */
 
