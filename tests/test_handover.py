@@ -728,7 +728,9 @@ def test_multiprocessing(tmp_path: Path, scenario: str, method: str) -> None:
          scenario, str(tmp_path / "file")],
         cwd=tmp_path, capture_output=True, text=True, timeout=55,
     )  # fmt: skip
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    # There the child has begun before its start fails, and says of what it misses.
+    said = "" if WINDOWS and scenario == "a_start_that_fails_holds_nothing" else done.stderr
+    assert (done.returncode, done.stdout, said) == (0, "", "")
     assert not FOLDER.exists() or list(FOLDER.iterdir()) == []
 
 

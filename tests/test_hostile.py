@@ -17,7 +17,6 @@ import io
 import itertools
 import os
 import random
-import resource
 import signal
 import struct
 import subprocess
@@ -33,6 +32,7 @@ import pytest
 from campaigns import campaign
 from hypothesis import Phase, given, seed, settings
 from hypothesis import strategies as st
+from support.here import WINDOWS, resource
 
 import memorymapped
 from memorymapped import (
@@ -88,8 +88,9 @@ def be_child(function: str, trail: str, *arguments: str) -> None:
     global _trail
     faulthandler.enable()
     # Nothing here may fill the machine's memory: 10**18 bytes are asked for often.
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, 1 << 24))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if not WINDOWS:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 24, 1 << 24))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _trail = os.open(trail, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     globals()[function](*arguments)
     print("all done", flush=True)
