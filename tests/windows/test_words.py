@@ -9,11 +9,29 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
+
+MAKES = """
+import contextlib, sys, memorymapped as m
+def make(view, ends):
+    turn, made = m.AtomicInt32(view), ""
+    for place in range(400):
+        kind = (m.MappedLock, m.MappedReaderWriterLock, m.MappedEvent, m.MappedSemaphore)[place % 4]
+        turn.fetch_add()
+        while turn.load() < 2 * (place + 1):
+            assert not ends()
+        with contextlib.closing(kind(view, 4096 + place * 2048)) as thing:
+            made += "01"[thing.created_new]
+    return made
+if __name__ == "__main__":
+    with m.MemoryMappedFile.open_existing(sys.argv[1]) as map_, map_.create_view_accessor() as view:
+        print(make(view, bool))
+"""
 
 ANSWERS = """
 import sys, memorymapped as m
@@ -46,6 +64,21 @@ def test_who_has_a_map_by_another_way_is_woken(of: str, tmp_path: Path) -> None:
                 took.append(time.perf_counter() - began)
             assert other.wait(30) == 0
         assert sorted(took)[10] < 0.1
+
+
+def test_one_of_two_processes_that_come_at_once_has_made_what_lies_in_a_map() -> None:
+    name = f"memorymapped-tests-{os.getpid()}"
+    with Map.create_new(name, 1 << 20) as map_, map_.create_view_accessor() as view:
+        code = [sys.executable, "-W", "error", "-c", MAKES, name]
+        with subprocess.Popen(code, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True) as other:
+            assert other.stdout is not None
+            here: dict[str, Any] = {}
+            exec(MAKES, here)
+            ours = here["make"](view, lambda: other.poll() is not None)
+            theirs = other.stdout.readline().strip()
+            assert other.wait(30) == 0
+    assert {a + b for a, b in zip(ours, theirs, strict=True)} <= {"01", "10"}
+    assert len(ours) == 400
 
 
 def test_ctrl_c_ends_a_wait_for_a_word_at_once() -> None:
