@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import select
 import signal
 import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import LIMIT, MMF, Terminal, plain, started, state, until
+from support.here import WINDOWS
 from support.sessions import carrying, ended, no_children
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
@@ -33,6 +32,10 @@ from memorymapped.tasks.screens.form import Form, lines_of, pairs_of
 from memorymapped.tasks.screens.panels import Confirm, RunPanel
 from memorymapped.tasks.screens.source import SourceScreen
 from memorymapped.tasks.source_format import read_answer, write_tasks
+
+if not WINDOWS:
+    import fcntl
+    import termios
 
 Drive = Callable[[Pilot[None]], Awaitable[None]]
 WEB = "textual.drivers.web_driver:WebDriver"
@@ -387,7 +390,7 @@ def test_a_killed_destination_is_told_and_a_stopped_one(path: Path) -> None:
     ("command", "state", "message"),
     [
         ([sys.executable, "-c", "import sys; sys.exit('no idea')"], "crashed", "exit code 1"),
-        (["true"], "no answer", "without an answer"),
+        ([sys.executable, "-c", ""], "no answer", "without an answer"),
         (["/not/there"], "not started", "/not/there"),
     ],
 )
@@ -463,7 +466,7 @@ def test_a_screen_that_ends_by_a_signal_ends_what_runs(path: Path) -> None:
     async def steps(pilot: Pilot[None]) -> None:
         await pilot.press("r")
         await seen(pilot, lambda: screen.jobs[0].pid is not None, "the start")
-        os.kill(os.getpid(), signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
         await seen(pilot, lambda: isinstance(pilot.app, ToolApp) and pilot.app.signum, "the signal")
 
     app = drive(screen, steps)
@@ -481,7 +484,7 @@ def exchange() -> Iterator[tuple[SegmentFile, Destination]]:
     tasks = [
         Task("First", id="a", duration=0.05, parameters={"prints": "told"}),
         Task("Second", id="b", duration=60, parameters={"empty": ""}),
-        Task("Third", id="c", parameters={"command": "sh -c 'echo out; exit 3'"}),
+        Task("Third", id="c", parameters={"command": f"'{sys.executable}' -c 'print(\"out\"); exit(3)'"}),
     ]
     with SegmentFile.create_new(1 << 20, grow=True) as segments:
         segments.write(0, write_tasks(tasks, "xml"))
@@ -500,7 +503,7 @@ def test_a_task_is_chosen_and_run_and_answered(exchange: tuple[SegmentFile, Dest
     async def steps(pilot: Pilot[None]) -> None:
         await pilot.press("end")
         await pilot.pause()
-        assert "command = sh -c" in text_of(pilot, "#details")
+        assert f"command = '{sys.executable}" in text_of(pilot, "#details")
         await pilot.press("enter")
         await seen(pilot, lambda: screen.outcome is not None, "the end")
         assert "failed: exit code 3" in text_of(pilot, "#said")

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from support.sessions import ended, no_children
 from memorymapped import MemoryMappedFile, SegmentFile
 from memorymapped._native import jobs
 from memorymapped._native.win32 import close_handle
+from memorymapped.system.windows import new_files
 from memorymapped.system.windows.children import asking
 from memorymapped.tasks import processes, source, store
 from memorymapped.tasks.model import Task, TaskList
@@ -118,6 +120,26 @@ def test_a_destination_that_does_not_answer_has_a_code(
     assert done.stderr.startswith("mmf tasks: t: ")
     assert said in done.stderr
     assert [task.state for task in store.load(kept)] == ["failed"]
+
+
+def test_a_list_that_others_read_is_replaced_when_they_have_done_so(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.xml"
+    store.save(path, TaskList([Task("one")]))
+    file = path.open("rb")  # nobody can rename it now
+    threading.Timer(0.3, file.close).start()
+    store.save(path, TaskList([Task("two")]))
+    assert file.closed
+    assert [task.title for task in store.load(path)] == ["two"]
+
+
+def test_a_list_that_is_never_free_is_told_and_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(new_files, "_PATIENCE", 0.1)
+    path = tmp_path / "tasks.xml"
+    store.save(path, TaskList([Task("one")]))
+    with path.open("rb"), pytest.raises(PermissionError, match=r"tasks\.xml"):
+        store.save(path, TaskList([Task("two")]))
+    assert [task.title for task in store.load(path)] == ["one"]
+    assert os.listdir(tmp_path) == ["tasks.xml"]
 
 
 # ------------------------------------------------------------------------------------------------------- who is ended

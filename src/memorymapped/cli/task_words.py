@@ -28,8 +28,11 @@ def parameters(given: Iterable[str]) -> dict[str, str]:
 
 
 def safe(text: str, *, lines: bool = False) -> str:
-    """Of another program: what could move the cursor is escaped; with `lines`, but for line breaks and tabs."""
+    """Of another program: what could move the cursor is escaped; with `lines`, but for line breaks (also of Windows)
+    and tabs."""
     kept = "\n\t" if lines else ""
+    if lines:
+        text = text.replace("\r\n", "\n")
     return "".join(c if is_harmless(c) or c in kept else escaped(c) for c in text)
 
 

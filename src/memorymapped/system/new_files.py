@@ -7,10 +7,10 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.new_files import NewFile, keep_rights, sync_folder
+    from .linux.new_files import NewFile, keep_rights, open_to_read, sync_folder
 elif sys.platform == "win32":
-    from .windows.new_files import NewFile, keep_rights, sync_folder
+    from .windows.new_files import NewFile, keep_rights, open_to_read, sync_folder
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
-__all__ = ["NewFile", "keep_rights", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]

@@ -17,7 +17,7 @@ from ..cli.new_files import regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
 from ..system.customs import state_folder
-from ..system.new_files import NewFile, keep_rights, sync_folder
+from ..system.new_files import NewFile, keep_rights, open_to_read, sync_folder
 from .documents import MOST_BYTES, characters
 from .model import TaskList
 from .shapes import DocumentError
@@ -44,7 +44,7 @@ def load(path: Path) -> TaskList:
 
 def _contents(path: Path) -> bytes:
     """The bytes of a file, or one more than a document can have, whatever it is."""
-    with path.open("rb") as file:
+    with open_to_read(path) as file:
         return file.read(MOST_BYTES + 1)
 
 

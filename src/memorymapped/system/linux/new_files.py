@@ -17,9 +17,9 @@ import functools
 import os
 import stat
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
-__all__ = ["NewFile", "keep_rights", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]
 
 # How file systems say that they cannot.
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -32,6 +32,11 @@ def keep_rights(fd: int, before: os.stat_result) -> None:
         os.fchown(fd, before.st_uid, before.st_gid)
     with contextlib.suppress(PermissionError):
         os.fchmod(fd, stat.S_IMODE(before.st_mode))
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """The bytes of a file that others may replace just now."""
+    return path.open("rb")
 
 
 def sync_folder(folder: Path) -> None:

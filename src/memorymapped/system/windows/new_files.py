@@ -7,10 +7,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self, TypeVar
 
-__all__ = ["NewFile", "keep_rights", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]
+
+T = TypeVar("T")
+
+_PATIENCE = 5.0  # seconds for others who read a file that is replaced, or replace it: a moment, or a scanner of viruses
+
+
+def _when_free(act: Callable[[], T]) -> T:
+    """Replaces or opens a file: nobody may have it open meanwhile, which is told as if there were no permission."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            return act()
+        except PermissionError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.005)
+
+
+def open_to_read(path: Path) -> BinaryIO:
+    """The bytes of a file that others may replace just now."""
+    return _when_free(lambda: path.open("rb")) if path.is_file() else path.open("rb")
 
 
 def keep_rights(fd: int, before: os.stat_result) -> None:
@@ -34,7 +57,7 @@ class NewFile:
         fd, self.fd = self.fd, -1
         os.close(fd)
         if replace:
-            os.replace(self._hidden, self.path)
+            _when_free(lambda: os.replace(self._hidden, self.path))
         else:
             try:
                 os.rename(self._hidden, self.path)
