@@ -15,7 +15,8 @@ from programs import LIMIT, PYTHON, line_with, started, until
 from support.here import KILL, KILLED
 from support.sessions import ended, no_children
 
-from memorymapped.system.children import Output, Watched, how_ended, signal_of, start_alone, start_tied
+from memorymapped.system.children import Output, Watched, how_ended, signal_of, start_alone
+from memorymapped.system.ties import start_tied
 from memorymapped.tasks import processes
 from memorymapped.tasks.commands import LONGEST_OUTPUT, Tail, run_command
 
@@ -95,7 +96,7 @@ def test_who_is_killed_takes_its_command_along() -> None:
 def test_a_tied_child_ends_with_us_and_its_own_does_not() -> None:
     code = f"""
 import sys
-from memorymapped.system.children import start_tied
+from memorymapped.system.ties import start_tied
 start_tied([sys.executable, "-c", {TOLD!r}]).wait()
 """
     with started(*PYTHON, "-c", code) as process:

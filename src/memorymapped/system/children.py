@@ -16,7 +16,6 @@ if sys.platform == "linux":
         signal_of,
         start_alone,
         start_group,
-        start_tied,
     )
 elif sys.platform == "win32":
     from .windows.children import (
@@ -28,7 +27,6 @@ elif sys.platform == "win32":
         signal_of,
         start_alone,
         start_group,
-        start_tied,
     )
 else:
     raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
@@ -42,5 +40,4 @@ __all__ = [
     "signal_of",
     "start_alone",
     "start_group",
-    "start_tied",
 ]

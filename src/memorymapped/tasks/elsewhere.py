@@ -28,8 +28,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
-from ..cli.dying import dying_with_us
-
 __all__ = ["in_another_terminal"]
 
 PATIENCE = 10.0  # seconds for the terminal to open
@@ -149,6 +147,8 @@ def _line(connection: socket.socket) -> dict[str, Any] | None:
 
 def at(address: str) -> int:
     """Runs what the stand-in wants to be run, in this terminal."""
+    from ..system.linux.ties import dying_with_us  # whoever comes here is on Linux
+
     told, telling = socket.socketpair()
     for each in (signal.SIGINT, signal.SIGQUIT):
         signal.signal(each, signal.SIG_IGN)  # the destination has them, too

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Self
 
 from .processes import start_of
-from .ties import dying_with_us, start_tied
+from .ties import dying_with_us
 
 __all__ = [
     "Child",
@@ -25,7 +25,6 @@ __all__ = [
     "signal_of",
     "start_alone",
     "start_group",
-    "start_tied",
 ]
 
 _ROUNDS = 50  # of looking for processes of a session: each finds what the killed ones have started meanwhile

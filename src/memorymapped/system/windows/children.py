@@ -18,7 +18,6 @@ from typing import Any, Self
 from ..._native import jobs
 from ..._native.win32 import close_handle
 from .processes import start_of
-from .ties import start_tied
 
 __all__ = [
     "Child",
@@ -30,7 +29,6 @@ __all__ = [
     "signal_of",
     "start_alone",
     "start_group",
-    "start_tied",
     "waiting",
 ]
 
