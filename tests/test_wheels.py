@@ -123,3 +123,12 @@ def test_a_changed_file_is_told(tmp_path: Path) -> None:
     files[ABOUT + "RECORD"] = record(files)
     files["memorymapped/__init__.py"] = b"import evil"
     assert check(tmp_path, files) == ["RECORD has another digest of memorymapped/__init__.py"]
+
+
+def test_no_source_of_the_core_is_installed() -> None:
+    """meson.build names each: it has no patterns."""
+    project = CHECKER.parent.parent
+    text = (project / "meson.build").read_text(encoding="utf-8")
+    core = project / "src" / "memorymapped" / "_native"
+    sources = {path.name for path in core.iterdir() if path.suffix in {".pyx", ".pxd", ".h", ".c"}}
+    assert {name for name in sources if f"'_native/{name}'" not in text} == set()

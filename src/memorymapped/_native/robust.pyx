@@ -481,6 +481,7 @@ def thread_number():
 
 
 cdef RobustMutex new_mutex(Mapping mapping, mmf_lock *lock):
+    need_robust_mutexes()
     cdef RobustMutex self = RobustMutex.__new__(RobustMutex)
     self.mapping = mapping
     self.region = mapping.region
