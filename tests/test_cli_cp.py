@@ -271,6 +271,11 @@ def test_a_file_is_not_copied_onto_itself(force: list[str], folder: Path) -> Non
     assert (folder / "source").read_bytes() == before
 
 
+def told(said: str) -> str:
+    """What is said on this system: Windows has other words for errors, and for paths."""
+    return said.partition(":")[0].partition("/")[0] if WINDOWS else said
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -286,7 +291,7 @@ def test_what_is_no_file_is_refused_as_source(source: str, said: str, folder: Pa
     (folder / "d").mkdir()
     if not WINDOWS:
         os.mkfifo(folder / "fifo")
-    assert said in failed(finished(*MMF, "cp", source, "copy", cwd=folder))
+    assert told(said) in failed(finished(*MMF, "cp", source, "copy", cwd=folder))
     assert not (folder / "copy").exists()
 
 
@@ -308,7 +313,7 @@ def test_where_no_file_can_be_is_refused_as_destination(destination: str, said: 
     if not WINDOWS:
         os.mkfifo(folder / "fifo")
     before = names(folder)
-    assert said in failed(finished(*MMF, "cp", "--force", "source", destination, cwd=folder))
+    assert told(said) in failed(finished(*MMF, "cp", "--force", "source", destination, cwd=folder))
     assert names(folder) == before
     assert WINDOWS or stat.S_ISCHR(os.stat("/dev/null").st_mode)
 

@@ -50,19 +50,26 @@ class NewFile:
     def __init__(self, folder: str, name: str, mode: int) -> None:
         self.path = os.path.join(folder, name)
         self._hidden = os.path.join(folder, f".mmf-{os.urandom(8).hex()}")
-        self.fd = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
+        try:
+            self.fd = os.open(self._hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            error.filename = self.path
+            raise
 
     def publish(self, replace: bool) -> None:
         """Gives the file its name, and closes it: an open one cannot be renamed."""
         fd, self.fd = self.fd, -1
         os.close(fd)
-        if replace:
-            _when_free(lambda: os.replace(self._hidden, self.path))
-        else:
-            try:
+        try:
+            if replace:
+                _when_free(lambda: os.replace(self._hidden, self.path))
+            else:
                 os.rename(self._hidden, self.path)
-            except FileExistsError:
-                raise FileExistsError(errno.EEXIST, "exists: somebody made it meanwhile", self.path) from None
+        except FileExistsError:
+            raise FileExistsError(errno.EEXIST, "exists: somebody made it meanwhile", self.path) from None
+        except OSError as error:
+            error.filename, error.filename2 = self.path, None
+            raise
         self._hidden = ""
 
     def close(self) -> None:
