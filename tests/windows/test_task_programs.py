@@ -189,7 +189,7 @@ def test_who_asks_mmf_tasks_to_end_ends_all_runs_first(kept: Path, tmp_path: Pat
         jobs.set_event(event)
         close_handle(event)
         _, errors = process.communicate(timeout=LIMIT)
-    assert process.returncode == 15
+    assert process.returncode == 0xC000013A
     assert errors == "mmf: interrupted\n"
     assert all(map(ended, pids))
 
@@ -334,7 +334,7 @@ def test_a_csharp_destination_ends_with_its_source() -> None:
 def test_a_csharp_source_hands_tasks_to_our_worker(tmp_path: Path) -> None:
     """In a file, which it removes."""
     worker = [*PYTHON, "-m", "memorymapped", "tasks-worker", "--quiet", "--select", "1"]
-    done = finished(*csharp("source"), tmp_path, *worker, encoding="utf-8")
+    done = finished(*csharp("source"), tmp_path, *worker)
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()
     assert {"exit code 0", "id 1", "outcome succeeded"} <= set(said)
