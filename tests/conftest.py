@@ -26,7 +26,11 @@ from support.leftovers import alone, files_of, unique
 from support.sessions import gone
 
 if WINDOWS:
-    from windows.skipping import pytest_collection_modifyitems  # noqa: F401
+    from windows.skipping import (  # noqa: F401
+        pytest_collection_modifyitems,
+        pytest_ignore_collect,
+        pytest_report_header,
+    )
 
 Started = subprocess.Popen[str]
 

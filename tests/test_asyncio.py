@@ -453,7 +453,7 @@ def test_more_objects_than_one_call_of_the_system_can_sleep_on() -> None:
 
     before = threading.active_count()
     run(main())
-    assert threading.active_count() <= before + 3
+    assert threading.active_count() <= before + 5  # 60 a call on Windows
 
 
 def test_named_events_between_processes(run: Any) -> None:

@@ -124,13 +124,12 @@ def check(said: str) -> None:
     assert re.search(r"^All 5 steps were seen, in \d+\.\d s\.$", fifth, re.MULTILINE)
 
 
-def test_the_demo_as_it_is_shows_everything_in_less_than_ten_seconds(temporary: Path) -> None:
+def test_the_demo_as_it_is_shows_everything(temporary: Path) -> None:
     program = finished(*MMF, "demo", "--size", "64")
     assert (program.returncode, program.stderr) == (0, "")
     check(program.stdout)
     assert "makes a file of 64 MB" in program.stdout
     assert "\x1b" not in program.stdout
-    assert WINDOWS or float(program.stdout.split()[-2]) < 10  # Wine makes processes slowly
     assert WINDOWS or not any(map(alive, pids(program.stdout)))
 
 

@@ -185,6 +185,14 @@ def test_what_does_not_run_on_windows_is_a_test_and_a_line_of_the_page_says_why(
             assert any(re.fullmatch(pattern, test) for test in tests), entry
 
 
+def test_files_that_do_not_run_on_windows_are_there_and_a_line_of_the_page_says_why() -> None:
+    table = tomllib.loads((REPOSITORY / "tests" / "windows" / "files.toml").read_text(encoding="utf-8"))
+    for label, names in table.items():
+        assert label in lines_of_the_page_on_windows()
+        for name in names:
+            assert (REPOSITORY / "tests" / name).exists(), name
+
+
 def test_what_the_tests_say_of_the_page_on_windows_is_there() -> None:
     for path in REPOSITORY.glob("tests/**/test_*.py"):
         for label in re.findall(r"docs/windows\.md[,:] ([a-z][a-z ]+)", path.read_text(encoding="utf-8")):

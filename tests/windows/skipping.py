@@ -6,6 +6,8 @@ is called or with parameters, `*` for any text:
 
     folders = ["test_the_folder_goes_at_exit", "test_names[Global*]"]
 
+`files.toml` names whole files so: those are not imported, and named at the head of a run.
+
 A label that the page does not have, or an entry that is no test (any more), is an error."""
 
 from __future__ import annotations
@@ -27,6 +29,27 @@ def reasons() -> dict[str, str]:
     return {
         found[1]: found[2] for line in lines if (found := re.match(r"(?:- |\| )\*\*(.+?)\*\*:? ?(?:\| )?(.*)", line))
     }
+
+
+def files() -> dict[str, list[str]]:
+    """The files that do not run there, by labels."""
+    found: dict[str, list[str]] = tomllib.loads((HERE / "files.toml").read_text(encoding="utf-8"))
+    return found
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Other folders than ours and that of the tests are of programs, and of .NET on Linux."""
+    if collection_path.is_dir():
+        return True if collection_path.parent == HERE.parent and collection_path != HERE else None
+    return True if any(collection_path.name in names for names in files().values()) else None
+
+
+def pytest_report_header() -> list[str]:
+    known = reasons()
+    return [
+        f"left out: {', '.join(sorted(names))}: docs/windows.md, {label}: {known[label]}"
+        for label, names in files().items()
+    ]
 
 
 def is_meant(item: pytest.Item, entry: str) -> bool:
