@@ -22,6 +22,9 @@ def campaign(*values: object) -> list[object]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--within", type=float, metavar="SECONDS", help="by chance as many as begin within that time")
+    parser.addoption(
+        "--share", metavar="K/N", help="the K-th of every N tests: runs that know nothing of each other"
+    )
     parser.addoption("--seed", type=int, help="of the order by chance, as an earlier run has shown it")
 
 
@@ -49,6 +52,12 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.option.share is not None:
+        number, _, of = config.option.share.partition("/")
+        ours = items[int(number) - 1 :: int(of)]
+        kept = set(ours)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = ours
     if SEED in config.stash:
         random.Random(config.stash[SEED]).shuffle(items)
         config.stash[UNTIL] = time.monotonic() + config.option.within

@@ -39,3 +39,8 @@ def test_what_has_not_begun_in_time_is_left_out_and_said(tmp_path: Path) -> None
     order, shown = ran(tmp_path, "--within", "0")
     assert order == []
     assert re.search(r"SKIPPED \[20\] .*: the time of --within 0 was over", shown)
+
+
+def test_shares_are_all_together(tmp_path: Path) -> None:
+    shares = [ran(tmp_path, "--share", f"{number}/3")[0] for number in (1, 2, 3)]
+    assert shares == [list(range(first, 20, 3)) for first in range(3)]
