@@ -22,9 +22,7 @@ def campaign(*values: object) -> list[object]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--within", type=float, metavar="SECONDS", help="by chance as many as begin within that time")
-    parser.addoption(
-        "--share", metavar="K/N", help="the K-th of every N tests: runs that know nothing of each other"
-    )
+    parser.addoption("--share", metavar="K/N", help="the K-th of every N tests: runs that know nothing of each other")
     parser.addoption("--seed", type=int, help="of the order by chance, as an earlier run has shown it")
 
 
