@@ -15,6 +15,7 @@ import faulthandler
 import gc
 import io
 import itertools
+import mmap
 import os
 import random
 import signal
@@ -1041,7 +1042,7 @@ def test_views_at_every_edge(capacity: int, offset: int, size: int, stream: bool
             return
         with make(offset, size) as view:
             assert view.capacity == (size or capacity - offset)
-            assert view.pointer_offset == (offset % PAGE if view.capacity else 0)
+            assert view.pointer_offset == (offset % mmap.ALLOCATIONGRANULARITY if view.capacity else 0)
             if view.capacity:
                 if isinstance(view, MemoryMappedViewStream):
                     assert view.write(b"x" * view.capacity) == view.capacity
