@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 
 
@@ -24,6 +26,7 @@ def ran(folder: Path, *options: str) -> tuple[list[int], str]:
     return [int(number) for number in re.findall(r"ran (\d+)\.", done.stdout)], done.stdout
 
 
+@pytest.mark.campaign
 def test_the_order_is_by_chance_and_can_be_had_again(tmp_path: Path) -> None:
     assert ran(tmp_path)[0] == list(range(20))
     order, shown = ran(tmp_path, "--within", "1000")

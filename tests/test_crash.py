@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from campaigns import campaign
 from support.scene import LOOKS, MAKE, NAMES, OPEN, PATTERN, PAUSE, SIZE, WARM, Case, Scene
 
 SOME = 20  # the normal run's step through the stops
@@ -428,7 +429,7 @@ def run_pairs(scene: Scene, step: int, pairs: list[tuple[str, str, str]], kind: 
     return rounds
 
 
-@pytest.mark.parametrize(("kind", "step"), [("user", 41), ("global", 83)])
+@pytest.mark.parametrize(("kind", "step"), [("user", 83), *campaign(("global", 83))])
 def test_two_at_once(scene: Scene, kind: str, step: int) -> None:
     print(f"{run_pairs(scene, step, PAIRS, kind)} rounds")
 

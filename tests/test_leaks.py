@@ -645,7 +645,7 @@ def kib():
 
 
 def test_views_and_maps_in_many_threads() -> None:
-    in_threads(60, 30)
+    in_threads(30, 30)
 
 
 @pytest.mark.campaign

@@ -152,7 +152,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("end", ENDS)
-@pytest.mark.parametrize("name", ["n", "Global\\n", *campaign("Local\\n", "n" * 300)])
+@pytest.mark.parametrize("name", ["n", *campaign("Global\\n", "Local\\n", "n" * 300)])
 def test_the_name_ends_with_its_last_holder_however_that_ends(peer: MakePeer, name: str, end: str) -> None:
     code, status, closes = ENDS[end]
     holder = peer()
@@ -620,7 +620,7 @@ def left_by_the_dead(peer: MakePeer, names: list[str]) -> None:
 
 
 @pytest.mark.parametrize("living_ones", [0, 7, *campaign(1, 60, 300)])
-@pytest.mark.parametrize("scope", ["", "Local\\", "Global\\"])
+@pytest.mark.parametrize("scope", ["", *campaign("Local\\", "Global\\")])
 def test_each_creation_looks_at_two_others_in_turn(peer: MakePeer, scope: str, living_ones: int) -> None:
     def files(name: str) -> list[Path]:
         return list(ROOT.rglob(f"{name}*"))
@@ -911,7 +911,7 @@ def everything(folder: Path) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("plant", FOREIGN)
-@pytest.mark.parametrize("name", ["n", "Global\\n", *campaign("Local\\n", "n" * 300)])
+@pytest.mark.parametrize("name", ["Global\\n", *campaign("n", "Local\\n", "n" * 300)])
 def test_what_is_not_ours_is_refused_and_left_alone(peer: MakePeer, other_root: Path, name: str, plant: object) -> None:
     other = peer(root=other_root)
     other(f"m = MemoryMappedFile.create_new({name!r}, 10); keep = MemoryMappedFile.create_new({name + '2'!r}, 10)")
