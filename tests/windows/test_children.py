@@ -57,7 +57,7 @@ def ran(code: str, timeout: float | None = None) -> tuple[int | None, str]:
 
 
 def test_a_command_has_its_output_and_exit_code() -> None:
-    assert ran("import sys; print('a €'.encode()); print('why', file=sys.stderr, flush=True); sys.exit(5)") == (
+    assert ran("import sys; print('a €'.encode(), flush=True); print('why', file=sys.stderr, flush=True); sys.exit(5)") == (
         5,
         "b'a \\xe2\\x82\\xac'\nwhy\n",
     )
