@@ -57,10 +57,8 @@ def ran(code: str, timeout: float | None = None) -> tuple[int | None, str]:
 
 
 def test_a_command_has_its_output_and_exit_code() -> None:
-    assert ran("import sys; print('a €'.encode(), flush=True); print('why', file=sys.stderr, flush=True); sys.exit(5)") == (
-        5,
-        "b'a \\xe2\\x82\\xac'\nwhy\n",
-    )
+    code = "import sys; print('a €'.encode(), flush=True); print('why', file=sys.stderr, flush=True); sys.exit(5)"
+    assert ran(code) == (5, "b'a \\xe2\\x82\\xac'\nwhy\n")
     assert ran("import os; os._exit(-1073741819)")[0] == -1073741819
     assert how_ended(-1073741819) == "ended with exit code 0xc0000005"
 
