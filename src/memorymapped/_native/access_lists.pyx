@@ -7,10 +7,10 @@ A SID is its text here (S-1-5-...). A descriptor is (owner, group, entries): SID
 SID), or None where there is no list, which allows everything to everybody. Errors are OSError with `winerror`."""
 
 from libc.stddef cimport size_t, wchar_t
-from libc.stdint cimport int64_t, intptr_t, uint8_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from memorymapped._native.win32 cimport HANDLE, handle_of, refuse
 
 cdef extern from "<windows.h>" nogil:
-    ctypedef void *HANDLE
     int ERROR_INSUFFICIENT_BUFFER, TokenUser, TokenPrimaryGroup, TOKEN_QUERY
     int OpenProcessToken(HANDLE process, uint32_t access, HANDLE *token)
     int GetTokenInformation(HANDLE token, int what, void *told, uint32_t size, uint32_t *needed)
@@ -81,16 +81,10 @@ cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
     object PyUnicode_FromWideChar(const wchar_t *text, Py_ssize_t size)
-    object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 OF_FILE, OF_KERNEL = 1, 6  # SE_FILE_OBJECT, SE_KERNEL_OBJECT
 ALLOWED, DENIED = 0, 1
 USER = 1  # SidTypeUser
-
-
-cdef int refuse(uint32_t error) except -1:
-    PyErr_SetExcFromWindowsErrWithFilenameObject(OSError, error, None)
-    return -1
 
 
 cdef object text_of(void *sid):
@@ -98,7 +92,7 @@ cdef object text_of(void *sid):
     if sid == NULL:
         return None
     if not ConvertSidToStringSidW(sid, &text):
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     said = PyUnicode_FromWideChar(text, -1)
     LocalFree(text)
     return said
@@ -112,7 +106,7 @@ cdef object told(void *descriptor):
     cdef ACL *entries = NULL
     cdef unsigned int i, kind, flags, mask
     if not mmf_parts(descriptor, &owner, &group, &entries):
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     if entries == NULL:
         return text_of(owner), text_of(group), None
     found = []
@@ -146,9 +140,9 @@ def read(int64_t handle, int kind, /):
     cdef void *descriptor = NULL
     cdef uint32_t error
     with nogil:
-        error = mmf_read(<HANDLE><intptr_t>handle, kind, &descriptor)
+        error = mmf_read(handle_of(handle), kind, &descriptor)
     if error:
-        refuse(error)
+        refuse(error, None)
     try:
         return told(descriptor)
     finally:
@@ -165,11 +159,11 @@ def write(int64_t handle, int kind, sddl, /):
     cdef uint32_t error
     try:
         if not mmf_parts(descriptor, &owner, &group, &entries):
-            refuse(GetLastError())
+            refuse(GetLastError(), None)
         with nogil:
-            error = mmf_write(<HANDLE><intptr_t>handle, kind, owner, group, entries)
+            error = mmf_write(handle_of(handle), kind, owner, group, entries)
         if error:
-            refuse(error)
+            refuse(error, None)
     finally:
         LocalFree(descriptor)
 
@@ -219,12 +213,12 @@ def own_sids():
     cdef uint8_t block[1024]  # a TOKEN_USER or TOKEN_PRIMARY_GROUP, which begin with the address of the SID, and it
     cdef uint32_t size
     if not OpenProcessToken(GetCurrentProcess(), TOKEN_QUERY, &token):
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     try:
         found = []
         for what in (TokenUser, TokenPrimaryGroup):
             if not GetTokenInformation(token, what, block, sizeof(block), &size):
-                refuse(GetLastError())
+                refuse(GetLastError(), None)
             found.append(text_of((<void **>block)[0]))
         return tuple(found)
     finally:

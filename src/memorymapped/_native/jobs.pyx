@@ -3,11 +3,11 @@
 # cython: embedsignature=True, embedsignature.format=clinic
 """Processes of Windows, and the jobs that hold what they start. Errors are OSError with `winerror`; a handle is an int."""
 from libc.stddef cimport wchar_t
-from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
+from memorymapped._native.win32 cimport HANDLE, handle_of, number_of, refuse
 
 cdef extern from "<windows.h>" nogil:
-    ctypedef void *HANDLE
     ctypedef struct BASIC_LIMITS "JOBOBJECT_BASIC_LIMIT_INFORMATION":
         uint32_t LimitFlags
     ctypedef struct LIMITS "JOBOBJECT_EXTENDED_LIMIT_INFORMATION":
@@ -29,19 +29,16 @@ cdef extern from "<windows.h>" nogil:
     uint32_t JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK, INFINITE, WAIT_FAILED, CTRL_BREAK_EVENT
     int JobObjectExtendedLimitInformation
 
+cdef extern from "kernel.h":
+    pass
+
 cdef extern from *:
     """
-    #include <windows.h>
     /* NtResumeProcess: 0, or the number of the error. subprocess keeps no handle of a thread to resume. */
     static unsigned mmf_resume(HANDLE process)
     {
         typedef LONG (WINAPI *resumption)(HANDLE);
-        typedef ULONG (WINAPI *translation)(LONG);
-        HMODULE kernel = GetModuleHandleW(L"ntdll.dll");
-        resumption resume = (resumption)(void *)GetProcAddress(kernel, "NtResumeProcess");
-        translation translate = (translation)(void *)GetProcAddress(kernel, "RtlNtStatusToDosError");
-        LONG status = resume(process);
-        return status >= 0 ? 0 : translate(status);
+        return mmf_error_of(((resumption)mmf_of_kernel("NtResumeProcess"))(process));
     }
     """
     uint32_t mmf_resume(HANDLE process) nogil
@@ -49,30 +46,16 @@ cdef extern from *:
 cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
-    object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 ENDED = 0xC000013A
 """The exit code of who was ended: that of Ctrl-C and Ctrl-Break (STATUS_CONTROL_C_EXIT)."""
-
-
-cdef int refuse(uint32_t error) except -1:
-    PyErr_SetExcFromWindowsErrWithFilenameObject(OSError, error, None)
-    return -1
-
-
-cdef HANDLE handle_of(int64_t number) noexcept nogil:
-    return <HANDLE><intptr_t>number
-
-
-cdef int32_t number_of(HANDLE handle) noexcept nogil:
-    return <int32_t><intptr_t>handle
 
 
 def open_process(uint32_t process, /):
     """A handle of a process, by which its end can be waited for. OSError: there is none, or it may not be asked."""
     cdef HANDLE handle = OpenProcess(SYNCHRONIZE | PROCESS_QUERY_LIMITED_INFORMATION, False, process)
     if handle == NULL:
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     return number_of(handle)
 
 
@@ -86,7 +69,7 @@ def hold(uint32_t process, bint tied, bint family, /):
     memset(&limits, 0, sizeof(limits))
     handle = OpenProcess(PROCESS_TERMINATE | PROCESS_SET_QUOTA | PROCESS_SUSPEND_RESUME, False, process)
     if handle == NULL:
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     job = CreateJobObjectW(NULL, NULL)
     if tied:
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
@@ -103,14 +86,14 @@ def hold(uint32_t process, bint tied, bint family, /):
             CloseHandle(job)
     CloseHandle(handle)
     if error:
-        refuse(error)
+        refuse(error, None)
     return number_of(job)
 
 
 def end_job(int64_t job, /):
     """Ends all processes of a job. OSError."""
     if not TerminateJobObject(handle_of(job), ENDED):
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
 
 
 def open_event(name, /):
@@ -121,14 +104,14 @@ def open_event(name, /):
     if text != NULL:
         PyMem_Free(text)
     if handle == NULL:
-        refuse(error)
+        refuse(error, None)
     return number_of(handle)
 
 
 def set_event(int64_t event, /):
     """SetEvent. OSError."""
     if not SetEvent(handle_of(event)):
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
 
 
 def send_break(uint32_t group, /):
@@ -145,7 +128,7 @@ def wait_for_first(int64_t one, int64_t other, /):
         said = WaitForMultipleObjects(2, handles, False, INFINITE)
         error = GetLastError()
     if said > 1:
-        refuse(error)
+        refuse(error, None)
     return said
 
 
@@ -154,5 +137,5 @@ def has_come(int64_t handle, /):
     cdef HANDLE it = handle_of(handle)
     cdef uint32_t said = WaitForMultipleObjects(1, &it, False, 0)
     if said == WAIT_FAILED:
-        refuse(GetLastError())
+        refuse(GetLastError(), None)
     return said == 0

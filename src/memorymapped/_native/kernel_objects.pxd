@@ -4,9 +4,8 @@ from memorymapped._native.futex cimport Event, Semaphore, Waitable
 from memorymapped._native.memory cimport Mapping
 from memorymapped._native.robust cimport RobustMutex
 
+from memorymapped._native.win32 cimport HANDLE
 
-cdef extern from "<windows.h>" nogil:
-    ctypedef void *HANDLE
 
 cdef enum:
     MOST_AT_ONCE = 62  # MAXIMUM_WAIT_OBJECTS without the two of `Wait`

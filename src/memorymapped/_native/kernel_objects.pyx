@@ -35,6 +35,7 @@ from memorymapped._native.memory cimport Mapping, new_mapping
 from memorymapped._native.robust cimport (
     ABANDONED, BUSY, MMF_LOCK_SIZE, MMF_STRANGER, TAKEN, UNTIL_OWNED, mmf_lock, mmf_note_ours, put_off, this_process,
     this_thread)
+from memorymapped._native.win32 cimport HANDLE, handle_of, refuse
 
 cdef extern from "pages.h" nogil:
     int MMF_MAP_READ, MMF_MAP_WRITE, MMF_MAP_SHARED
@@ -78,65 +79,23 @@ cdef extern from "<windows.h>" nogil:
     uint32_t EVENT_MODIFY_STATE, SEMAPHORE_MODIFY_STATE, MUTEX_MODIFY_STATE, SYNCHRONIZE
     uint32_t WAIT_OBJECT_0, WAIT_ABANDONED_0, WAIT_TIMEOUT, WAIT_FAILED, INFINITE
 
+cdef extern from "kernel.h" nogil:
+    uint32_t mmf_ask_event(HANDLE event, int *manual, int *state)
+    uint32_t mmf_ask_semaphore(HANDLE semaphore, int *count, int *maximum)
+    uint32_t mmf_ask_mutex(HANDLE mutex, int *is_owned, int *was_abandoned, uint32_t *process, uint32_t *thread)
+
+cdef extern from "sleeping.h" nogil:
+    uint32_t mmf_milliseconds(double seconds)
+
 cdef extern from *:
     """
-    #include <windows.h>
-    /* What can be asked only of the kernel's own functions, which have no import here. 0, or the number of the error. */
-    typedef LONG (WINAPI *mmf_query)(HANDLE, int, void *, ULONG, ULONG *);
-    static unsigned mmf_asked(const char *function, HANDLE handle, int what, void *told, unsigned size)
-    {
-        HMODULE kernel = GetModuleHandleW(L"ntdll.dll");
-        mmf_query ask = (mmf_query)(void *)GetProcAddress(kernel, function);
-        ULONG(WINAPI *translate)(LONG) = (ULONG(WINAPI *)(LONG))(void *)GetProcAddress(kernel, "RtlNtStatusToDosError");
-        LONG status = ask(handle, what, told, size, NULL);
-        return status >= 0 ? 0 : translate(status);
-    }
-    static unsigned mmf_ask_event(HANDLE event, int *manual, int *state)
-    {
-        struct { int type; LONG state; } told;
-        unsigned error = mmf_asked("NtQueryEvent", event, 0, &told, sizeof told);
-        *manual = told.type == 0;
-        *state = told.state != 0;
-        return error;
-    }
-    static unsigned mmf_ask_semaphore(HANDLE semaphore, int *count, int *maximum)
-    {
-        struct { ULONG count; LONG maximum; } told;
-        unsigned error = mmf_asked("NtQuerySemaphore", semaphore, 0, &told, sizeof told);
-        *count = (int)told.count;
-        *maximum = (int)told.maximum;
-        return error;
-    }
-    /* Whether a thread owns a mutex, and which, if the system tells (0: it does not; Wine never). */
-    static unsigned mmf_ask_mutex(HANDLE mutex, int *is_owned, unsigned *process, unsigned *thread)
-    {
-        struct { LONG count; BOOLEAN ours, abandoned; } told;
-        struct { HANDLE process, thread; } owner = {NULL, NULL};
-        unsigned error = mmf_asked("NtQueryMutant", mutex, 0, &told, sizeof told);
-        *is_owned = !error && told.count <= 0;
-        if (*is_owned && mmf_asked("NtQueryMutant", mutex, 1, &owner, sizeof owner))
-            owner.process = owner.thread = NULL;
-        *process = (unsigned)(uintptr_t)owner.process;
-        *thread = (unsigned)(uintptr_t)owner.thread;
-        return error;
-    }
     static void mmf_set_holder(void *lock, uint64_t holder) { __atomic_store_n((uint64_t *)lock, holder, __ATOMIC_RELAXED); }
-    /* Rounded up, as who wakes too early would only look, and sleep again. */
-    static DWORD mmf_milliseconds(double seconds)
-    {
-        return seconds < 0 || seconds >= 4e6 ? INFINITE : (DWORD)(seconds * 1000 + 0.999);
-    }
     """
-    uint32_t mmf_ask_event(HANDLE event, int *manual, int *state) nogil
-    uint32_t mmf_ask_semaphore(HANDLE semaphore, int *count, int *maximum) nogil
-    uint32_t mmf_ask_mutex(HANDLE mutex, int *is_owned, uint32_t *process, uint32_t *thread) nogil
     void mmf_set_holder(mmf_lock *lock, uint64_t holder) nogil
-    uint32_t mmf_milliseconds(double seconds) nogil
 
 cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
-    object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
     int _PyOS_IsMainThread() nogil
     void *_PyOS_SigintEvent()
 
@@ -144,11 +103,6 @@ cdef double LOOK_AGAIN = 0.25  # seconds: the main thread looks for signals that
 
 cdef enum:
     QUERY_STATE = 1  # EVENT_QUERY_STATE and the like
-
-
-cdef int refuse(uint32_t error, object name) except -1:
-    PyErr_SetExcFromWindowsErrWithFilenameObject(OSError, error, name)
-    return -1
 
 
 # ------------------------------------------------------------------------------------------------------- handles
@@ -168,7 +122,7 @@ cdef class Kernel:
                 except OSError:
                     if name is None:
                         raise
-            self.section = <HANDLE><uintptr_t><uint32_t>section
+            self.section = handle_of(section)
             self.record = new_mapping(section, 0, MMF_LOCK_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED,
                                       mmf_page_size())
         return self.record
@@ -212,7 +166,10 @@ cdef class Kernel:
         self.end_now()
 
 
-cdef Kernel new_kernel(HANDLE handle, names):
+cdef Kernel new_kernel(HANDLE handle, uint32_t error, name, names):
+    """That of a name. `handle` NULL: it was refused, because of `error`."""
+    if handle == NULL:
+        refuse(error, name)
     cdef Kernel self = Kernel.__new__(Kernel)
     self.handle = handle
     self.names = names
@@ -230,9 +187,7 @@ def open_event(name not None, names, bint create, bint manual, bint state, /):
     cdef HANDLE handle = CreateEventExW(NULL, text, flags, access) if create else OpenEventW(access, False, text)
     error = GetLastError()
     PyMem_Free(text)
-    if handle == NULL:
-        refuse(error, name)
-    kernel = new_kernel(handle, names)
+    kernel = new_kernel(handle, error, name, names)
     cdef bint created = create and error != ERROR_ALREADY_EXISTS
     error = mmf_ask_event(handle, &is_manual, &is_set)
     if error:
@@ -251,9 +206,7 @@ def open_semaphore(name not None, names, bint create, int32_t maximum, int32_t c
                           else OpenSemaphoreW(access, False, text))
     error = GetLastError()
     PyMem_Free(text)
-    if handle == NULL:
-        refuse(error, name)
-    kernel = new_kernel(handle, names)
+    kernel = new_kernel(handle, error, name, names)
     cdef bint created = create and error != ERROR_ALREADY_EXISTS
     error = mmf_ask_semaphore(handle, &now, &most)
     if error:
@@ -345,7 +298,7 @@ cdef class Wait:
             if time < 0 or time > LOOK_AGAIN:
                 time = LOOK_AGAIN
         with nogil:
-            said = WaitForMultipleObjects(all, self.handles, False, mmf_milliseconds(time))
+            said = WaitForMultipleObjects(all, self.handles, False, INFINITE if time < 0 else mmf_milliseconds(time))
         if said == WAIT_FAILED:
             refuse(GetLastError(), None)
         if WAIT_ABANDONED_0 <= said < WAIT_ABANDONED_0 + count:
@@ -409,6 +362,29 @@ cdef int wait_for_one(Waitable self, Kernel kernel, double limit) except -1:
 # -------------------------------------------------------------------------------------------- events and semaphores
 
 
+cdef int attach(Waitable self, uint32_t parameter, backing) except -1:
+    """Makes it the Kernel's of `backing`, a NamedSignal."""
+    cdef Kernel kernel = backing.kernel
+    if self.word != NULL:
+        raise RuntimeError(f"{self!r} has been made already")
+    self.word = &kernel.word
+    self.waiters = &kernel.waiters
+    self.parameter = parameter
+    self._backing = backing
+    return 0
+
+
+cdef HANDLE handle_in(Waitable self, Kernel kernel) except NULL:
+    """Its handle. ClosedError."""
+    if self.word == NULL:
+        self.raise_closed()
+    return kernel.handle
+
+
+cdef int take_now(Waitable self, Kernel kernel) except -1:
+    return WaitForSingleObject(handle_in(self, kernel), 0) == WAIT_OBJECT_0
+
+
 cdef Kernel kernel_of(Waitable waitable):
     if isinstance(waitable, KernelEvent):
         return (<KernelEvent>waitable).kernel
@@ -444,13 +420,8 @@ cdef class KernelEvent(Event):
         if backing is None:
             Event._map(self, -1, parameter, value, None)
             return
-        if self.word != NULL:
-            raise RuntimeError(f"{self!r} has been made already")
+        attach(self, parameter, backing)
         self.kernel = backing.kernel
-        self.word = &self.kernel.word
-        self.waiters = &self.kernel.waiters
-        self.parameter = parameter
-        self._backing = backing
 
     def _unmap(self):
         if self.kernel is None:
@@ -467,8 +438,7 @@ cdef class KernelEvent(Event):
     def _words(self):
         if self.kernel is None:
             return Event._words(self)
-        if self.word == NULL:
-            self.raise_closed()
+        handle_in(self, self.kernel)
         return KernelWords(self, self.kernel)
 
     cdef bint sleeps(self):
@@ -482,9 +452,7 @@ cdef class KernelEvent(Event):
         cdef uint32_t error
         if self.kernel is None:
             return Event.ready(self)
-        if self.word == NULL:
-            self.raise_closed()
-        error = mmf_ask_event(self.kernel.handle, &manual, &state)
+        error = mmf_ask_event(handle_in(self, self.kernel), &manual, &state)
         if error:
             refuse(error, None)
         return state
@@ -492,9 +460,7 @@ cdef class KernelEvent(Event):
     cdef int take(self) except -1:
         if self.kernel is None:
             return Event.take(self)
-        if self.word == NULL:
-            self.raise_closed()
-        return WaitForSingleObject(self.kernel.handle, 0) == WAIT_OBJECT_0
+        return take_now(self, self.kernel)
 
     cdef int take_since(self, uint32_t value) except -1:
         return Event.take_since(self, value) if self.kernel is None else self.take()
@@ -502,8 +468,7 @@ cdef class KernelEvent(Event):
     cdef int put_back(self) except -1:
         if self.kernel is None:
             return Event.put_back(self)
-        if self.word == NULL:
-            self.raise_closed()
+        handle_in(self, self.kernel)
         self.undo(self.word, self.waiters)
         return 0
 
@@ -521,9 +486,7 @@ cdef class KernelEvent(Event):
     cdef int signal(self) except -1:
         if self.kernel is None:
             return Event.signal(self)
-        if self.word == NULL:
-            self.raise_closed()
-        if not SetEvent(self.kernel.handle):
+        if not SetEvent(handle_in(self, self.kernel)):
             refuse(GetLastError(), None)
         return 0
 
@@ -533,9 +496,7 @@ cdef class KernelEvent(Event):
         ClosedError."""
         if self.kernel is None:
             return Event.reset(self)
-        if self.word == NULL:
-            self.raise_closed()
-        if not ResetEvent(self.kernel.handle):
+        if not ResetEvent(handle_in(self, self.kernel)):
             refuse(GetLastError(), None)
         return True
 
@@ -547,13 +508,8 @@ cdef class KernelSemaphore(Semaphore):
         if backing is None:
             Semaphore._map(self, -1, parameter, value, None)
             return
-        if self.word != NULL:
-            raise RuntimeError(f"{self!r} has been made already")
+        attach(self, parameter, backing)
         self.kernel = backing.kernel
-        self.word = &self.kernel.word
-        self.waiters = &self.kernel.waiters
-        self.parameter = parameter
-        self._backing = backing
 
     def _unmap(self):
         if self.kernel is None:
@@ -570,8 +526,7 @@ cdef class KernelSemaphore(Semaphore):
     def _words(self):
         if self.kernel is None:
             return Semaphore._words(self)
-        if self.word == NULL:
-            self.raise_closed()
+        handle_in(self, self.kernel)
         return KernelWords(self, self.kernel)
 
     cdef bint sleeps(self):
@@ -582,9 +537,7 @@ cdef class KernelSemaphore(Semaphore):
         cdef uint32_t error
         if self.kernel is None:
             return Semaphore.ready(self)
-        if self.word == NULL:
-            self.raise_closed()
-        error = mmf_ask_semaphore(self.kernel.handle, &count, &maximum)
+        error = mmf_ask_semaphore(handle_in(self, self.kernel), &count, &maximum)
         if error:
             refuse(error, None)
         return count
@@ -592,15 +545,12 @@ cdef class KernelSemaphore(Semaphore):
     cdef int take(self) except -1:
         if self.kernel is None:
             return Semaphore.take(self)
-        if self.word == NULL:
-            self.raise_closed()
-        return WaitForSingleObject(self.kernel.handle, 0) == WAIT_OBJECT_0
+        return take_now(self, self.kernel)
 
     cdef int put_back(self) except -1:
         if self.kernel is None:
             return Semaphore.put_back(self)
-        if self.word == NULL:
-            self.raise_closed()
+        handle_in(self, self.kernel)
         self.undo(self.word, self.waiters)
         return 0
 
@@ -619,9 +569,7 @@ cdef class KernelSemaphore(Semaphore):
         cdef int32_t before = 0
         if self.kernel is None:
             return Semaphore.add(self, count)
-        if self.word == NULL:
-            self.raise_closed()
-        if not ReleaseSemaphore(self.kernel.handle, count, &before):
+        if not ReleaseSemaphore(handle_in(self, self.kernel), count, &before):
             if GetLastError() != ERROR_TOO_MANY_POSTS:
                 refuse(GetLastError(), None)
             return <long long>1 << 31  # more than any maximum
@@ -736,9 +684,9 @@ cdef class KernelMutex(RobustMutex):
     def state(self):
         """(process id of the owner or None, thread id of the owner, 0 if that is not known, None if there is none,
         whether a thread of our processes waits). OSError."""
-        cdef int is_owned
+        cdef int is_owned, was_abandoned
         cdef uint32_t process, thread
-        cdef uint32_t error = mmf_ask_mutex(self.kernel.handle, &is_owned, &process, &thread)
+        cdef uint32_t error = mmf_ask_mutex(self.kernel.handle, &is_owned, &was_abandoned, &process, &thread)
         if error:
             refuse(error, None)
         if not is_owned:
@@ -843,9 +791,7 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
                   else OpenMutexW(access, False, text))
         error = GetLastError()
         PyMem_Free(text)
-        if handle == NULL:
-            refuse(error, kernel_name)
-        kernel = new_kernel(handle, record_names)
+        kernel = new_kernel(handle, error, kernel_name, record_names)
         created = create and error != ERROR_ALREADY_EXISTS
         core = new_mutex(kernel)
         if created and initially_owned:

@@ -18,9 +18,10 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport uint32_t
 from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_add, mmf_word_load
 from memorymapped._native.kernel_objects cimport (
-    HANDLE, LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, KernelWords, Wait, kernel_of)
+    LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, KernelWords, Wait, kernel_of)
 from memorymapped._native.robust cimport ABANDONED, MMF_STRANGER, MutexHandle, RobustMutex
 from memorymapped._native.several cimport check_open, keep_unless_interrupted, try_any
+from memorymapped._native.win32 cimport HANDLE
 
 cdef extern from "sleeping.h" nogil:
     HANDLE mmf_channel(const void *place)

@@ -4,10 +4,10 @@
 """What there is by name on Windows, and what it says, for who only looks: nothing is taken, and no handle is kept. Errors
 are OSError with `winerror`."""
 from libc.stddef cimport size_t, wchar_t
-from libc.stdint cimport int64_t, intptr_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+from memorymapped._native.win32 cimport HANDLE, handle_of, number_of, refuse
 
 cdef extern from "<windows.h>" nogil:
-    ctypedef void *HANDLE
     int CloseHandle(HANDLE handle)
     uint32_t GetLastError()
     HANDLE OpenEventW(uint32_t access, int inherit, const wchar_t *name)
@@ -20,22 +20,16 @@ cdef extern from "<windows.h>" nogil:
     HANDLE CreateFileW(const wchar_t *path, uint32_t access, uint32_t share, void *security, uint32_t how, uint32_t flags,
                        HANDLE like)
 
+cdef extern from "kernel.h" nogil:
+    uint32_t mmf_ask_event(HANDLE event, int *manual, int *state)
+    uint32_t mmf_ask_semaphore(HANDLE semaphore, int *count, int *maximum)
+    uint32_t mmf_ask_mutex(HANDLE mutex, int *is_owned, int *was_abandoned, uint32_t *process, uint32_t *thread)
+
 cdef extern from *:
     """
-    #include <windows.h>
     #include <winternl.h>
     #include <psapi.h>
     #include <stdlib.h>
-    /* The kernel's own functions have no import here. */
-    static void *mmf_of_kernel(const char *name)
-    {
-        return (void *)GetProcAddress(GetModuleHandleW(L"ntdll.dll"), name);
-    }
-    static unsigned mmf_error_of(LONG status)
-    {
-        typedef ULONG (WINAPI *translation)(LONG);
-        return status >= 0 ? 0 : ((translation)mmf_of_kernel("RtlNtStatusToDosError"))(status);
-    }
 
     /* -- a folder of names */
 
@@ -55,43 +49,6 @@ cdef extern from *:
         ULONG length;
         LONG status = ((query)mmf_of_kernel("NtQueryDirectoryObject"))(folder, entry, size, 1, 0, number, &length);
         return status == (LONG)0x8000001A ? ERROR_NO_MORE_ITEMS : mmf_error_of(status);
-    }
-
-    /* -- what an object says */
-
-    /* 0, or the number of the error. */
-    static unsigned mmf_asked(const char *function, HANDLE handle, int what, void *told, unsigned size)
-    {
-        typedef LONG (WINAPI *query)(HANDLE, int, void *, ULONG, ULONG *);
-        return mmf_error_of(((query)mmf_of_kernel(function))(handle, what, told, size, NULL));
-    }
-    static unsigned mmf_ask_event(HANDLE event, int *told)
-    {
-        struct { int type; LONG state; } found;
-        unsigned error = mmf_asked("NtQueryEvent", event, 0, &found, sizeof found);
-        told[0] = found.type == 0;
-        told[1] = found.state != 0;
-        return error;
-    }
-    static unsigned mmf_ask_semaphore(HANDLE semaphore, int *told)
-    {
-        struct { ULONG count; LONG maximum; } found;
-        unsigned error = mmf_asked("NtQuerySemaphore", semaphore, 0, &found, sizeof found);
-        told[0] = (int)found.count;
-        told[1] = (int)found.maximum;
-        return error;
-    }
-    static unsigned mmf_ask_mutex(HANDLE mutex, int *told)
-    {
-        struct { LONG count; BOOLEAN ours, abandoned; } found;
-        struct { HANDLE process, thread; } owner = {NULL, NULL};
-        unsigned error = mmf_asked("NtQueryMutant", mutex, 0, &found, sizeof found);
-        told[0] = found.count <= 0;
-        told[1] = found.abandoned != 0;
-        told[2] = 0;
-        if (!error && told[0] && !mmf_asked("NtQueryMutant", mutex, 1, &owner, sizeof owner))
-            told[2] = (int)(intptr_t)owner.process;
-        return error;
     }
 
     /* -- a section */
@@ -205,9 +162,6 @@ cdef extern from *:
     uint32_t ERROR_NO_MORE_ITEMS
     uint32_t mmf_open_folder(wchar_t *path, HANDLE *folder) nogil
     uint32_t mmf_next_entry(HANDLE folder, uint32_t *number, Entry *entry, uint32_t size) nogil
-    uint32_t mmf_ask_event(HANDLE event, int *told) nogil
-    uint32_t mmf_ask_semaphore(HANDLE semaphore, int *told) nogil
-    uint32_t mmf_ask_mutex(HANDLE mutex, int *told) nogil
     uint32_t mmf_read_section(HANDLE section, uint64_t at, char *into, size_t size) nogil
     uint32_t mmf_committed(HANDLE section, uint64_t *begin, uint64_t *end) nogil
     uint32_t mmf_file_of(HANDLE section, wchar_t *path, uint32_t room) nogil
@@ -221,15 +175,9 @@ cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
     void PyMem_Free(void *memory)
     object PyUnicode_FromWideChar(const wchar_t *text, Py_ssize_t size)
-    object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 cdef enum:
     QUERY = 1  # MUTANT_QUERY_STATE, EVENT_QUERY_STATE, SEMAPHORE_QUERY_STATE
-
-
-cdef int refuse(uint32_t error, object name) except -1:
-    PyErr_SetExcFromWindowsErrWithFilenameObject(OSError, error, name)
-    return -1
 
 
 cdef HANDLE opened(str kind, name, uint32_t access) except NULL:
@@ -281,20 +229,20 @@ def ask(kind, name, /):
     """What an object says, which is not taken by that: of an "Event" (is it reset by hand, is it set), of a "Semaphore"
     (count, maximum), of a "Mutant" (is it owned, was it abandoned, process of its owner or 0). OSError."""
     cdef HANDLE handle = opened(kind, name, QUERY)
-    cdef uint32_t error
-    cdef int told[3]
+    cdef uint32_t error, process = 0, thread
+    cdef int one, other
     if kind == "Mutant":
-        error = mmf_ask_mutex(handle, told)
+        error = mmf_ask_mutex(handle, &one, &other, &process, &thread)
     elif kind == "Event":
-        error = mmf_ask_event(handle, told)
+        error = mmf_ask_event(handle, &one, &other)
     else:
-        error = mmf_ask_semaphore(handle, told)
+        error = mmf_ask_semaphore(handle, &one, &other)
     CloseHandle(handle)
     if error:
         refuse(error, name)
     if kind == "Mutant":
-        return bool(told[0]), bool(told[1]), <uint32_t>told[2]
-    return (bool(told[0]), bool(told[1])) if kind == "Event" else (told[0], told[1])
+        return bool(one), bool(other), process
+    return (bool(one), bool(other)) if kind == "Event" else (one, other)
 
 
 def read_section(name, uint64_t at, unsigned char[::1] into, /):
@@ -364,7 +312,7 @@ def open_to_look(path, /):
     PyMem_Free(text)
     if handle == INVALID_HANDLE_VALUE:
         refuse(error, path)
-    return <int64_t><intptr_t>handle
+    return number_of(handle)
 
 
 def read_file(int64_t file, uint64_t at, unsigned char[::1] into, /):
@@ -377,7 +325,7 @@ def read_file(int64_t file, uint64_t at, unsigned char[::1] into, /):
         return 0
     start = &into[0]
     with nogil:
-        error = mmf_read_file(<HANDLE><intptr_t>file, at, start, size, &done)
+        error = mmf_read_file(handle_of(file), at, start, size, &done)
     if error:
         refuse(error, None)
     return done
@@ -393,7 +341,7 @@ def write_file(int64_t file, uint64_t at, const unsigned char[::1] source, /):
         return 0
     start = &source[0]
     with nogil:
-        error = mmf_write_file(<HANDLE><intptr_t>file, at, start, size, &done)
+        error = mmf_write_file(handle_of(file), at, start, size, &done)
     if error:
         refuse(error, None)
     return done
@@ -401,10 +349,10 @@ def write_file(int64_t file, uint64_t at, const unsigned char[::1] source, /):
 
 def is_forsaken(int64_t pipe, /):
     """Whether nobody has the other end of a pipe any more. What is no pipe never is."""
-    return bool(mmf_is_forsaken(<HANDLE><intptr_t>pipe))
+    return bool(mmf_is_forsaken(handle_of(pipe)))
 
 
 def is_readable(int64_t pipe, /):
     """Whether there is something to read from a pipe, or its end."""
     cdef uint32_t count
-    return mmf_waiting(<HANDLE><intptr_t>pipe, &count) != 0 or count > 0
+    return mmf_waiting(handle_of(pipe), &count) != 0 or count > 0

@@ -8,11 +8,10 @@ from os import urandom
 
 from libc.stddef cimport size_t, wchar_t
 from libc.stdlib cimport free, malloc
-from libc.stdint cimport int32_t, int64_t, intptr_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 cdef extern from "<windows.h>" nogil:
-    ctypedef void *HANDLE
     ctypedef struct SECURITY_ATTRIBUTES:
         uint32_t nLength
         void *lpSecurityDescriptor
@@ -65,38 +64,13 @@ cdef extern from *:
     """
     #include <windows.h>
     #include <sddl.h>
-    /* Functions of the kernel's that have no import here. */
-    static void *mmf_of_kernel(const char *name)
-    {
-        return (void *)GetProcAddress(GetModuleHandleW(L"ntdll.dll"), name);
-    }
-    /* SectionBasicInformation. The size is exact for a section of a file. */
-    static int mmf_section(HANDLE section, long long *size, unsigned *attributes)
-    {
-        struct { void *base; ULONG attributes; LARGE_INTEGER size; } found;
-        typedef LONG (WINAPI *query)(HANDLE, int, void *, size_t, size_t *);
-        query ask = (query)mmf_of_kernel("NtQuerySection");
-        if (!ask || ask(section, 0, &found, sizeof found, NULL) < 0)
-            return 0;
-        *size = found.size.QuadPart;
-        *attributes = found.attributes;
-        return 1;
-    }
-    /* NtQueryObject: 0, or the number of the error. */
-    static unsigned mmf_object_told(HANDLE object, int what, void *told, unsigned size)
-    {
-        typedef LONG (WINAPI *query)(HANDLE, int, void *, ULONG, ULONG *);
-        typedef ULONG (WINAPI *translation)(LONG);
-        query ask = (query)mmf_of_kernel("NtQueryObject");
-        translation translate = (translation)mmf_of_kernel("RtlNtStatusToDosError");
-        LONG status = ask(object, what, told, size, NULL);
-        return status >= 0 ? 0 : translate(status);
-    }
     """
-    int mmf_section(HANDLE section, long long *size, unsigned *attributes) nogil
-    uint32_t mmf_object_told(HANDLE object, int what, void *told, uint32_t size) nogil
     int ConvertStringSecurityDescriptorToSecurityDescriptorW(const wchar_t *text, uint32_t revision, void **descriptor,
                                                              uint32_t *size) nogil
+
+cdef extern from "kernel.h" nogil:
+    uint32_t mmf_asked(const char *function, HANDLE handle, int what, void *told, uint32_t size)
+    int mmf_ask_section(HANDLE section, long long *size, unsigned int *attributes)
 
 cdef extern from *:
     """
@@ -142,7 +116,6 @@ cdef extern from "Python.h":
     object PyUnicode_FromWideChar(const wchar_t *text, Py_ssize_t size)
     bytes PyBytes_FromStringAndSize(const char *bytes, Py_ssize_t size)
     char *PyBytes_AS_STRING(bytes object)
-    object PyErr_SetExcFromWindowsErrWithFilenameObject(object kind, int error, object name)
 
 PAGE_READONLY, PAGE_READWRITE, PAGE_WRITECOPY = _PAGE_READONLY, _PAGE_READWRITE, _PAGE_WRITECOPY
 PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE = _PAGE_EXECUTE_READ, _PAGE_EXECUTE_READWRITE
@@ -168,19 +141,6 @@ cdef struct Text:  # UNICODE_STRING
     unsigned short length
     unsigned short room
     wchar_t *text
-
-
-cdef int refuse(uint32_t error, object name) except -1:
-    PyErr_SetExcFromWindowsErrWithFilenameObject(OSError, error, name)
-    return -1
-
-
-cdef HANDLE handle_of(int64_t number) noexcept nogil:
-    return <HANDLE><intptr_t>number
-
-
-cdef int32_t number_of(HANDLE handle) noexcept nogil:
-    return <int32_t><intptr_t>handle
 
 
 cdef class Security:
@@ -258,7 +218,7 @@ def section_size(int64_t section, uint32_t access, /):
     cdef char *base
     cdef long long exact
     cdef unsigned int attributes
-    if mmf_section(handle_of(section), &exact, &attributes):
+    if mmf_ask_section(handle_of(section), &exact, &attributes):
         return exact
     with nogil:
         base = <char *>MapViewOfFile(handle_of(section), access, 0, 0, 0)
@@ -277,7 +237,7 @@ def is_of_file(int64_t section, /):
     """Whether a section is of a file; also if that cannot be asked for."""
     cdef long long size
     cdef unsigned int attributes
-    return not mmf_section(handle_of(section), &size, &attributes) or bool(attributes & OF_FILE)
+    return not mmf_ask_section(handle_of(section), &size, &attributes) or bool(attributes & OF_FILE)
 
 
 def create_file(path, uint32_t access, bint new, bint inheritable, sddl=None, /):
@@ -298,7 +258,7 @@ def create_file(path, uint32_t access, bint new, bint inheritable, sddl=None, /)
 
 
 cdef int told(int64_t handle, int what, void *answer, uint32_t size) except -1:
-    cdef uint32_t error = mmf_object_told(handle_of(handle), what, answer, size)
+    cdef uint32_t error = mmf_asked("NtQueryObject", handle_of(handle), what, answer, size)
     if error:
         refuse(error, None)
     return 0

@@ -2,6 +2,7 @@
  *
  * What tells mapped objects apart (views.h).
  */
+#include "kernel.h"
 #include "views.h"
 
 #include <psapi.h>
@@ -50,15 +51,9 @@ int mmf_identify_file(HANDLE file, mmf_identity *identity)
 
 void mmf_identify(HANDLE section, mmf_identity *identity)
 {
-    enum { BASIC_INFORMATION = 0 };
-    typedef NTSTATUS(WINAPI * query)(HANDLE, int, void *, SIZE_T, SIZE_T *); /* which has no import */
-    query ask = (query)(void *)GetProcAddress(GetModuleHandleW(L"ntdll.dll"), "NtQuerySection");
-    struct {
-        void *base;
-        ULONG attributes;
-        LARGE_INTEGER size;
-    } found;
-    if (ask && ask(section, BASIC_INFORMATION, &found, sizeof found, NULL) >= 0 && (found.attributes & SEC_FILE)) {
+    long long size;
+    unsigned attributes;
+    if (mmf_ask_section(section, &size, &attributes) && (attributes & SEC_FILE)) {
         void *view = MapViewOfFile(section, FILE_MAP_READ, 0, 0, 1);
         int done = view && mmf_identify_mapped(view, identity);
         if (view)

@@ -122,7 +122,7 @@ int mmf_mutex_unlock(mmf_mutex *mutex)
 static void sleep_beside(mmf_mutex *mutex, uint64_t holder, HANDLE end, double seconds)
 {
     HANDLE handles[2] = {mmf_channel(mutex), end};
-    DWORD milliseconds = (DWORD)(seconds * 1000 + 0.999);
+    DWORD milliseconds = mmf_milliseconds(seconds);
     if (load(mutex) != holder)
         return;
     if (!handles[0]) {

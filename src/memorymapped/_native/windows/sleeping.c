@@ -117,12 +117,6 @@ double mmf_now(void)
     return (double)now.QuadPart * unit;
 }
 
-/* Rounded up, as who wakes too early would only look, and sleep again. */
-static DWORD milliseconds(double seconds)
-{
-    return seconds <= 0 ? 0 : seconds >= 4e6 ? 4000000000u : (DWORD)(seconds * 1000 + 0.999);
-}
-
 int mmf_sleep(double seconds)
 {
     Sleep((DWORD)(seconds * 1000 + 0.5)); /* 0: others' turn */
@@ -158,7 +152,7 @@ static int wait_at(const void *place, uint32_t *word, uint32_t value, double sec
         mmf_sleep(seconds < 0.01 ? seconds : 0.01);
         return load(word) != value ? 0 : ETIMEDOUT;
     }
-    return mmf_wait_for(handles, 1, milliseconds(seconds)) == WAIT_TIMEOUT ? ETIMEDOUT : 0;
+    return mmf_wait_for(handles, 1, mmf_milliseconds(seconds)) == WAIT_TIMEOUT ? ETIMEDOUT : 0;
 }
 
 /* Those who are asleep get theirs at once, so the limit is one of tokens that nobody has taken. */
@@ -213,6 +207,6 @@ int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, d
         seconds = 0.01; /* there are words besides, on which it cannot sleep */
     if (known == 0)
         return mmf_sleep(seconds), ETIMEDOUT;
-    said = mmf_wait_for(handles, known, milliseconds(seconds));
+    said = mmf_wait_for(handles, known, mmf_milliseconds(seconds));
     return said == WAIT_TIMEOUT ? ETIMEDOUT : said == WAIT_FAILED ? EINVAL : 0;
 }

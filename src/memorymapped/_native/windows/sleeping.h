@@ -48,6 +48,12 @@ int mmf_futex_waitv(uint32_t *const *words, const uint32_t *values, int count, d
 
 int mmf_sleep(double seconds);
 
+/* As the system's waits take them. Rounded up, as who wakes too early would only look, and sleep again. */
+static inline uint32_t mmf_milliseconds(double seconds)
+{
+    return seconds <= 0 ? 0 : seconds >= 4e6 ? 4000000000u : (uint32_t)(seconds * 1000 + 0.999);
+}
+
 /* From now on this event, which Ctrl-C sets, wakes the calling thread from its sleeps, as if it had been woken. */
 void mmf_interrupt_by(void *event);
 
