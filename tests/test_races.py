@@ -37,9 +37,8 @@ def race(name: str, processes: int, seconds: float, started: int) -> None:
     wrong, counters, kills, all_killed, generations, took = result
     print(f"{took:.1f} s, {kills} kills, {all_killed} times all, {generations} generations, {counters}")
     assert wrong == []
-    assert counters["created"] > 0
+    assert generations > 0
     assert counters["opened"] > 0
-    assert generations == counters["created"]
     root = Path(os.environ["MEMORYMAPPED_ROOT"])
     assert [path.name for path in root.rglob("*") if path.is_file() and path.name != ".gate"] == []
 

@@ -37,7 +37,7 @@ __all__ = ["Result", "race"]
 
 PROCESSES = 512  # places in the ledger; those of forked children come behind the others
 LOG = 4096  # words of a process's log of creations
-COUNTERS = ("operations", "created", "in_use", "opened", "not_found", "forks", "longest_us")
+COUNTERS = ("operations", "in_use", "opened", "not_found", "forks", "longest_us")
 WORDS = 128  # of 8 bytes in the map
 
 # The ledger, in words: for each process these, then the logs; word 0 is set when all are to end.
@@ -155,7 +155,6 @@ class Racer:
 
     def mark(self, inode: int) -> None:
         assert self.map is not None
-        self.count("created")
         logged = self.words[_LOGGED + self.place]
         if logged < LOG:
             self.words[_LOGS + self.place * LOG + logged] = inode
@@ -311,8 +310,9 @@ def be_started(fd: int, error_pipe: int, name: str, place: int, processes: int, 
 
 
 def race(name: str, seed: int, processes: int, seconds: float, *, started: int = 2, every: float = 0.0007) -> Result:
-    """`processes` race for `seconds`, `started` of them as programs of their own, the others forked from this process.
-    One is killed every `every` seconds on average, and all of them about once in two seconds."""
+    """`processes` race for `seconds`, and until one has created and another opened, `started` of them as programs of
+    their own, the others forked from this process. One is killed every `every` seconds on average, and all of them about
+    once in two seconds."""
     global errors
     import ctypes
 
@@ -407,6 +407,10 @@ def race(name: str, seed: int, processes: int, seconds: float, *, started: int =
         with contextlib.suppress(BlockingIOError):
             wrong.extend(os.read(heard, 65536).decode(errors="replace").split("\0")[:-1])
 
+    def raced() -> bool:
+        opened = _COUNTERS + COUNTERS.index("opened") * PROCESSES
+        return any(words[_LOGGED : _LOGGED + PROCESSES]) and any(words[opened : opened + PROCESSES])
+
     wrong: list[str] = []
     kills = all_killed = 0
     began = time.monotonic()
@@ -415,7 +419,7 @@ def race(name: str, seed: int, processes: int, seconds: float, *, started: int =
     try:
         for place in range(processes):
             start(place)
-        while not wrong and time.monotonic() < end:
+        while not wrong and (time.monotonic() < end or not raced()) and time.monotonic() < end + 30:
             select.select([heard], [], [], chance.expovariate(1 / every))
             if time.monotonic() > last + 2 * chance.uniform(0.5, 1.5):
                 for place in range(2 * processes):
@@ -471,4 +475,4 @@ def race(name: str, seed: int, processes: int, seconds: float, *, started: int =
     block.close()
     for each in (fd, heard, errors):
         os.close(each)
-    return Result(wrong, counters, kills, all_killed, len(set(logs)), took)
+    return Result(wrong, counters, kills, all_killed, len(logs), took)
