@@ -310,9 +310,9 @@ def be_started(fd: int, error_pipe: int, name: str, place: int, processes: int, 
 
 
 def race(name: str, seed: int, processes: int, seconds: float, *, started: int = 2, every: float = 0.0007) -> Result:
-    """`processes` race for `seconds`, and until one has created and another opened, `started` of them as programs of
-    their own, the others forked from this process. One is killed every `every` seconds on average, and all of them about
-    once in two seconds."""
+    """`processes` race for `seconds`, and until one has created and another opened. `started` of them are programs of
+    their own, the others are forked from this process. One is killed every `every` seconds on average, and all of them
+    about once in two seconds."""
     global errors
     import ctypes
 

@@ -48,7 +48,7 @@ if sys.platform == "linux":
         user_of,
         write_access,
     )
-elif sys.platform == "win32":
+else:
     from .windows import (
         CREATE,
         EITHER,
@@ -90,8 +90,6 @@ elif sys.platform == "win32":
         user_of,
         write_access,
     )
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = [
     "CREATE",

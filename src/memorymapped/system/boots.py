@@ -8,9 +8,7 @@ import sys
 
 if sys.platform == "linux":
     from .linux.boots import boot_mark
-elif sys.platform == "win32":
-    from .windows.boots import boot_mark
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.boots import boot_mark
 
 __all__ = ["boot_mark"]

@@ -17,7 +17,7 @@ if sys.platform == "linux":
         start_alone,
         start_group,
     )
-elif sys.platform == "win32":
+else:
     from .windows.children import (
         Child,
         Output,
@@ -28,8 +28,6 @@ elif sys.platform == "win32":
         start_alone,
         start_group,
     )
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = [
     "Child",

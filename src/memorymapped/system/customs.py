@@ -7,9 +7,7 @@ import sys
 
 if sys.platform == "linux":
     from .linux.customs import HAS_WINDOWS, is_path, split_line, state_folder
-elif sys.platform == "win32":
-    from .windows.customs import HAS_WINDOWS, is_path, split_line, state_folder
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.customs import HAS_WINDOWS, is_path, split_line, state_folder
 
 __all__ = ["HAS_WINDOWS", "is_path", "split_line", "state_folder"]

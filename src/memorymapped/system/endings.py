@@ -8,9 +8,7 @@ import sys
 
 if sys.platform == "linux":
     from .linux.endings import KILLED, OF_TERMINAL, SIGNALS, asked_to_end, end_by, heard_in_loop, status_of
-elif sys.platform == "win32":
-    from .windows.endings import KILLED, OF_TERMINAL, SIGNALS, asked_to_end, end_by, heard_in_loop, status_of
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.endings import KILLED, OF_TERMINAL, SIGNALS, asked_to_end, end_by, heard_in_loop, status_of
 
 __all__ = ["KILLED", "OF_TERMINAL", "SIGNALS", "asked_to_end", "end_by", "heard_in_loop", "status_of"]

@@ -7,9 +7,7 @@ import sys
 
 if sys.platform == "linux":
     from .linux.fair_mutexes import open_fair_mutex
-elif sys.platform == "win32":
-    from .windows.fair_mutexes import open_fair_mutex
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.fair_mutexes import open_fair_mutex
 
 __all__ = ["open_fair_mutex"]

@@ -101,23 +101,6 @@ class Mapped(Record):
         self.writable = False
         self.size = self.resident = self.shared = self.dirty = self.swapped = self.huge = self.locked = 0
 
-    def add(self, name: str, kilobytes: int) -> None:
-        size = kilobytes * 1024
-        if name == "Rss":
-            self.resident += size
-        elif name in ("Shared_Clean", "Shared_Dirty", "Shared_Hugetlb"):
-            self.shared += size
-        elif name in ("ShmemPmdMapped", "FilePmdMapped", "Private_Hugetlb"):
-            self.huge += size
-        elif name == "Swap":
-            self.swapped += size
-        elif name == "Locked":
-            self.locked += size
-        if name in ("Shared_Dirty", "Private_Dirty"):
-            self.dirty += size
-        if name == "Shared_Hugetlb":
-            self.huge += size
-
 
 class PageFlags:
     """Of some pages, by their numbers: which are mapped by somebody, by several, swapped out, dirty, huge. `frames`:

@@ -7,9 +7,7 @@ import sys
 
 if sys.platform == "linux":
     from .linux.mutexes import open_mutex
-elif sys.platform == "win32":
-    from .windows.mutexes import open_mutex
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.mutexes import open_mutex
 
 __all__ = ["open_mutex"]

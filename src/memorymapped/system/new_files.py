@@ -7,10 +7,8 @@ from __future__ import annotations
 import sys
 
 if sys.platform == "linux":
-    from .linux.new_files import NewFile, keep_rights, open_to_read, sync_folder
-elif sys.platform == "win32":
-    from .windows.new_files import NewFile, keep_rights, open_to_read, sync_folder
+    from .linux.new_files import NewFile, keep_rights, open_to_read
 else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
+    from .windows.new_files import NewFile, keep_rights, open_to_read
 
-__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read"]

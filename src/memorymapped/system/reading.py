@@ -32,7 +32,7 @@ if sys.platform == "linux":
 
     if TYPE_CHECKING:
         from .linux.reading import Source as Source
-elif sys.platform == "win32":
+else:
     from .windows.reading import (
         MAPPED_FILES_SHRINK,
         allocated,
@@ -56,8 +56,6 @@ elif sys.platform == "win32":
 
     if TYPE_CHECKING:
         from .windows.reading import Source as Source
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = [
     "MAPPED_FILES_SHRINK",

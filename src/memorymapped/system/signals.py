@@ -11,7 +11,7 @@ if sys.platform == "linux":
     from .linux.signals import EVENT, SEMAPHORE, NamedSignal, open_signal
 
     MOST_WATCHED = MOST_HANDLES
-elif sys.platform == "win32":
+else:
     from .windows.signals import (
         EITHER,
         EVENT,
@@ -23,8 +23,6 @@ elif sys.platform == "win32":
         Semaphore,
         open_signal,
     )
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = ["EITHER", "EVENT", "MOST_WATCHED", "OPEN", "SEMAPHORE", "Event", "NamedSignal", "Semaphore", "open_signal"]
 # MOST_WATCHED: how many objects `sleep_on` sleeps on in one call of the system.

@@ -12,7 +12,7 @@ if sys.platform == "linux":
     from .linux.clearing import NEVER_STALE, remove, why_left
     from .linux.pages import PAGES_TOLD, mapped_by, page_flags
     from .linux.survey import BARE, is_of_session, scope_of, survey
-elif sys.platform == "win32":
+else:
     from .windows.survey import (
         BARE,
         NEVER_STALE,
@@ -25,8 +25,6 @@ elif sys.platform == "win32":
         survey,
         why_left,
     )
-else:
-    raise ImportError(f"memorymapped does not run on {sys.platform}: it needs Linux or Windows")
 
 __all__ = [
     "BARE",

@@ -16,8 +16,9 @@ from pathlib import Path
 from ..cli.new_files import regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
+from ..system import sync_folder
 from ..system.customs import state_folder
-from ..system.new_files import NewFile, keep_rights, open_to_read, sync_folder
+from ..system.new_files import NewFile, keep_rights, open_to_read
 from .documents import MOST_BYTES, characters
 from .model import TaskList
 from .shapes import DocumentError
@@ -71,7 +72,7 @@ def save(path: Path, tasks: TaskList, form: str | None = None) -> None:
                 keep_rights(file.fd, before)
             os.fsync(file.fd)
             file.publish(replace=True)
-            sync_folder(path.parent)
+            sync_folder(str(path))
     except OSError as error:
         if error.filename is None:
             error.filename = str(path)

@@ -8,8 +8,6 @@ import os
 
 __all__ = ["CANNOT", "WAYS", "keep_mode"]
 
-BUFFER = 1 << 20
-
 # How file systems say that they cannot copy by themselves; the next way is tried then, and has the last word.
 CANNOT = {
     errno.EXDEV,
@@ -30,12 +28,8 @@ def _by_sendfile(source: int, target: int, count: int, at: int) -> int:
     return os.sendfile(target, source, at, count)
 
 
-def _by_hand(source: int, target: int, count: int, at: int) -> int:
-    return os.pwrite(target, os.pread(source, min(count, BUFFER), at), at)
-
-
-WAYS = (("copy_file_range", _by_range), ("sendfile", _by_sendfile), ("read and write", _by_hand))
-"""Each copies some bytes at a place of (source, target, how many, where): how many. The last one always can."""
+WAYS = (("copy_file_range", _by_range), ("sendfile", _by_sendfile))
+"""Of the kernel."""
 
 
 def keep_mode(fd: int, mode: int) -> None:

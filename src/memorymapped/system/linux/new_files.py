@@ -19,7 +19,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO, Self
 
-__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read"]
 
 # How file systems say that they cannot.
 NO_UNNAMED_FILES = {errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL}
@@ -37,15 +37,6 @@ def keep_rights(fd: int, before: os.stat_result) -> None:
 def open_to_read(path: Path) -> BinaryIO:
     """The bytes of a file that others may replace just now."""
     return path.open("rb")
-
-
-def sync_folder(folder: Path) -> None:
-    """The new names in it are on the disk."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 class NewFile:

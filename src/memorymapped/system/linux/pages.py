@@ -23,6 +23,18 @@ PAGES_TOLD = True
 PAGE = os.sysconf("SC_PAGE_SIZE")
 _PRESENT, _SWAPPED, _EXCLUSIVE = 1 << 63, 1 << 62, 1 << 56  # of an entry, see proc_pid_pagemap(5)
 _FRAME = (1 << 55) - 1
+_COUNTS = {  # of smaps, see proc_pid_smaps(5): what of Mapped it counts for
+    "Rss": ("resident",),
+    "Shared_Clean": ("shared",),
+    "Shared_Dirty": ("shared", "dirty"),
+    "Private_Dirty": ("dirty",),
+    "Shared_Hugetlb": ("shared", "huge"),
+    "Private_Hugetlb": ("huge",),
+    "ShmemPmdMapped": ("huge",),
+    "FilePmdMapped": ("huge",),
+    "Swap": ("swapped",),
+    "Locked": ("locked",),
+}
 _DIRTY, _HUGE, _THP = 1 << 4, 1 << 17, 1 << 22  # of a frame, see the kernel's pagemap.rst
 
 
@@ -58,7 +70,8 @@ def _read(each: Mapped, lines: Iterator[bytes], where: bytes) -> None:
                 each.size += length
                 each.writable |= rest[1:2] == b"w"
         elif ours and rest.endswith(b"kB\n"):
-            each.add(first[:-1].decode(), int(rest.split()[0]))
+            for what in _COUNTS.get(first[:-1].decode(), ()):
+                setattr(each, what, getattr(each, what) + int(rest.split()[0]) * 1024)
 
 
 def page_flags(processes: list[Mapped], pages: list[range]) -> PageFlags:

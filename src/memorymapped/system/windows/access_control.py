@@ -8,14 +8,13 @@ they are those that a file has for the same.
 
 from __future__ import annotations
 
-import msvcrt
-
 from ..._native import access_lists
 from ..._native.access_lists import ALLOWED, DENIED, OF_FILE, OF_KERNEL
 from ..._native.win32 import READ_CONTROL, WRITE_DAC, WRITE_OWNER, close_handle, create_file, open_section, rights_of
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileRights as Rights
 from ..names import Name, parse
+from .descriptors import handle_of
 from .names import extended, kernel_name
 
 if TYPE_CHECKING:
@@ -51,17 +50,18 @@ _EVERY_FILE_HAS = 0x120000  # READ_CONTROL and SYNCHRONIZE come with each of the
 
 def user_of(who: str | int) -> str:
     """The SID of a user, by name or SID. ValueError if there is no such user."""
-    sid = access_lists.sid_of(who) if isinstance(who, str) else None
-    if sid is None:
-        raise ValueError(f"there is no user {who!r} on this system: give the name of one, or a SID")
-    return sid
+    return _sid_of(who, "user")
 
 
 def group_of(who: str | int) -> str:
     """The SID of a group, by name or SID. ValueError if there is no such group."""
+    return _sid_of(who, "group")
+
+
+def _sid_of(who: str | int, kind: str) -> str:
     sid = access_lists.sid_of(who) if isinstance(who, str) else None
     if sid is None:
-        raise ValueError(f"there is no group {who!r} on this system: give the name of one, or a SID")
+        raise ValueError(f"there is no {kind} {who!r} on this system: give the name of one, or a SID")
     return sid
 
 
@@ -175,8 +175,7 @@ def write_access(backing: Backing, security: Security) -> None:
         rights |= WRITE_OWNER
     handle, kind, close = _opened(backing, rights)
     try:
-        owner, group, _ = access_lists.read(handle, kind)
-        access_lists.write(handle, kind, sddl_of(security, kind, owner or myself(), group or ""))
+        _write(handle, kind, security)
     finally:
         if close:
             close_handle(handle)
@@ -184,16 +183,19 @@ def write_access(backing: Backing, security: Security) -> None:
 
 def access_of(fd: int) -> Said:
     """The rules, owner and group of an open file."""
-    handle = msvcrt.get_osfhandle(fd)  # type: ignore[attr-defined]
+    handle = handle_of(fd)
     return said(access_lists.read(handle, OF_FILE), OF_FILE)
 
 
 def apply_access(fd: int, security: Security, owner_bits: int | None = None) -> None:
     """Gives an open file owner, group and rules. `owner_bits` are Linux's. PermissionError if it was not opened so that
     this user may."""
-    handle = msvcrt.get_osfhandle(fd)  # type: ignore[attr-defined]
-    owner, group, _ = access_lists.read(handle, OF_FILE)
-    access_lists.write(handle, OF_FILE, sddl_of(security, OF_FILE, owner or myself(), group or ""))
+    _write(handle_of(fd), OF_FILE, security)
+
+
+def _write(handle: int, kind: int, security: Security) -> None:
+    owner, group, _ = access_lists.read(handle, kind)
+    access_lists.write(handle, kind, sddl_of(security, kind, owner or myself(), group or ""))
 
 
 def _opened(backing: Backing, rights: int) -> tuple[int, int, bool]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import msvcrt
 import os
 import signal
 import subprocess
@@ -17,6 +16,8 @@ from typing import Any, Self
 
 from ..._native import jobs
 from ..._native.win32 import close_handle
+from .descriptors import descriptor_of
+from .endings import status_of
 from .processes import start_of
 
 __all__ = [
@@ -88,7 +89,7 @@ class Child:
     def code(self) -> int | None:
         """How it has ended, as `how_ended` and `signal_of` take it; None until that was asked for by `reap`."""
         code: int | None = self._process.returncode
-        return None if code is None else _signed(code)
+        return None if code is None else status_of(code)
 
     async def until_ended(self) -> None:
         """Until it has ended; what it has started may go on."""
@@ -145,14 +146,9 @@ def start_group(command: Sequence[str], **options: Any) -> Child:
     return Child(process, tied=True, has_console=True)
 
 
-def _signed(code: int) -> int:
-    """An exit code as .NET has it."""
-    return code - (1 << 32) if code >= 1 << 31 else code
-
-
 def signal_of(code: int) -> int | None:
     """SIGTERM for a process that was ended by Ctrl-C, by Ctrl-Break, or by us; None: it has ended with an exit code."""
-    return signal.SIGTERM if code == _signed(jobs.ENDED) else None
+    return signal.SIGTERM if code == status_of(jobs.ENDED) else None
 
 
 def how_ended(code: int) -> str:
@@ -213,7 +209,7 @@ class Output:
     def __init__(self) -> None:
         reading, writing = windows_utils.pipe(overlapped=(True, False))  # type: ignore[attr-defined]
         self._reading = windows_utils.PipeHandle(reading)  # type: ignore[attr-defined]
-        self.descriptor: int = msvcrt.open_osfhandle(writing, os.O_WRONLY)  # type: ignore[attr-defined]
+        self.descriptor = descriptor_of(writing, os.O_WRONLY)
 
     @contextlib.asynccontextmanager
     async def heard(self, take: Callable[[bytes], object]) -> AsyncIterator[None]:

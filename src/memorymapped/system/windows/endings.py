@@ -26,7 +26,7 @@ def end_by(signum: int) -> int:
 
 
 def status_of(code: int) -> int:
-    """The exit status that says as much as that of a child: the same, in the form that sys.exit takes."""
+    """The exit status that says as much as that of a child: the same, as .NET has it and as sys.exit takes it."""
     return code - (1 << 32) if code >= 1 << 31 else code
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import io
-import msvcrt
 import os
 import stat
 from contextlib import suppress
@@ -39,6 +38,7 @@ from ..capacities import check_capacity
 from ..names import Name
 from .access_control import sddl_of
 from .backing import PAGES, Backing, made, of_name
+from .descriptors import descriptor_of, handle_of
 from .maps import known_section
 from .names import extended, kernel_name
 
@@ -75,7 +75,7 @@ class FileMap(Backing):
     def __init__(self, fd: int, path: str | None, access: Access, *, inheritable: bool) -> None:
         status = os.fstat(fd)
         if inheritable:
-            os.set_handle_inheritable(msvcrt.get_osfhandle(fd), True)  # type: ignore[attr-defined]
+            os.set_handle_inheritable(handle_of(fd), True)  # type: ignore[attr-defined]
         self.fd = fd
         self.path = path
         self.access = access
@@ -94,7 +94,7 @@ class FileMap(Backing):
 
     def map(self, size: int, name: Name | None, security: Security | None = None) -> None:
         """Makes the section that views come from, and so the file `size` bytes long."""
-        file = msvcrt.get_osfhandle(self.fd)  # type: ignore[attr-defined]
+        file = handle_of(self.fd)
         if self.access is Access.COPY_ON_WRITE and size > os.fstat(self.fd).st_size:
             close_handle(made(None, file, PAGE_READWRITE, size, False, None)[0])  # a private one cannot make it longer
         section, existed = made(name, file, PAGES[self.access], size, self.inheritable, security)
@@ -113,7 +113,7 @@ class FileMap(Backing):
         """The handle of the section that has the name, or of the file."""
         if self.name is not None:
             return self.sections[0]
-        return int(msvcrt.get_osfhandle(self.fd))  # type: ignore[attr-defined]
+        return handle_of(self.fd)
 
     def status(self) -> os.stat_result:
         return os.fstat(self.fd)
@@ -132,7 +132,7 @@ class FileMap(Backing):
         """Before it is mapped, for who makes it so many bytes then: what cannot be is refused before."""
         before = os.fstat(self.fd).st_size
         if size > before:
-            close_handle(made(None, msvcrt.get_osfhandle(self.fd), PAGE_READWRITE, size, False, None)[0])  # type: ignore[attr-defined]
+            close_handle(made(None, handle_of(self.fd), PAGE_READWRITE, size, False, None)[0])
         try:
             os.ftruncate(self.fd, 0)
         except OSError:  # somebody has mapped it
@@ -226,7 +226,7 @@ def map_descriptor(
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
         raise io.UnsupportedOperation(f"descriptor {fd} cannot be mapped: it is no file")
-    file = int(msvcrt.get_osfhandle(fd))  # type: ignore[attr-defined]
+    file = handle_of(fd)
     path = _path_of(file)
     check_capacity(path, capacity, status.st_size, access)
     reads, writes = directions(file)
@@ -302,7 +302,7 @@ def _descriptor(file: int, writes: bool) -> int:
     try:
         if not is_disk_file(file):
             raise io.UnsupportedOperation("a pipe or a console cannot be mapped")
-        return int(msvcrt.open_osfhandle(file, flags))  # type: ignore[attr-defined]
+        return descriptor_of(file, flags)
     except BaseException:
         close_handle(file)
         raise

@@ -7,17 +7,22 @@ import os
 
 from ..names import Name, Scope
 
-__all__ = ["extended", "kernel_name"]
+__all__ = ["extended", "kernel_name", "scope_of"]
 
 _LONGEST = 16000  # characters, of which some have two units: a full name has at most 32767
 _LONG = 240  # characters: from about here on the system wants a path in another way
 
 
+def scope_of(scope: Scope) -> str:
+    """The scope as the system has it: there is none of a user, that is the session's, as for a bare name."""
+    return Scope.GLOBAL.value if scope is Scope.GLOBAL else Scope.LOCAL.value
+
+
 def kernel_name(name: Name) -> str:
-    """The name that the system knows it by. There is no scope of a user here: that is the session, as for a bare
-    name. A text that is too long for the system is its hash, by which only we know it."""
+    """The name that the system knows it by. A text that is too long for the system is its hash, by which only we know
+    it."""
     text = name.text if len(name.text) < _LONGEST else name.stem
-    return text if name.is_bare else f"{'Global' if name.scope is Scope.GLOBAL else 'Local'}\\{text}"
+    return text if name.is_bare else f"{scope_of(name.scope)}\\{text}"
 
 
 def extended(path: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO, Self, TypeVar
 
-__all__ = ["NewFile", "keep_rights", "open_to_read", "sync_folder"]
+__all__ = ["NewFile", "keep_rights", "open_to_read"]
 
 T = TypeVar("T")
 
@@ -38,10 +38,6 @@ def open_to_read(path: Path) -> BinaryIO:
 
 def keep_rights(fd: int, before: os.stat_result) -> None:
     """A new file has the rights that its folder gives it."""
-
-
-def sync_folder(folder: Path) -> None:
-    """The file system writes down its names by itself."""
 
 
 class NewFile:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import errno
-import msvcrt
 import time
 
 from ..._native import looks
 from ..._typing import TYPE_CHECKING
+from .descriptors import handle_of
 
 if TYPE_CHECKING:
     from typing import Any
@@ -24,16 +24,12 @@ _STEP = 0.05  # seconds between two questions of the output
 _SHORT = 0.001  # and of what is to be read
 
 
-def _handle(fd: int) -> int:
-    return int(msvcrt.get_osfhandle(fd))  # type: ignore[attr-defined]
-
-
 def is_lost(error: OSError) -> bool:
     """Whether an error of the standard output says that nobody takes it any more: the C library has another word."""
     if isinstance(error, BrokenPipeError):
         return True
     try:
-        return error.errno == errno.EINVAL and looks.is_forsaken(_handle(1))
+        return error.errno == errno.EINVAL and looks.is_forsaken(handle_of(1))
     except OSError:
         return False
 
@@ -41,7 +37,7 @@ def is_lost(error: OSError) -> bool:
 def is_readable(fd: int, seconds: float) -> bool:
     """Whether there is something to read from a pipe, or its end, within so long."""
     end = time.monotonic() + seconds
-    while not looks.is_readable(_handle(fd)):
+    while not looks.is_readable(handle_of(fd)):
         if time.monotonic() >= end:
             return False
         time.sleep(_SHORT)
@@ -51,7 +47,7 @@ def is_readable(fd: int, seconds: float) -> bool:
 def until_forsaken(fd: int, seconds: float) -> bool:
     """Waits so long, or until nobody takes what is written there any more: whether that is so."""
     end = time.monotonic() + seconds
-    while not looks.is_forsaken(_handle(fd)):
+    while not looks.is_forsaken(handle_of(fd)):
         left = end - time.monotonic()
         if left <= 0:
             return False

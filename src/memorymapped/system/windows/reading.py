@@ -5,7 +5,6 @@ section is opened for each piece that is read, and closed again."""
 from __future__ import annotations
 
 import errno
-import msvcrt
 import os
 import re
 
@@ -14,6 +13,7 @@ from ..._native.win32 import FILE_MAP_READ, close_handle, identity, open_section
 from ..._typing import TYPE_CHECKING
 from ..names import Scope
 from .backing import PAGE_SIZE
+from .descriptors import descriptor_of, handle_of
 from .names import extended
 
 if TYPE_CHECKING:
@@ -70,10 +70,6 @@ def _object(path: str) -> Section | None:
     return Section(f"{'Local' if found[1] else 'Global'}\\{found[2]}") if found else None
 
 
-def _handle(source: int) -> int:
-    return int(msvcrt.get_osfhandle(source))  # type: ignore[attr-defined]
-
-
 def is_file(path: str) -> bool:
     """Whether what lies at the path of an object can be mapped as a file: sections have a name instead."""
     return _object(path) is None
@@ -104,7 +100,7 @@ def open_file(path: str) -> int:
     if os.path.isdir(path):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     flags = os.O_RDONLY | os.O_BINARY | os.O_NOINHERIT  # type: ignore[attr-defined]
-    return int(msvcrt.open_osfhandle(open_to_look(extended(path)), flags))  # type: ignore[attr-defined]
+    return descriptor_of(open_to_look(extended(path)), flags)
 
 
 def close_source(source: Source) -> None:
@@ -116,7 +112,7 @@ def close_source(source: Source) -> None:
 def read_into(source: Source, buffer: Buffer, at: int) -> int:
     """Fills the buffer with the bytes from a place on, as far as there are some: how many."""
     if isinstance(source, int):
-        return read_file(_handle(source), at, buffer)
+        return read_file(handle_of(source), at, buffer)
     there = memoryview(buffer)[: max(0, source.look()[0] - at)]
     read_section(source.name, at, there)
     return len(there)
@@ -130,7 +126,7 @@ def read_at(source: Source, count: int, at: int) -> bytes:
 
 def write_at(file: int, data: Buffer, at: int) -> int:
     """Writes into a file at a place: how many bytes."""
-    return write_file(_handle(file), at, data)
+    return write_file(handle_of(file), at, data)
 
 
 def size_of(source: Source) -> int:

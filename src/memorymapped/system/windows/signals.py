@@ -13,7 +13,7 @@ from ..._native.kernel_objects import kind_of, open_event, open_semaphore
 from ..._typing import TYPE_CHECKING
 from ...errors import InvalidNameError, WaitHandleCannotBeOpenedError, WaitHandleNotFoundError
 from ..names import Name, Scope
-from .names import kernel_name
+from .names import kernel_name, scope_of
 
 if TYPE_CHECKING:
     from ..._native.kernel_objects import Kernel
@@ -50,7 +50,7 @@ _MISSING, _NO_PATH, _OTHER_KIND, _BAD_NAME = 2, 3, 6, 123  # of the system's err
 
 def key_of(name: Name) -> str:
     """The same for all names of one object."""
-    return f"{'Global' if name.scope is Scope.GLOBAL else 'Local'}\\{name.text}"
+    return f"{scope_of(name.scope)}\\{name.text}"
 
 
 def number_of(name: Name) -> int:
@@ -61,8 +61,8 @@ def number_of(name: Name) -> int:
 def records_of(name: Name, kind: str) -> list[str]:
     """Names for the record of an object. A section of all sessions needs a privilege: without it the record is this
     session's."""
-    scope = "Global" if name.scope is Scope.GLOBAL else "Local"
-    return [f"{each}\\memorymapped-{kind}-{name.text}" for each in dict.fromkeys((scope, "Local"))]
+    scopes = dict.fromkeys((scope_of(name.scope), Scope.LOCAL.value))
+    return [f"{each}\\memorymapped-{kind}-{name.text}" for each in scopes]
 
 
 class NamedSignal:

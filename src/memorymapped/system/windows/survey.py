@@ -25,6 +25,7 @@ from ..._native.win32 import (
 from ..._typing import TYPE_CHECKING
 from ..findings import Found, Mapped, PageFlags
 from ..names import Scope
+from .names import scope_of
 from .processes import command_of
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ __all__ = [
     "why_left",
 ]
 
-BARE = "Local"
+BARE = Scope.LOCAL.value
 """The scope of a bare name."""
 NEVER_STALE = "nothing is ever left by name here: an object ends with the last one who holds it"
 """Why there is nothing to remove; None where there may be."""
@@ -67,11 +68,6 @@ _FAIR_MAGIC = 0x3152494146464D4D
 _FAIR_NODE = struct.Struct("=I36xIIII")  # locking.h: word; state, before, ticket, process
 _NODE = 64
 _WAITING, _OWNED, _RELEASED = 1, 2, 4
-
-
-def scope_of(scope: Scope) -> str:
-    """The scope by which a name is shown: that of a user is the session's here."""
-    return Scope.GLOBAL.value if scope is Scope.GLOBAL else BARE
 
 
 def is_of_session(found: Found) -> bool:

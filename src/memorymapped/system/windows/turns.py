@@ -7,7 +7,8 @@ import errno
 import time
 
 from ..._typing import TYPE_CHECKING
-from ..names import Scope, parse
+from ..names import parse
+from .names import scope_of
 
 if TYPE_CHECKING:
     from ..._native.kernel_objects import Lease
@@ -24,8 +25,7 @@ class Turn:
         from .mutexes import open_mutex
 
         known = parse(name)
-        scope = Scope.GLOBAL if known.scope is Scope.GLOBAL else Scope.LOCAL
-        lease, _ = open_mutex(parse(f"{scope.value}\\memorymapped-turn-{known.text}"), create=True)
+        lease, _ = open_mutex(parse(f"{scope_of(known.scope)}\\memorymapped-turn-{known.text}"), create=True)
         assert lease is not None
         self.name = name
         self.lease: Lease | None = lease
