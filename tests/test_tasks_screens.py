@@ -11,13 +11,14 @@ import signal
 import struct
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from programs import LIMIT, MMF, Terminal, plain, started, state, until
 from support.here import WINDOWS
+from support.pilots import piloted, seen
 from support.sessions import carrying, ended, no_children
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, Static, TextArea
@@ -37,7 +38,6 @@ if not WINDOWS:
     import fcntl
     import termios
 
-Drive = Callable[[Pilot[None]], Awaitable[None]]
 WEB = "textual.drivers.web_driver:WebDriver"
 SLEEPER = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -59,29 +59,6 @@ def path(tmp_path: Path) -> Path:
 def _nothing_left() -> Iterator[None]:
     with no_children():
         yield
-
-
-def drive(screen: Any, steps: Drive, size: tuple[int, int] = (100, 30)) -> ToolApp:
-    """Shows a screen, and does what a person does."""
-
-    async def main() -> ToolApp:
-        app = ToolApp(screen)
-        with app.ended_by_signals():
-            async with asyncio.timeout(LIMIT), app.run_test(size=size) as pilot:
-                await pilot.pause()
-                await steps(pilot)
-        return app
-
-    return asyncio.run(main())
-
-
-async def seen(pilot: Pilot[None], condition: Callable[[], object], what: str) -> None:
-    """Waits for something on the screen."""
-    end = asyncio.get_running_loop().time() + LIMIT / 2
-    while not condition():
-        assert asyncio.get_running_loop().time() < end, f"waited in vain for {what}"
-        await asyncio.sleep(0.005)
-    await pilot.pause()
 
 
 def text_of(pilot: Pilot[None], which: str) -> str:
@@ -114,7 +91,7 @@ def test_what_others_change_is_shown(path: Path) -> None:
         path.unlink()
         await seen(pilot, lambda: "There are no tasks" in text_of(pilot, "#empty"), "the empty list")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
@@ -135,7 +112,7 @@ def test_a_task_is_made_with_the_form(tmp_path: Path) -> None:
         await seen(pilot, lambda: path.exists(), "the list")
         await seen(pilot, lambda: screen.current is not None, "the task")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     (task,) = store.load(path)
     assert task.fields() == {
         "id": task.id,
@@ -177,7 +154,7 @@ def test_what_is_wrong_with_a_field_is_said_while_it_is_typed(path: Path) -> Non
         await pilot.pause()
         assert isinstance(pilot.app.screen, SourceScreen)
 
-    drive(SourceScreen(path), steps)
+    piloted(SourceScreen(path), steps)
     assert titles(path) == ["First", "Second", "Third"]
 
 
@@ -192,7 +169,7 @@ def test_a_task_is_edited_and_what_was_not_typed_stays_as_it_was(path: Path) -> 
         await pilot.press("end", "space", *"one", "enter")
         await seen(pilot, lambda: "First one" in titles(path), "the change")
 
-    drive(SourceScreen(path), steps)
+    piloted(SourceScreen(path), steps)
     task = store.load(path)["a"]
     assert (task.description, task.parameters, task.state) == ("\x1b[2J", strange, "waiting")
 
@@ -212,7 +189,7 @@ def test_a_text_is_saved_as_it_was_but_for_what_was_typed(path: Path, text: str)
         await pilot.press("Z", "ctrl+s")
         await seen(pilot, lambda: store.load(path)["a"].description != text, "the change")
 
-    drive(SourceScreen(path), steps)
+    piloted(SourceScreen(path), steps)
     assert store.load(path)["a"].description == f"Z{text}"
 
 
@@ -230,7 +207,7 @@ def test_a_deleted_task_is_brought_back(path: Path) -> None:
         await pilot.press("u", "u")
         await seen(pilot, lambda: titles(path) == ["First", "Second", "Third"], "both again")
 
-    drive(SourceScreen(path), steps)
+    piloted(SourceScreen(path), steps)
 
 
 def test_what_cannot_be_saved_is_not_lost(path: Path) -> None:
@@ -260,7 +237,7 @@ def test_what_cannot_be_saved_is_not_lost(path: Path) -> None:
             await pilot.press("enter")
             await seen(pilot, lambda t=typed: any(t.replace(" ", "_") in each for each in titles(path)), "the change")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_tasks_are_moved_with_keys_and_mouse(path: Path) -> None:
@@ -279,7 +256,7 @@ def test_tasks_are_moved_with_keys_and_mouse(path: Path) -> None:
         await pilot.press("shift+up")
         await seen(pilot, lambda: titles(path) == ["Second", "Third", "First"], "the middle")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_the_filter_shows_what_has_a_text(path: Path) -> None:
@@ -296,7 +273,7 @@ def test_the_filter_shows_what_has_a_text(path: Path) -> None:
         await pilot.press("escape")
         assert len(screen._table.tasks) == 3
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 @pytest.mark.parametrize("key", ["n", "e"])
@@ -314,7 +291,7 @@ def test_a_task_that_the_filter_hides_is_told(path: Path, key: str) -> None:
             assert said == [f"{title} is in the list, and not shown: it has no 'ir'"] * told
             await pilot.press("slash", "escape")
 
-    drive(SourceScreen(path), steps)
+    piloted(SourceScreen(path), steps)
 
 
 def test_what_others_have_changed_is_kept(path: Path) -> None:
@@ -331,7 +308,7 @@ def test_what_others_have_changed_is_kept(path: Path) -> None:
         await pilot.press("delete")
         await seen(pilot, lambda: any("not changed" in each.message for each in pilot.app._notifications), "a message")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     assert path.read_text() == "<nonsense"
 
 
@@ -362,7 +339,7 @@ def test_two_run_at_once_and_say_how_they_have_ended(path: Path) -> None:
         await seen(pilot, lambda: long.is_over, "the end of the other")
         await seen(pilot, lambda: store.load(path)["c"].state == "cancelled", "the state")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_a_killed_destination_is_told_and_a_stopped_one(path: Path) -> None:
@@ -383,7 +360,7 @@ def test_a_killed_destination_is_told_and_a_stopped_one(path: Path) -> None:
         assert "SIGKILL" in str(panel.query_one(".message", Static).content)
         await seen(pilot, lambda: store.load(path)["a"].state == "failed", "the state")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 @pytest.mark.parametrize(
@@ -404,7 +381,7 @@ def test_a_destination_that_does_not_answer_is_told(path: Path, command: list[st
         assert (job.state, message in job.message) == (state, True)
         assert ("no idea" in job.output) == (state == "crashed")
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_a_terminal_that_does_not_come_leaves_the_task_as_it_was(path: Path, tmp_path: Path) -> None:
@@ -422,7 +399,7 @@ def test_a_terminal_that_does_not_come_leaves_the_task_as_it_was(path: Path, tmp
         assert job.state == "crashed"
         assert "no terminal was opened: exit code 3" in job.output
 
-    drive(screen, steps)
+    piloted(screen, steps)
     assert store.load(path)["a"].state == "waiting"
 
 
@@ -433,7 +410,7 @@ def test_what_runs_is_not_deleted(path: Path) -> None:
         await pilot.press("r", "delete")
         await seen(pilot, lambda: any("is running" in each.message for each in pilot.app._notifications), "a message")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     assert "First" in titles(path)
 
 
@@ -455,7 +432,7 @@ def test_leaving_asks_and_ends_what_runs(path: Path) -> None:
         await pilot.press("y")
         await seen(pilot, lambda: not pilot.app._running or not screen.going, "the end")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     assert len(pids) == 2
     assert all(ended(pid) for pid in pids)
 
@@ -469,7 +446,7 @@ def test_a_screen_that_ends_by_a_signal_ends_what_runs(path: Path) -> None:
         signal.raise_signal(signal.SIGTERM)
         await seen(pilot, lambda: isinstance(pilot.app, ToolApp) and pilot.app.signum, "the signal")
 
-    app = drive(screen, steps)
+    app = piloted(screen, steps)
     assert app.signum == signal.SIGTERM
     pid = screen.jobs[0].pid
     assert pid is not None
@@ -510,7 +487,7 @@ def test_a_task_is_chosen_and_run_and_answered(exchange: tuple[SegmentFile, Dest
         assert text_of(pilot, "#output") == "out"
         await pilot.press("space")  # any key
 
-    drive(screen, steps)
+    piloted(screen, steps)
     answer = read_answer(segments.read(1))
     assert (answer.details.id, answer.result.outcome, answer.result.exit_code) == ("c", "failed", 3)
 
@@ -535,7 +512,7 @@ def test_a_task_is_configured(exchange: tuple[SegmentFile, Destination]) -> None
         await pilot.press("r")
         await seen(pilot, lambda: screen.outcome is not None, "the end")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     answer = read_answer(segments.read(1))
     assert (answer.details.id, answer.details.duration, answer.details.parameters) == (
         "b",
@@ -554,7 +531,7 @@ def test_who_cancels_or_leaves_answers_that(exchange: tuple[SegmentFile, Destina
         await pilot.press("down", *keys)
         await seen(pilot, lambda: screen.outcome is not None, "the end")
 
-    drive(screen, steps)
+    piloted(screen, steps)
     answer = read_answer(segments.read(1))
     assert (answer.details.id, answer.result.outcome) == ("b", "cancelled")
     assert message in answer.result.message
@@ -590,7 +567,7 @@ def test_without_its_source_it_ends_without_a_key(exchange: tuple[SegmentFile, D
             assert asyncio.get_running_loop().time() < end, "it goes on"
             await asyncio.sleep(0.005)
 
-    drive(screen, steps)
+    piloted(screen, steps)
     assert isinstance(screen.problem, SourceGoneError)
     with pytest.raises(ValueError, match="closed"):
         offer._segments.read(0)
@@ -612,10 +589,9 @@ def test_a_terminal_of_any_size_shows_it_or_says_that_it_is_too_small(
         is_small = size[0] < columns or size[1] < rows
         assert pilot.app.screen.query_one("#too-small").display is is_small
         await pilot.resize_terminal(100, 30)
-        await pilot.pause()
-        assert pilot.app.screen.query_one("#too-small").display is False
+        await seen(pilot, lambda: not pilot.app.screen.query_one("#too-small").display, "that it is large enough")
 
-    drive(screen, steps, size)
+    piloted(screen, steps, size)
 
 
 @pytest.mark.parametrize("size", [(20, 5), (49, 30), (100, 11), (50, 12)])
@@ -634,7 +610,7 @@ def test_a_form_shows_a_field_or_says_that_it_is_too_small(path: Path, size: tup
         await pilot.press("escape")
         await seen(pilot, lambda: isinstance(pilot.app.screen, SourceScreen), "the list")
 
-    drive(SourceScreen(path), steps, size)
+    piloted(SourceScreen(path), steps, size)
 
 
 def test_without_colours_it_is_seen_where_one_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -646,7 +622,7 @@ def test_without_colours_it_is_seen_where_one_is(path: Path, monkeypatch: pytest
         await pilot.pause()
         assert panels(screen)["First"].query_one(".what").styles.text_style.reverse
 
-    drive(screen, steps)
+    piloted(screen, steps)
 
 
 def test_a_task_is_made_and_run_in_a_real_terminal(tmp_path: Path) -> None:

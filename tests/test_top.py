@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -16,13 +15,13 @@ import pytest
 from programs import LIMIT, MMF, Terminal, plain
 from support.clock import Time
 from support.here import BARE, WINDOWS
+from support.pilots import piloted, seen
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from memorymapped import FairMutex, MemoryMappedFile, Mutex, SegmentFile, SharedMemory, StructArray
 from memorymapped.cli import main
 from memorymapped.cli.counting import Counter, Row
-from memorymapped.cli.screens.app import ToolApp
 from memorymapped.cli.screens.memory import ValuesView
 from memorymapped.cli.screens.top import Heads, Table, TopScreen
 from memorymapped.cli.screens.watch import WatchScreen
@@ -236,14 +235,9 @@ def test_the_screen(
         screen.watch_row(named(screen._rows)[tag])
         assert pilot.app.screen is screen
         await pilot.resize_terminal(49, 20)
-        assert screen.has_class("too-small")
+        await seen(pilot, lambda: screen.has_class("too-small"), "that it is too small")
 
-    async def run() -> None:
-        async with ToolApp(screen).run_test(size=(100, 20)) as pilot:
-            await pilot.pause()
-            await scenario(pilot)
-
-    asyncio.run(run())
+    piloted(screen, scenario, (100, 20))
 
 
 def test_in_a_real_terminal() -> None:

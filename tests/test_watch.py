@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,13 +15,13 @@ from programs import LIMIT, MMF, PYTHON, Terminal, finished, line_with, plain, s
 from root import descriptors
 from support.clock import Time
 from support.here import WINDOWS, opened
+from support.pilots import piloted, seen
 from textual.pilot import Pilot
 from textual.widgets import Input, Static
 
 from memorymapped import MemoryMappedFile, MemoryMappedFileOptions, MemoryMappedViewAccessor, SharedMemory, StructArray
 from memorymapped.cli import main
 from memorymapped.cli.sampling import Budget, Cells, Rate
-from memorymapped.cli.screens.app import ToolApp
 from memorymapped.cli.screens.memory import BytesView, Overview, ValuesView, sparkline
 from memorymapped.cli.screens.watch import WatchScreen
 from memorymapped.cli.shapes import shape_of
@@ -422,19 +421,6 @@ def test_help_does_not_import_what_draws_and_without_it_there_are_lines(tmp_path
 # -- the screen
 
 
-def piloted(screen: WatchScreen, scenario: Callable[[Pilot[None]], Awaitable[None]], **options: Any) -> None:
-    """Runs a scenario with a screen in front of it."""
-
-    async def run() -> None:
-        app = ToolApp(screen)
-        async with app.run_test(**options) as pilot:
-            await pilot.pause()
-            await scenario(pilot)
-        assert app.return_code in (None, 0)
-
-    asyncio.run(run())
-
-
 def text_of(view: BytesView | ValuesView, row: int) -> str:
     return "".join(segment.text for segment in view.render_line(row))
 
@@ -499,12 +485,10 @@ def test_the_screen_of_bytes(view: MemoryMappedViewAccessor, watching: Callable[
         assert (values.display, memory.display) == (True, False)
         assert text_of(values, 0).startswith("00200000 ")
         await pilot.resize_terminal(45, 24)
-        await pilot.pause()
+        await seen(pilot, lambda: screen.has_class("too-small"), "that it is too small")
         assert "too small" in str(screen.query_one("#too-small", Static).render())
-        assert screen.has_class("too-small")
         await pilot.resize_terminal(60, 24)
-        await pilot.pause()
-        assert not screen.has_class("too-small")
+        await seen(pilot, lambda: not screen.has_class("too-small"), "that it is not")
 
     piloted(screen, scenario, size=(80, 24))
 
