@@ -19,7 +19,7 @@ from memorymapped.cli.screens.app import ToolApp
 __all__ = ["Scenario", "piloted", "seen"]
 
 Scenario = Callable[[Pilot[None]], Awaitable[None]]
-ROUNDS = 5
+ROUNDS = 3
 
 
 def piloted(screen: Screen[None], scenario: Scenario, size: tuple[int, int] = (100, 30)) -> ToolApp:
