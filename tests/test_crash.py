@@ -299,7 +299,7 @@ FILE_PARAMETERS = [pytest.param(case, id=case.title) for case in FILE_CASES]
 
 @pytest.mark.parametrize("case", FILE_PARAMETERS)
 def test_killed_at_a_call_with_a_file(scene: Scene, case: FileCase, tmp_path: Path) -> None:
-    step = 3
+    step = 5
     first = 1 + FILE_CASES.index(case) % step
     deaths = enumerate_stops(lambda number, look: die_with_file(scene, case, tmp_path, number, look), step, first)
     print(f"{deaths} deaths")

@@ -131,7 +131,7 @@ def outcome(mode: FileMode, state: str, access: Access, capacity: int) -> type[E
     return OutOfRangeError if 0 < capacity < size else max(capacity, size)
 
 
-@pytest.mark.parametrize("name", [None, "n"])
+@pytest.mark.parametrize("name", [None, *campaign("n")])
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("mode", FileMode)
 def test_every_mode_access_and_capacity(tmp_path: Path, mode: FileMode, state: str, name: str | None) -> None:
@@ -553,7 +553,7 @@ def outcome_opened(how: str, access: Access, size: int, capacity: int) -> type[E
 
 
 @pytest.mark.parametrize("leave_open", [False, pytest.param(True, marks=pytest.mark.campaign)])
-@pytest.mark.parametrize("how", OPENED)
+@pytest.mark.parametrize("how", [*list(OPENED)[::2], *campaign(*list(OPENED)[1::2])])
 def test_every_open_file_access_and_capacity(tmp_path: Path, how: str, leave_open: bool) -> None:
     start = descriptors()
     for before, access, capacity in itertools.product((b"", OLD), Access, (-1, 0, 1, 99, 100, 101, 3 * PAGE + 1)):

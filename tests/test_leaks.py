@@ -357,7 +357,7 @@ def leaks(user: Actor, use: str, rounds: int, seconds: float) -> None:
 
 @pytest.mark.parametrize("use", USES)
 def test_some_thousand_times(user: Actor, use: str) -> None:
-    leaks(user, use, USES[use][0] // 2, 30)
+    leaks(user, use, USES[use][0] // 5, 30)
 
 
 @pytest.mark.campaign

@@ -182,7 +182,7 @@ def kill_after_instructions(case: str, tag: str, near: int, others: int) -> None
 
 @pytest.mark.parametrize("case", ["take and release"])
 def test_killed_after_each_instruction(case: str, tag: str) -> None:
-    kill_after_instructions(case, tag, 3, 20)
+    kill_after_instructions(case, tag, 2, 12)
 
 
 @pytest.mark.campaign
