@@ -15,28 +15,18 @@ from collections.abc import Iterator
 
 import pytest
 from programs import PYTHON, Process, enter, line_with, sample, started
+from support.client import MyData, Point, count_together
 from support.leftovers import unique
 from windows.foreign import command
 
 from memorymapped import MemoryMappedFile as Map
 from memorymapped import SegmentFile, SharedMemory
-from memorymapped.structs import Struct, int32
 
 CLIENT, SEGMENTS = "../dotnet/shared_memory_client.cs", "../dotnet/segments.cs"
 SHARED = "ShmemTest", "ShmemTest.lock"  # of the article, and of the sample
 PAIRS = [("C#", "Python"), ("Python", "C#"), ("C#", "C#"), ("Python", "Python")]
 LIMIT = 60.0
 RESULT = ["1 done: Prüfen", "2 done: write the report €"]
-
-
-class Point(Struct):
-    x: int32
-    y: int32
-
-
-class MyData(Struct):
-    my_int: int32
-    my_pt: Point
 
 
 # -------------------------------------------------------------------- Programming Memory-Mapped Files: Shared Memory
@@ -70,28 +60,9 @@ def test_the_client_run_twice(first: str, second: str) -> None:
 def test_both_change_it_at_the_same_time(control: bool) -> None:
     name, rounds = unique(), 300
     counting = [*command(CLIENT), name, f"{name}.lock", str(rounds)]
-    with contextlib.ExitStack() as ends:
-        if not control:
-            ends.enter_context(Map.create_new(name, 32))
-        shared = ends.enter_context(SharedMemory(MyData, name))
+    with contextlib.nullcontext() if control else Map.create_new(name, 32), SharedMemory(MyData, name) as shared:
         assert shared.has_control == control
-        one, other = ends.enter_context(started(*counting)), ends.enter_context(started(*counting))
-        for _ in range(rounds):
-            with shared.edit() as draft:
-                assert draft.my_int == draft.my_pt.x
-                draft.my_int += 1
-                draft.my_pt.x += 1
-        last = 0
-        while one.poll() is None or other.poll() is None:
-            data = shared.data
-            assert data.my_int == data.my_pt.x >= last
-            last = data.my_int
-        assert (one.returncode, other.returncode) == (0, 0)
-        assert shared.data.my_int == shared.data.my_pt.x == 3 * rounds
-        if control:
-            assert shared.version is not None
-            assert shared.version > rounds
-            assert shared.statistics().rollbacks == 0
+        count_together(shared, counting, rounds)
 
 
 def test_a_wait_notices_what_csharp_writes() -> None:
