@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from programs import MMF, Tool, finished
+from support.here import WINDOWS
 
 from memorymapped.cli import dump
 from memorymapped.cli.shapes import NAMES, plain, shape_of
@@ -97,7 +98,7 @@ def test_holes_are_rows_of_zeros(mmf: Tool, tmp_path: Path, type_: str | None) -
             sparse.seek(at)
             sparse.write(data)
     data = file.read_bytes()
-    assert file.stat().st_blocks * 512 < size
+    assert WINDOWS or file.stat().st_blocks * 512 < size
     for begin, end in (0, size), (3, size - 70_001), (9000, 9005), (8197, 140_000), (200_000, size):
         for option in "", "--all", "--json":
             words = [*(["--as", type_] if type_ else []), *([option] if option else [])]

@@ -102,7 +102,8 @@ if WINDOWS:
         return bool(os.get_handle_inheritable(handle))
 
     def handles() -> list[int]:
-        """The handles of this process: of maps, files and what locks."""
+        """The handles of this process: of maps, files and what locks. Python's own locks are semaphores without names:
+        one goes with each file object, whenever that goes."""
         query = ctypes.WinDLL("ntdll").NtQuerySystemInformation
         size = ctypes.c_ulong(1 << 16)
         while True:
@@ -118,10 +119,11 @@ if WINDOWS:
         return sorted(handle for handle in own if _kind(handle) in ("Section", "File", "Mutant", "Semaphore"))
 
     def _kind(handle: int) -> str:
-        from memorymapped._native.win32 import kind_of
+        from memorymapped._native.win32 import kind_of, name_of
 
         try:
-            return kind_of(handle)
+            kind = kind_of(handle)
+            return kind if kind != "Semaphore" or name_of(handle) else ""
         except OSError:  # another thread has closed it
             return ""
 
