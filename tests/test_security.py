@@ -341,9 +341,10 @@ def test_owner_and_group_are_given(folder: Path) -> None:
 
 def can(user: int, path: Path | str) -> str:
     """What a user may do with a file: "", "r", "w" or "rw"."""
-    opens = '(: < "$1") 2> /dev/null && printf r; (: >> "$1") 2> /dev/null && printf w'
-    as_user: Any = {"user": user, "group": user, "extra_groups": []}
-    child = subprocess.run(["sh", "-c", opens, "sh", path], stdout=subprocess.PIPE, text=True, check=False, **as_user)
+    opens = '(: < "$1") && printf r; (: >> "$1") && printf w; true'
+    as_user: Any = {"user": user, "group": user, "extra_groups": [], "env": {**os.environ, "LC_ALL": "C"}}
+    child = subprocess.run(["sh", "-c", opens, "sh", path], capture_output=True, text=True, check=True, **as_user)
+    assert all(line.endswith("Permission denied") for line in child.stderr.splitlines()), child.stderr
     return child.stdout
 
 

@@ -621,7 +621,7 @@ def test_each_uses_next_to_no_processor(other: Actor, wait: str) -> None:
         "threading.Thread(target=stop).start()\n"
         f"try: {WAITS[wait]}\nexcept KeyboardInterrupt: _result = time.process_time() - before"
     )
-    assert other.answer() < 0.1
+    assert other.answer() < 0.08
     other.do("e.close(); s.close()")
 
 

@@ -407,9 +407,12 @@ def race(name: str, seed: int, processes: int, seconds: float, *, started: int =
         with contextlib.suppress(BlockingIOError):
             wrong.extend(os.read(heard, 65536).decode(errors="replace").split("\0")[:-1])
 
+    def counts(what: str) -> list[int]:
+        first = _COUNTERS + COUNTERS.index(what) * PROCESSES
+        return words[first : first + PROCESSES].tolist()
+
     def raced() -> bool:
-        opened = _COUNTERS + COUNTERS.index("opened") * PROCESSES
-        return any(words[_LOGGED : _LOGGED + PROCESSES]) and any(words[opened : opened + PROCESSES])
+        return any(words[_LOGGED : _LOGGED + PROCESSES]) and any(counts("opened"))
 
     wrong: list[str] = []
     kills = all_killed = 0
@@ -468,9 +471,8 @@ def race(name: str, seed: int, processes: int, seconds: float, *, started: int =
     twice = collections.Counter(logs) - collections.Counter(set(logs))
     wrong.extend(f"{inode} was created by {more + 1} processes" for inode, more in twice.items())
     counters = {}
-    for i, what in enumerate(COUNTERS):
-        values = words[_COUNTERS + i * PROCESSES : _COUNTERS + (i + 1) * PROCESSES].tolist()
-        counters[what] = max(values) if what == "longest_us" else sum(values)
+    for what in COUNTERS:
+        counters[what] = max(counts(what)) if what == "longest_us" else sum(counts(what))
     words.release()
     block.close()
     for each in (fd, heard, errors):
