@@ -84,6 +84,23 @@ def test_ls_shows_what_there_is(mmf: Tool, tag: str) -> None:
     assert mmf("ls", "--kind", "fair mutex").out == "nothing is shared by name here\n"
 
 
+def test_ls_takes_patterns(mmf: Tool, tag: str) -> None:
+    names = [f"{tag}-1", f"{tag}-2", f"{tag}-[12]", f"{tag}-*"]
+    with contextlib.ExitStack() as held:
+        for name in names:
+            held.enter_context(MemoryMappedFile.create_new(name, 100))
+
+        def seen(*patterns: str) -> list[str]:
+            return [each["name"].removeprefix(f"{BARE}\\") for each in mmf("ls", "--json", *patterns).lines]
+
+        assert seen(f"{tag}-*") == sorted(names)
+        assert seen(f"{tag}-?") == sorted(names[:2] + names[3:])
+        assert seen(f"{tag}-[12]") == names[2:3]
+        assert seen(f"{BARE}\\{tag}-1", f"*{tag}-2") == names[:2]
+        missing = mmf("ls", f"{tag}+*")
+        assert (missing.code, missing.said) == (1, f"mmf ls: {BARE}\\{tag}+*: there is no such object")
+
+
 def test_clean_removes_what_the_dead_left_and_nothing_else(mmf: Tool, run: Callable[..., Any]) -> None:
     process = run("from memorymapped import *; m = MemoryMappedFile.create_new('left', 5000); input()")
     with MemoryMappedFile.create_new("used", 4096) as used:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import time
+from fnmatch import fnmatchcase
 
 import click
 
 from ..system.reading import is_path, may_be_name
-from ..system.survey import survey
+from ..system.survey import Found, survey
 from .completing import complete_name
 from .objects import (
     as_json,
@@ -33,6 +34,9 @@ Examples:
   mmf ls --stale
   mmf ls --kind mutex --json
   mmf ls 'Global\\frames' report
+  mmf ls 'report*'
+
+A NAME is one, or a pattern: * is any text, ? any character.
 
 A named object lives as long as somebody holds it. Stale is what nobody holds any more: its name is free, its memory is
 given back when somebody creates the next object, or by mmf clean. The age is that of the object, not of its holders.
@@ -63,7 +67,7 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
         for each in survey(others=others or "foreign" in kinds or any(is_path(name) for name in names))
         if (not stale or each.state == "stale")
         and (not kinds or each.kind in kinds)
-        and (not names or any(is_called(each, name) for name in names))
+        and (not names or any(is_called(each, name) or is_like(each, name) for name in names))
     ]
     if as_lines:
         for each in found:
@@ -86,7 +90,13 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
         print(table(HEADS, rows, right=(2, 3, 5), spare=(4, 3, 1, 2, 5), styles=[style_of(each) for each in found]))
     elif not names:
         print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
-    absent = missing(names, found)
+    absent = [name for name in missing(names, found) if not any(is_like(each, name) for each in found)]
     for name in absent:
         click.echo(f"mmf ls: {shown(name)}: there is no such object", err=True)
     return 1 if absent else 0
+
+
+def is_like(found: Found, pattern: str) -> bool:
+    """Whether its name, or its path, is what a pattern of `*` and `?` says. A bracket is a character as others."""
+    pattern = pattern.replace("[", "[[]")
+    return fnmatchcase(found.name, pattern) or fnmatchcase(found.path, pattern)
