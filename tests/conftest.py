@@ -30,6 +30,7 @@ if WINDOWS:
         pytest_collection_modifyitems,
         pytest_ignore_collect,
         pytest_report_header,
+        pytest_runtest_makereport,
     )
 
 Started = subprocess.Popen[str]

@@ -137,18 +137,20 @@ def outcome(mode: FileMode, state: str, access: Access, capacity: int) -> type[E
 def test_every_mode_access_and_capacity(tmp_path: Path, mode: FileMode, state: str, name: str | None) -> None:
     for access, capacity in itertools.product(Access, (-1, 0, 1, 99, 100, 101, 3 * PAGE + 1)):
         case = f"{access.name}, {capacity}"
-        path = tmp_path / case
+        folder = tmp_path / case  # one each, so that looking at all of it takes no time
+        folder.mkdir()
+        path = folder / "file"
         before = STATES[state]
         if before is not None:
             path.write_bytes(before)
             inode = path.stat().st_ino
-        disk, open_before = on_disk(tmp_path), descriptors()
+        disk, open_before = on_disk(folder), descriptors()
         expected = outcome(mode, state, access, capacity)
         if not isinstance(expected, int):
             with pytest.raises(CALLS) as caught:
                 map_file(path, mode, name, capacity, access)
             assert type(caught.value) is expected, case
-            assert on_disk(tmp_path) == disk, case
+            assert on_disk(folder) == disk, case
             assert descriptors() == open_before, case
             assert name is None or is_free(name), case
             continue
@@ -168,7 +170,7 @@ def test_every_mode_access_and_capacity(tmp_path: Path, mode: FileMode, state: s
                 with pytest.raises(PermissionError):
                     map_.create_view_accessor()
         assert path.read_bytes() == wanted, case
-        assert len(on_disk(tmp_path)) == len(disk) + (state == "missing"), case
+        assert len(on_disk(folder)) == len(disk) + (state == "missing"), case
         assert descriptors() == open_before, case
 
 
@@ -558,16 +560,18 @@ def test_every_open_file_access_and_capacity(tmp_path: Path, how: str, leave_ope
     start = descriptors()
     for before, access, capacity in itertools.product((b"", OLD), Access, (-1, 0, 1, 99, 100, 101, 3 * PAGE + 1)):
         case = f"{len(before)} {access.name} {capacity}"
-        path = tmp_path / case
+        folder = tmp_path / case
+        folder.mkdir()
+        path = folder / "file"
         path.write_bytes(before)
         file = OPENED[how](path)
-        disk, open_before = on_disk(tmp_path), descriptors()
+        disk, open_before = on_disk(folder), descriptors()
         expected = outcome_opened(how.split(",")[0], access, len(before), capacity)
         if not isinstance(expected, int):
             with pytest.raises(CALLS) as caught:
                 map_file(file, None, capacity, access, leave_open=leave_open)
             assert type(caught.value) is expected, case
-            assert on_disk(tmp_path) == disk, case
+            assert on_disk(folder) == disk, case
             assert descriptors() == open_before, case
             assert not closed(file), f"{case}: a refused call left the file to who opened it"
             if not isinstance(file, int):  # `closed` has closed that

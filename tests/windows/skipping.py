@@ -8,13 +8,14 @@ is called or with parameters, `*` for any text:
 
 `files.toml` names whole files so: those are not imported, and named at the head of a run.
 
-A label that the page does not have, or an entry that is no test (any more), is an error."""
+A label that the page does not have, or an entry that is no test (any more), is an error; and a test that skips itself for
+another reason than a line of the page fails."""
 
 from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
@@ -25,10 +26,9 @@ PAGE = HERE.parent.parent / "docs" / "windows.md"
 
 def reasons() -> dict[str, str]:
     """The lines of the page by their labels."""
-    lines = PAGE.read_text(encoding="utf-8").splitlines()
-    return {
-        found[1]: found[2] for line in lines if (found := re.match(r"(?:- |\| )\*\*(.+?)\*\*:? ?(?:\| )?(.*)", line))
-    }
+    page = PAGE.read_text(encoding="utf-8")
+    items = re.findall(r"^- \*\*(.+?)\*\*: (.+(?:\n  .+)*)", page, re.MULTILINE)
+    return {label: " ".join(text.split()) for label, text in items}
 
 
 def files() -> dict[str, list[str]]:
@@ -77,3 +77,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Iterable[pytest.
                     item.add_marker(pytest.mark.skip(reason=reason))
                 if not meant and not any("::" in argument for argument in config.args):
                     raise pytest.UsageError(f"{table}: there is no test {entry!r}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail"):
+        *_, reason = report.longrepr if isinstance(report.longrepr, tuple) else (str(report.longrepr),)
+        if not reason.startswith(("Skipped: docs/windows.md, ", "Skipped: the time of --within")):
+            report.outcome = "failed"
+            report.longrepr = f"{reason}: tests/windows/skips/ has no line of docs/windows.md for that"
+    return report
