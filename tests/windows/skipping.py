@@ -8,7 +8,7 @@ is called or with parameters, `*` for any text:
 
 `files.toml` names whole files so: those are not imported, and named at the head of a run.
 
-A label that the page does not have, or an entry that is no test (any more), is an error; and a test that skips itself for
+A label that the page does not have, or an entry that is no test (any more), is an error. A test that skips itself for
 another reason than a line of the page fails."""
 
 from __future__ import annotations
