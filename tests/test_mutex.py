@@ -39,7 +39,11 @@ from memorymapped import (
 Run = Callable[..., Any]
 
 
-@pytest.fixture(params=["unnamed", "User\\", "Local\\", "Global\\"])
+SCOPES = ["User\\", "Local\\", "Global\\"]
+of_names = pytest.mark.parametrize("name", SCOPES, indirect=True)  # what an unnamed one cannot do
+
+
+@pytest.fixture(params=["unnamed", *SCOPES])
 def name(request: pytest.FixtureRequest, tag: str) -> str | None:
     """A name in each scope, and none."""
     return None if request.param == "unnamed" else request.param + tag
@@ -497,9 +501,8 @@ def test_an_unnamed_one_needs_no_close() -> None:
 # -- names
 
 
-def test_open_existing_finds_what_somebody_has_open(name: str | None) -> None:
-    if name is None:
-        pytest.skip("only names can be found")
+@of_names
+def test_open_existing_finds_what_somebody_has_open(name: str) -> None:
     with pytest.raises(WaitHandleNotFoundError, match="nobody has a mutex"):
         Mutex.open_existing(name)
     assert Mutex.try_open_existing(name) is None
@@ -580,9 +583,8 @@ def test_the_trap_of_the_bare_name(tag: str) -> None:
 # -- processes
 
 
-def test_processes_exclude_each_other(name: str | None, run: Run) -> None:
-    if name is None:
-        pytest.skip("only names are shared with a process that was not forked")
+@of_names
+def test_processes_exclude_each_other(name: str, run: Run) -> None:
     mutex = Mutex(name=name)
     peer = Peer(run)
     peer(f"m = Mutex(name={name!r})")

@@ -74,6 +74,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: Iterable[pytest.
             for entry in entries:
                 meant = [item for item in tests if is_meant(item, entry)]
                 for item in meant:
+                    # The reason is the page's, whatever other the test has not to run.
+                    item.own_markers = [mark for mark in item.own_markers if mark.name != "skipif"]
                     item.add_marker(pytest.mark.skip(reason=reason))
                 if not meant and not any("::" in argument for argument in config.args):
                     raise pytest.UsageError(f"{table}: there is no test {entry!r}")
