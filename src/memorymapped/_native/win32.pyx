@@ -79,7 +79,10 @@ cdef extern from *:
         struct { LARGE_INTEGER boot, now, zone; ULONG id, nothing; ULONGLONG bias, sleep; } told = {{{0}}};
         typedef LONG (WINAPI *query)(int, void *, ULONG, ULONG *);
         query ask = (query)mmf_of_kernel("NtQuerySystemInformation");
-        return ask && ask(3 /* SystemTimeOfDayInformation */, &told, sizeof told, NULL) >= 0 ? told.boot.QuadPart : 0;
+        if (!ask || ask(3 /* SystemTimeOfDayInformation */, &told, sizeof told, NULL) < 0)
+            return 0;
+        /* Who sets the clock moves the time of the boot with it: the bias is what all those have been. */
+        return told.boot.QuadPart - told.bias;
     }
     /* Its length; 0 if the system does not tell. */
     static unsigned mmf_command_line(HANDLE process, void *room, unsigned size, wchar_t **text)
@@ -109,6 +112,8 @@ cdef extern from "views.h" nogil:
         uint64_t device
         uint64_t inode
     void mmf_identify(HANDLE section, mmf_identity *identity)
+    int mmf_identify_file(HANDLE file, mmf_identity *identity)
+    int mmf_identify_path(const wchar_t *path, mmf_identity *identity)
 
 cdef extern from "Python.h":
     wchar_t *PyUnicode_AsWideCharString(object text, Py_ssize_t *size) except NULL
@@ -334,6 +339,34 @@ def identity(int64_t section, /):
     cdef mmf_identity found
     with nogil:
         mmf_identify(handle_of(section), &found)
+    return found.device, found.inode
+
+
+def identity_of_file(int64_t file, /):
+    """(device, inode) of an open file. OSError."""
+    cdef mmf_identity found
+    cdef int done
+    cdef uint32_t error
+    with nogil:
+        done = mmf_identify_file(handle_of(file), &found)
+        error = GetLastError()
+    if not done:
+        refuse(error, None)
+    return found.device, found.inode
+
+
+def identity_of_path(path, /):
+    """(device, inode) of what a path leads to, a folder too. OSError."""
+    cdef wchar_t *text = PyUnicode_AsWideCharString(path, NULL)
+    cdef mmf_identity found
+    cdef int done
+    cdef uint32_t error
+    with nogil:
+        done = mmf_identify_path(text, &found)
+        error = GetLastError()
+    PyMem_Free(text)
+    if not done:
+        refuse(error, path)
     return found.device, found.inode
 
 

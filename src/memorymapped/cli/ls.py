@@ -99,4 +99,4 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
 def is_like(found: Found, pattern: str) -> bool:
     """Whether its name, or its path, is what a pattern of `*` and `?` says. A bracket is a character as others."""
     pattern = pattern.replace("[", "[[]")
-    return fnmatchcase(found.name, pattern) or fnmatchcase(found.path, pattern)
+    return fnmatchcase(found.name or "", pattern) or fnmatchcase(found.path or "", pattern)

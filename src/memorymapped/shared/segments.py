@@ -154,9 +154,11 @@ class _Names:
     them for all users. Where the mutex is for all users, so is the control object at which they meet, if everybody may
     make that; then the own one is there for those of this user who have another mutex."""
 
-    def __init__(self, path: str | None, name: str | None, device: int, inode: int, lock_name: str | None) -> None:
+    def __init__(self, map_: MemoryMappedFile, lock_name: str | None) -> None:
+        path, (device, inode, _) = map_.path, map_.generation
         self.path = None if path is None else os.path.realpath(path)
-        given = name if self.path is None else locate(self.path)
+        # A file that was opened by the name of its map may have no path, and is a file all the same.
+        given = locate(self.path) if self.path is not None else map_.name if map_._backing.is_memory else None
         scope = Scope.GLOBAL if given is not None and parse(given).scope is Scope.GLOBAL else Scope.USER
         self.is_named = given is not None  # memory that has a name, however it was opened
         self.is_for_all = scope is Scope.GLOBAL
@@ -414,8 +416,7 @@ class SegmentFile(Segments):
         removed it; or somebody is making it. Of two who do this at once each sees all that the other has done, or
         nothing. So nothing is emptied, made longer or removed but by who is alone."""
         map_, options = self._map, self._options
-        device, inode, _ = map_.generation
-        self._names = _Names(self.path, map_.name, device, inode, options.lock_name)
+        self._names = _Names(map_, options.lock_name)
         if options.lock_name is None and options.synchronized and not self._names.is_for_all and map_.path is not None:
             refuse_another_user(map_.path, map_._backing.status())
         self._open_controls()
@@ -498,7 +499,7 @@ class SegmentFile(Segments):
     def _has_sums(self, was_removed: bool) -> bool:
         """Whether somebody has kept checksums, of whom the control object does not tell, as it `was_removed`."""
         if not self._names.is_named:
-            return os.path.exists(self._beside())
+            return self._names.path is not None and os.path.exists(self._beside())
         return was_removed and _is_held(self._names.sums)
 
     def _open_controls(self) -> None:
@@ -564,6 +565,8 @@ class SegmentFile(Segments):
         security = self._options.security
         if self._names.is_named:
             return MemoryMappedFile.create_or_open(self._names.sums, size, security=security)
+        if self._names.path is None:
+            raise ValueError(f"the checksums of {self.file_id} lie beside its file: open that by its path")
         path = self._beside()
         there, is_ours = _look_at_sums(path)
         if not is_ours:

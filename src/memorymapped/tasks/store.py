@@ -16,7 +16,7 @@ from pathlib import Path
 from ..cli.new_files import regular, status_of
 from ..errors import AbandonedMutexError
 from ..sync.mutex import Mutex
-from ..system import sync_folder
+from ..system import file_identity, sync_folder
 from ..system.customs import state_folder
 from ..system.new_files import NewFile, keep_rights, open_to_read
 from .documents import MOST_BYTES, characters
@@ -112,8 +112,8 @@ def opened(path: Path, *, anew: bool = False) -> Iterator[TaskList]:
 def _alone(folder: Path) -> Iterator[None]:
     """Nobody else changes a list in this folder, which is made."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    with contextlib.closing(Mutex(name=f"User\\memorymapped-tasks-{status.st_dev:x}-{status.st_ino:x}")) as mutex:
+    device, inode = file_identity(str(folder))
+    with contextlib.closing(Mutex(name=f"User\\memorymapped-tasks-{device:x}-{inode:x}")) as mutex:
         try:
             owned = mutex.wait_one(PATIENCE)
         except AbandonedMutexError:

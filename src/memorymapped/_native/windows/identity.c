@@ -49,6 +49,18 @@ int mmf_identify_file(HANDLE file, mmf_identity *identity)
     return 1;
 }
 
+int mmf_identify_path(const wchar_t *path, mmf_identity *identity)
+{
+    HANDLE file = CreateFileW(path, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                              FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    int done = file != INVALID_HANDLE_VALUE && mmf_identify_file(file, identity);
+    DWORD error = GetLastError();
+    if (file != INVALID_HANDLE_VALUE)
+        CloseHandle(file);
+    SetLastError(error);
+    return done;
+}
+
 void mmf_identify(HANDLE section, mmf_identity *identity)
 {
     long long size;
@@ -75,12 +87,7 @@ int mmf_identify_mapped(void *address, mmf_identity *identity)
             (from = path + AHEAD)[1] = L'\\'; /* a path as programs have it, by the kernel's prefix */
         else
             wmemcpy(path, root, AHEAD);
-        HANDLE file = CreateFileW(from, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
-                                  FILE_FLAG_BACKUP_SEMANTICS, NULL);
-        if (file != INVALID_HANDLE_VALUE) {
-            done = mmf_identify_file(file, identity);
-            CloseHandle(file);
-        }
+        done = mmf_identify_path(from, identity);
     }
     free(path);
     return done;

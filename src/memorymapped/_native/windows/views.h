@@ -35,6 +35,7 @@ typedef struct {
 uint64_t mmf_name_of(HANDLE section);
 void mmf_identify(HANDLE section, mmf_identity *identity);
 int mmf_identify_file(HANDLE file, mmf_identity *identity);
+int mmf_identify_path(const wchar_t *path, mmf_identity *identity);
 
 /* That of the file of which a view is made at this address. */
 int mmf_identify_mapped(void *address, mmf_identity *identity);

@@ -30,6 +30,7 @@ from .directories import root
 from .files import (
     FileMap,
     directions,
+    file_identity,
     from_descriptor,
     map_descriptor,
     map_path,
@@ -64,6 +65,7 @@ __all__ = [
     "close_descriptor",
     "create_memory",
     "directions",
+    "file_identity",
     "from_descriptor",
     "group_of",
     "locate",

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FileMap",
     "directions",
+    "file_identity",
     "from_descriptor",
     "map_descriptor",
     "map_path",
@@ -108,6 +109,12 @@ def new_file(path: str) -> None:
 def status_of(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
     """What the system says of the file that a path leads to. FileNotFoundError."""
     return os.stat(path, follow_symlinks=follow_symlinks)
+
+
+def file_identity(path: str) -> tuple[int, int]:
+    """(device, inode) of what a path leads to, a folder too. OSError."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
 
 
 def sync_folder(path: str) -> None:

@@ -27,6 +27,7 @@ from .backing import PAGE_SIZE, Backing, unnamed_memory
 from .files import (
     FileMap,
     directions,
+    file_identity,
     from_descriptor,
     map_descriptor,
     map_path,
@@ -57,6 +58,7 @@ __all__ = [
     "close_descriptor",
     "create_memory",
     "directions",
+    "file_identity",
     "from_descriptor",
     "group_of",
     "locate",

@@ -24,6 +24,8 @@ from ..._native.win32 import (
     close_handle,
     create_file,
     duplicate_handle,
+    identity_of_file,
+    identity_of_path,
     is_disk_file,
     kind_of,
     open_section,
@@ -44,17 +46,20 @@ from .names import extended, kernel_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from ..access_rules import Security
 
 __all__ = [
     "FileMap",
     "directions",
+    "file_identity",
     "from_descriptor",
     "map_descriptor",
     "map_path",
     "new_file",
     "refuse_another_user",
+    "status_at",
     "status_of",
     "sync_folder",
 ]
@@ -73,7 +78,7 @@ class FileMap(Backing):
     close_too: Callable[[], object] | None = None
 
     def __init__(self, fd: int, path: str | None, access: Access, *, inheritable: bool) -> None:
-        status = os.fstat(fd)
+        status = status_at(fd)
         if inheritable:
             os.set_handle_inheritable(handle_of(fd), True)  # type: ignore[attr-defined]
         self.fd = fd
@@ -116,7 +121,7 @@ class FileMap(Backing):
         return handle_of(self.fd)
 
     def status(self) -> os.stat_result:
-        return os.fstat(self.fd)
+        return status_at(self.fd)
 
     def size_now(self) -> int | None:
         return os.fstat(self.fd).st_size if self.fd >= 0 else None
@@ -171,9 +176,23 @@ def status_of(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
         return os.lstat(path)
     fd = _open(path, FileMode.OPEN, False, False, None)[0]
     try:
-        return os.fstat(fd)
+        return status_at(fd)
     finally:
         os.close(fd)
+
+
+def status_at(fd: int) -> os.stat_result:
+    """What the system says of an open file. os.fstat has other numbers for which file it is from Python 3.12 on, and
+    locks and marks that processes share are named by them: here they are the same in all."""
+    parts: Any = os.fstat(fd).__reduce__()[1]
+    (mode, _, _, *others), more = parts
+    device, inode = identity_of_file(handle_of(fd))
+    return os.stat_result((mode, inode, device, *others), more)
+
+
+def file_identity(path: str) -> tuple[int, int]:
+    """(device, inode) of what a path leads to, a folder too. OSError."""
+    return identity_of_path(extended(path))
 
 
 def sync_folder(path: str) -> None:

@@ -14,6 +14,7 @@ from ..._typing import TYPE_CHECKING
 from ..names import Scope
 from .backing import PAGE_SIZE
 from .descriptors import descriptor_of, handle_of
+from .files import status_at
 from .names import extended
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def identity_of(source: Source) -> tuple[int, int]:
     """Tells it from all others. Nothing tells memory from later memory of its name."""
     if not isinstance(source, int):
         return source.look()[1]
-    status = os.fstat(source)
+    status = status_at(source)
     return status.st_dev, status.st_ino
 
 
