@@ -17,6 +17,9 @@ import pytest
 
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
+from memorymapped._native.looks import names_in
+from memorymapped._native.win32 import name_of
+from memorymapped.system.windows import backing
 
 Access = m.MemoryMappedFileAccess
 kernel32: Any = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined]
@@ -165,3 +168,39 @@ def test_an_in_page_error_is_an_exception_and_arrays_live() -> None:
     with map_.create_view_accessor() as again:
         assert again.read_int32(0) == 5
     map_.close()
+
+
+@pytest.mark.parametrize("rights", ["READ", "COPY_ON_WRITE", "WRITE"])
+def test_nobody_else_opens_unnamed_memory(rights: str) -> None:
+    with Map.create_new(None, 100) as map_:
+        folder, _, hidden = name_of(map_.fileno()).rpartition("\\")
+        assert (hidden, "Section") in names_in(folder), "who looks sees it"
+        said = run(
+            """
+import sys
+from memorymapped import MemoryMappedFile, MemoryMappedFileRights as Rights
+try:
+    MemoryMappedFile.open_existing(sys.argv[1], Rights[sys.argv[2]])
+except PermissionError as error:
+    print(error.winerror)
+""",
+            hidden,
+            rights,
+        )
+        assert said == "5\n"
+
+
+@pytest.mark.parametrize("make", [Map.create_new, Map.create_or_open])
+def test_who_lacks_the_privilege_for_names_of_all_sessions_is_told(
+    make: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wine gives it to everybody: this is the kernel's answer to who has it not."""
+
+    def refused(name: str, *rest: object) -> None:
+        raise OSError(None, "Access denied", name, 5)
+
+    monkeypatch.setattr(backing, "create_section", refused)
+    with pytest.raises(PermissionError, match="SeCreateGlobalPrivilege"):
+        make(f"Global\\{name}", 100)
+    with pytest.raises(PermissionError, match="Access denied"):
+        make(f"Local\\{name}", 100)

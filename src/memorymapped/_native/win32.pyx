@@ -175,13 +175,15 @@ def create_section(name, int64_t file, uint32_t protection, int64_t size, bint i
     """CreateFileMapping: (handle, whether one of this name existed, which this then is a handle of). `name` None: unnamed;
     `file` -1: memory; `size` 0: that of the file; `sddl`: whom a new one allows what. OSError, ValueError.
 
-    Memory without a name gets one that nobody knows, by which all who have a handle find its channels (sleeping.h)."""
-    cdef Security security = Security(inheritable, sddl)
+    Memory without a name gets one that nobody knows, by which all who have a handle find its channels (sleeping.h); and
+    nobody else may open it by that, though the kernel shows it."""
+    cdef bint is_hidden = name is None and file == -1
+    cdef Security security = Security(inheritable, "D:P" if is_hidden and sddl is None else sddl)
     cdef wchar_t *text = NULL
     cdef HANDLE handle
     cdef uint32_t error
     cdef object known = name
-    if name is None and file == -1:
+    if is_hidden:
         known = "Local\\" + HIDDEN + urandom(16).hex()
     if known is not None:
         text = PyUnicode_AsWideCharString(known, NULL)

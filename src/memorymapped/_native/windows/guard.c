@@ -12,6 +12,8 @@
  *               access is repeated.
  *            6  pins - 1.
  *
+ * The zeros of a view for which there is not memory enough are reserved only, and each page is made when it is touched.
+ *
  * Between the two calls of 5 nothing is there. Another thread that touches the view then gets an access violation: in a
  * region that is marked it waits as well, and repeats. A thread that asks for memory may be given that very place: then
  * the pages cannot be replaced, and the exception goes on to whoever comes next, usually to the end of the process.
@@ -47,18 +49,20 @@ static PVOID armed;
 /* What an access needs, by the number that an exception has for it. */
 static int needed(ULONG_PTR access) { return access == 1 ? MMF_MAP_WRITE : access == 8 ? MMF_MAP_EXECUTE : MMF_MAP_READ; }
 
-static int replace(mmf_view *v, uintptr_t start, int in_page, int need)
+static int replace(mmf_view *v, uintptr_t start, uintptr_t address, int in_page, int need)
 {
     static const DWORD protections[8] = {
         PAGE_NOACCESS, PAGE_READONLY, PAGE_READWRITE, PAGE_READWRITE,
         PAGE_EXECUTE, PAGE_EXECUTE_READ, PAGE_EXECUTE_READWRITE, PAGE_EXECUTE_READWRITE,
     };
+    DWORD protection = protections[v->region.prot & 7];
     if (in_page && InterlockedCompareExchange(&v->state, BEING_REPLACED, MAPPED) == MAPPED) {
         __atomic_store_n(&v->region.mark, start, __ATOMIC_SEQ_CST);
         /* Safe: the view is ours, and cannot be unmapped by its owner while we hold a pin. */
         int done = UnmapViewOfFile((void *)start) &&
-                   VirtualAlloc((void *)start, v->region.end - start, MEM_RESERVE | MEM_COMMIT,
-                                protections[v->region.prot & 7]) == (void *)start;
+                   VirtualAlloc((void *)start, v->region.end - start, MEM_RESERVE, protection) == (void *)start;
+        if (done) /* system calls that are given this memory do not come here: all of it, if that can be had */
+            VirtualAlloc((void *)start, v->region.end - start, MEM_COMMIT, protection);
         __atomic_add_fetch(&faults, 1, __ATOMIC_RELAXED);
         InterlockedExchange(&v->state, done ? REPLACED : LOST);
         return done;
@@ -66,7 +70,8 @@ static int replace(mmf_view *v, uintptr_t start, int in_page, int need)
     while (v->state == BEING_REPLACED)
         Sleep(0);
     /* Replaced while this thread was on its way here, if the pages allow what it did; else it may not do that. */
-    return v->state == REPLACED && (v->region.prot & need) == need;
+    return v->state == REPLACED && (v->region.prot & need) == need &&
+           VirtualAlloc((void *)address, 1, MEM_COMMIT, protection); /* a page that is there stays as it is */
 }
 
 /* Whether the access is to be repeated. */
@@ -80,7 +85,7 @@ static int handle(uintptr_t address, int in_page, int need)
                 continue;
             __atomic_add_fetch(&region->pins, 1, __ATOMIC_SEQ_CST);
             int found = __atomic_load_n(&region->start, __ATOMIC_SEQ_CST) == start && address < region->end;
-            int done = found && replace(&c->view[i], start, in_page, need);
+            int done = found && replace(&c->view[i], start, address, in_page, need);
             __atomic_sub_fetch(&region->pins, 1, __ATOMIC_SEQ_CST);
             if (found)
                 return done;
@@ -306,7 +311,8 @@ void mmf_guard_status(mmf_guard_state *state)
 
 int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
 {
-    HANDLE file = ((const mmf_view *)region)->file;
+    HANDLE own = ((const mmf_view *)region)->file, file;
+    int done;
     (void)rereads;
     if (__atomic_load_n(&region->mark, __ATOMIC_SEQ_CST))
         return 0; /* the pages are nobody's but ours now: who flushes asks for the mark */
@@ -315,8 +321,16 @@ int mmf_flush(const mmf_region *region, char *start, size_t length, int rereads)
             return failed();
         Sleep(10);
     }
-    /* Who may not write the file may not wait for the disk either. */
-    return !file || FlushFileBuffers(file) || GetLastError() == ERROR_ACCESS_DENIED ? 0 : failed();
+    if (own && FlushFileBuffers(own))
+        return 0;
+    if (own && GetLastError() != ERROR_ACCESS_DENIED)
+        return failed();
+    /* Without a handle that may write the file: one of its own. Memory has none, and not everybody gets one. */
+    if ((file = mmf_open_mapped(start, GENERIC_WRITE)) == INVALID_HANDLE_VALUE)
+        return 0;
+    done = FlushFileBuffers(file) ? 0 : failed();
+    CloseHandle(file);
+    return done;
 }
 
 int mmf_advise(char *start, size_t length, int advice)

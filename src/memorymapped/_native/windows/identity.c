@@ -49,10 +49,15 @@ int mmf_identify_file(HANDLE file, mmf_identity *identity)
     return 1;
 }
 
-int mmf_identify_path(const wchar_t *path, mmf_identity *identity)
+static HANDLE opened(const wchar_t *path, DWORD access)
 {
-    HANDLE file = CreateFileW(path, 0, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
-                              FILE_FLAG_BACKUP_SEMANTICS, NULL);
+    return CreateFileW(path, access, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE, NULL, OPEN_EXISTING,
+                       FILE_FLAG_BACKUP_SEMANTICS, NULL);
+}
+
+/* And closes it. */
+static int identify(HANDLE file, mmf_identity *identity)
+{
     int done = file != INVALID_HANDLE_VALUE && mmf_identify_file(file, identity);
     DWORD error = GetLastError();
     if (file != INVALID_HANDLE_VALUE)
@@ -60,6 +65,8 @@ int mmf_identify_path(const wchar_t *path, mmf_identity *identity)
     SetLastError(error);
     return done;
 }
+
+int mmf_identify_path(const wchar_t *path, mmf_identity *identity) { return identify(opened(path, 0), identity); }
 
 void mmf_identify(HANDLE section, mmf_identity *identity)
 {
@@ -76,19 +83,21 @@ void mmf_identify(HANDLE section, mmf_identity *identity)
     *identity = (mmf_identity){0, mmf_name_of(section)};
 }
 
-int mmf_identify_mapped(void *address, mmf_identity *identity)
+HANDLE mmf_open_mapped(void *address, DWORD access)
 {
     static const wchar_t root[] = L"\\\\?\\GLOBALROOT";
     enum { LONGEST = 32768, AHEAD = sizeof root / sizeof *root - 1 };
     wchar_t *path = malloc((AHEAD + LONGEST) * sizeof *path), *from = path;
-    int done = 0;
+    HANDLE file = INVALID_HANDLE_VALUE;
     if (path && K32GetMappedFileNameW(GetCurrentProcess(), address, path + AHEAD, LONGEST)) {
         if (wcsncmp(path + AHEAD, L"\\??\\", 4) == 0)
             (from = path + AHEAD)[1] = L'\\'; /* a path as programs have it, by the kernel's prefix */
         else
             wmemcpy(path, root, AHEAD);
-        done = mmf_identify_path(from, identity);
+        file = opened(from, access);
     }
     free(path);
-    return done;
+    return file;
 }
+
+int mmf_identify_mapped(void *address, mmf_identity *identity) { return identify(mmf_open_mapped(address, 0), identity); }

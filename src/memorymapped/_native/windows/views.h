@@ -37,7 +37,9 @@ void mmf_identify(HANDLE section, mmf_identity *identity);
 int mmf_identify_file(HANDLE file, mmf_identity *identity);
 int mmf_identify_path(const wchar_t *path, mmf_identity *identity);
 
-/* That of the file of which a view is made at this address. */
+/* That of the file of which a view is made at this address; a handle of it. INVALID_HANDLE_VALUE: it is memory, or may
+ * not be opened so. */
 int mmf_identify_mapped(void *address, mmf_identity *identity);
+HANDLE mmf_open_mapped(void *address, DWORD access);
 
 #endif

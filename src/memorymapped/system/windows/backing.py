@@ -19,19 +19,21 @@ from ..._native.win32 import (
     PAGE_READONLY,
     PAGE_READWRITE,
     PAGE_WRITECOPY,
+    READ_CONTROL,
     SEC_RESERVE,
     available,
     close_handle,
     create_section,
     identity,
     is_of_file,
+    open_section,
     read_section,
     write_section,
 )
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileAccess as Access
 from ...errors import ClosedError, ForeignObjectError, MemoryFaultError
-from ..names import Name
+from ..names import Name, Scope
 from .access_control import sddl_of
 from .names import kernel_name
 from .turns import Turn
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 
     from ..access_rules import Security
 
-__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "made", "of_name", "unnamed_memory"]
+__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "is_held", "made", "of_name", "unnamed_memory"]
 
 PAGE_SIZE = 4096
 GRANULARITY = 65536
@@ -58,6 +60,7 @@ PAGES = {
 
 _NO_ROOM = frozenset({8, 112, 1455})  # ERROR_NOT_ENOUGH_MEMORY, ERROR_DISK_FULL, ERROR_COMMITMENT_LIMIT
 _OTHER_KIND = 6  # ERROR_INVALID_HANDLE
+_DENIED, _NOT_FOUND = 5, 2  # ERROR_ACCESS_DENIED, ERROR_FILE_NOT_FOUND
 
 
 def made(
@@ -73,7 +76,25 @@ def made(
             refused = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free}")
             refused.winerror = error.winerror  # type: ignore[attr-defined]
             raise refused from error
+        is_denied = error.winerror == _DENIED  # type: ignore[attr-defined]
+        if is_denied and name is not None and name.scope is Scope.GLOBAL and not is_held(name):
+            refused = PermissionError(
+                errno.EACCES,
+                f"{name.given!r}: a map with a name of all sessions is made by who has the privilege "
+                "SeCreateGlobalPrivilege, as services and administrators do; with a Local name anybody makes one",
+            )
+            refused.winerror = error.winerror  # type: ignore[attr-defined]
+            raise refused from None
         raise of_name(error, name) from None
+
+
+def is_held(name: Name) -> bool:
+    """Whether somebody holds it, also if this user may not open it."""
+    try:
+        close_handle(open_section(kernel_name(name), READ_CONTROL, False))
+    except OSError as error:
+        return bool(error.winerror != _NOT_FOUND)  # type: ignore[attr-defined]
+    return True
 
 
 def of_name(error: OSError, name: Name | None) -> OSError:

@@ -10,7 +10,6 @@ from ..._native.win32 import (
     FILE_MAP_READ,
     FILE_MAP_WRITE,
     HIDDEN,
-    READ_CONTROL,
     SEC_RESERVE,
     close_handle,
     name_of,
@@ -23,7 +22,7 @@ from ...enums import MemoryMappedFileAccess as Access
 from ...enums import MemoryMappedFileRights as Rights
 from ...errors import NameInUseError
 from ..names import Name
-from .backing import PAGES, Section, made, of_name
+from .backing import PAGES, Section, is_held, made, of_name
 from .names import kernel_name
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ __all__ = [
 ]
 
 CREATE, EITHER = 1, 2
-_NOT_FOUND = 2  # ERROR_FILE_NOT_FOUND
 _BASIC = Rights.READ_WRITE_EXECUTE | Rights.COPY_ON_WRITE
 
 
@@ -58,15 +56,6 @@ class NamedMemory(Section):
         super().__init__(handle, size)
         self.name = name
         self.created = created
-
-
-def _is_held(name: Name) -> bool:
-    """Whether somebody holds it, although this user may not open it."""
-    try:
-        close_handle(open_section(kernel_name(name), READ_CONTROL, False))
-    except OSError as error:
-        return bool(error.winerror != _NOT_FOUND)  # type: ignore[attr-defined]
-    return True
 
 
 def create_memory(
@@ -84,11 +73,11 @@ def create_memory(
     try:
         handle, existed = made(name, -1, pages, capacity, inheritable, security)
     except PermissionError:  # to create what exists takes all rights of it
-        if how == CREATE and _is_held(name):
+        if not is_held(name):
+            raise
+        if how == CREATE:
             raise NameInUseError(name.given) from None
-        if how == EITHER:
-            return open_memory(name, Rights[access.name], inheritable)
-        raise
+        return open_memory(name, Rights[access.name], inheritable)
     try:
         if not existed:
             return NamedMemory(name.given, handle, capacity, True)
