@@ -33,14 +33,22 @@ static inline int mmf_word_clear(uint32_t *word)
 }
 
 /* A word that counts changes: odd is on, even is off. Who saw it off and sees another value knows that it was on
- * meanwhile. */
+ * meanwhile.
+ *
+ * Where it is on already it is stored once more. Who switches it off to look then for what was written before it was
+ * switched on reads that store, and so finds it; after a look alone the processor may still hold back what was written,
+ * and whoever waits would have missed both. */
 static inline void mmf_word_switch(uint32_t *word, uint32_t on)
 {
     uint32_t now = mmf_word_load(word);
-    while ((now & 1) != on)
-        if (__atomic_compare_exchange_n(word, &now, now + 1, 1, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    while (on || (now & 1))
+        if (__atomic_compare_exchange_n(word, &now, on ? now | 1 : now + 1, 1, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return;
 }
+
+/* Takes a signal away that nobody waits for. It reads what it overwrites, so that what is looked at then is as new: after a
+ * store alone aarch64 may have looked before. */
+static inline void mmf_word_take_away(uint32_t *word) { (void)__atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST); }
 
 /* Takes one: 1; 0 if there is none. */
 static inline int mmf_word_decrement(uint32_t *word)
