@@ -12,7 +12,9 @@
 #define MMF_CRC_POLYNOMIAL 0x82F63B78u
 
 static uint32_t mmf_crc_table[8][256];
+#if defined(__x86_64__)
 static int mmf_crc_by_processor;
+#endif
 
 /* Once, before the first use. */
 static inline void mmf_crc_start(void)

@@ -49,11 +49,15 @@ int mmf_arm(void);
 
 void mmf_guard_status(mmf_guard_state *state);
 
-/* To be asked after the access, never before it: the fault happens inside the access. The fence keeps the
- * compiler from moving the access behind the question; on the same thread the processor cannot. */
+/* To be asked after the access, never before it: the fault happens inside the access. The first fence keeps the
+ * compiler from moving the access behind the question. The second is for the faults of other threads: without it a
+ * processor that loads in any order (aarch64) could have asked for the mark before it read the zeros of a page that
+ * another thread's fault has put there meanwhile. Where loads keep their order it is no instruction. (A store into such a
+ * page is lost as one just before the truncation is: it needs none.) */
 static inline int mmf_marked(const mmf_region *region)
 {
     __atomic_signal_fence(__ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
     return __builtin_expect(__atomic_load_n(&region->mark, __ATOMIC_RELAXED) != 0, 0);
 }
 

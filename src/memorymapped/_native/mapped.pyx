@@ -45,6 +45,7 @@ cdef extern from "robust.h" nogil:
 cdef extern from "places.h" nogil:
     int MMF_OTHER, MMF_NOTHING, MMF_LOCK, MMF_EVENT, MMF_SEMAPHORE
     int mmf_kind_at(const char *place)
+    int mmf_kind_now(const char *place)
     int mmf_place_claim(char *place, int kind)
 
 cdef extern from "atomics.h" nogil:
@@ -102,7 +103,7 @@ cdef int claim(char *address, Py_ssize_t size, int kind, object position) except
     cdef int found = mmf_kind_at(address)
     if found == MMF_NOTHING:
         for i in range(size):
-            if address[i] != 0 and mmf_kind_at(address) == MMF_NOTHING:  # nobody has made it one meanwhile
+            if address[i] != 0 and mmf_kind_now(address) == MMF_NOTHING:  # nobody has made it one meanwhile
                 refuse_bytes(kind, position)
         found = mmf_place_claim(address, kind)
     if found != kind:

@@ -26,6 +26,14 @@ static inline int mmf_kind_at(const char *place)
     return mmf_kind_in(__atomic_load_n((const uint32_t *)(place + 12), __ATOMIC_SEQ_CST));
 }
 
+/* The same, for who has just read other bytes of the place: they may be those of somebody who has made it one since. Plain
+ * loads that come before a load are not held before it by that one's order, so aarch64 needs the fence. */
+static inline int mmf_kind_now(const char *place)
+{
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    return mmf_kind_at(place);
+}
+
 /* Makes zeros a place of this kind. Returns what kind it is now. */
 static inline int mmf_place_claim(char *place, int kind)
 {
