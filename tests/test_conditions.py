@@ -42,7 +42,7 @@ THERE = (
 m = MemoryMappedFile.open_existing("shared")
 v = m.create_view_accessor()
 lock = MappedLock(v)
-changed = MappedCondition(v, 64, lock)
+changed = MappedCondition(v, 128, lock)
 """
 )
 
@@ -86,7 +86,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def a_condition(view: MemoryMappedViewAccessor) -> tuple[MappedLock, MappedCondition]:
     lock = MappedLock(view)
-    return lock, MappedCondition(view, 64, lock)
+    return lock, MappedCondition(view, 128, lock)
 
 
 class Waiters:
@@ -140,8 +140,8 @@ def waiters(view: MemoryMappedViewAccessor) -> Iterator[Waiters]:
 
 def test_conditions(view: MemoryMappedViewAccessor, other: Actor) -> None:
     lock, items = MappedLock(view), AtomicInt32(view, 100)
-    changed = MappedCondition(view, 64, lock)
-    other.do("lock = MappedLock(v); changed = MappedCondition(v, 64, lock); items = AtomicInt32(v, 100)")
+    changed = MappedCondition(view, 128, lock)
+    other.do("lock = MappedLock(v); changed = MappedCondition(v, 128, lock); items = AtomicInt32(v, 100)")
     other.send("with changed:\n with lock:\n  _result = changed.wait_for(lambda: items.load()), lock._core.depth")
     until(lambda: changed.statistics().waiters == 1)
     with changed:
@@ -161,11 +161,11 @@ def test_conditions(view: MemoryMappedViewAccessor, other: Actor) -> None:
             refused()
     for wrong in (None, threading.Lock(), MappedReaderWriterLock(view, 4096).reader):
         with pytest.raises(TypeError):
-            MappedCondition(view, 64, wrong)  # type: ignore[arg-type]
+            MappedCondition(view, 128, wrong)  # type: ignore[arg-type]
 
 
 def test_notify_all(view: MemoryMappedViewAccessor) -> None:
-    changed = MappedCondition(view, 64, MappedReaderWriterLock(view, 4096).writer)
+    changed = MappedCondition(view, 128, MappedReaderWriterLock(view, 4096).writer)
     go: list[int] = []
     through: list[int] = []
 
@@ -187,8 +187,8 @@ def test_notify_all(view: MemoryMappedViewAccessor) -> None:
 
 
 def test_an_interrupted_condition_owns_its_lock_again(view: MemoryMappedViewAccessor, other: Actor) -> None:
-    changed = MappedCondition(view, 64, MappedLock(view))
-    other.do("lock = MappedLock(v); changed = MappedCondition(v, 64, lock)")
+    changed = MappedCondition(view, 128, MappedLock(view))
+    other.do("lock = MappedLock(v); changed = MappedCondition(v, 128, lock)")
     other.send(
         "lock.acquire()\n"
         "try:\n changed.wait()\nexcept KeyboardInterrupt:\n _result = lock.owned\nfinally:\n lock.release()"
@@ -203,7 +203,7 @@ def test_an_interrupted_condition_owns_its_lock_again(view: MemoryMappedViewAcce
 
 def test_a_condition_tells_of_a_dead_owner(view: MemoryMappedViewAccessor, other: Actor) -> None:
     lock = MappedLock(view)
-    changed = MappedCondition(view, 64, lock)
+    changed = MappedCondition(view, 128, lock)
     seen: list[object] = []
 
     def wait() -> None:
@@ -217,7 +217,7 @@ def test_a_condition_tells_of_a_dead_owner(view: MemoryMappedViewAccessor, other
     thread = threading.Thread(target=wait)
     thread.start()
     until(lambda: changed.statistics().waiters == 1)
-    other.do("lock = MappedLock(v); changed = MappedCondition(v, 64, lock); lock.acquire(); changed.notify()")
+    other.do("lock = MappedLock(v); changed = MappedCondition(v, 128, lock); lock.acquire(); changed.notify()")
     other.kill()
     thread.join(LIMIT)
     assert seen == [True]
@@ -227,7 +227,7 @@ def test_a_call_wakes_at_once(view: MemoryMappedViewAccessor) -> None:
     """Not only at the next look, after a quarter of a second: there and back twenty times would take ten seconds."""
     number = AtomicInt32(view)
     turn = AtomicInt32(view, 4)
-    changed = MappedCondition(view, 128, MappedLock(view, 64))
+    changed = MappedCondition(view, 192, MappedLock(view, 64))
     rounds = 20
 
     def answer() -> None:
@@ -354,7 +354,7 @@ def count_together(seconds: float, processes: int) -> None:
         with changed:
             if chance.random() < 0.4:
                 count = chance.choice((1, 1, 1, 2, 3))
-                newcomers, rest = view.read_uint32(64 + 8), view.read_uint32(64 + 20)
+                newcomers, rest = view.read_uint32(128 + 8), view.read_uint32(128 + 20)
                 granted.fetch_add(min(count, newcomers + rest))
                 changed.notify(count)
                 return 0
@@ -401,7 +401,7 @@ def count_together(seconds: float, processes: int) -> None:
             with changed:
                 if time.monotonic() > end:
                     ended.store(1)
-                newcomers, rest = view.read_uint32(64 + 8), view.read_uint32(64 + 20)
+                newcomers, rest = view.read_uint32(128 + 8), view.read_uint32(128 + 20)
                 granted.fetch_add(newcomers + rest)
                 changed.notify_all()  # all may be waiting
             assert time.monotonic() < end + LIMIT
@@ -538,7 +538,7 @@ def test_truncated_under_a_wait(tmp_path: Path, by: str) -> None:
     with contextlib.closing(MemoryMappedFile.create_from_file(str(path), FileMode.OPEN)) as map_:
         view = map_.create_view_accessor()
         lock = MappedLock(view, 8192)
-        changed = MappedCondition(view, 8192 + 64, lock)
+        changed = MappedCondition(view, 8192 + 128, lock)
         timer = threading.Timer(0.05, os.truncate, (path, 100))
         timer.start()
         with pytest.raises(MemoryFaultError, match="truncated"), lock if by == "lock" else changed:
@@ -560,7 +560,7 @@ def test_closed_under_a_wait(view: MemoryMappedViewAccessor) -> None:
         with pytest.raises(ClosedError, match="MappedCondition"):
             changed.wait()
         assert lock.owned
-    again = MappedCondition(view, 64, lock)
+    again = MappedCondition(view, 128, lock)
     assert again.statistics().waiters == 0
     threading.Timer(0.05, lock.close).start()
     with pytest.raises(ClosedError, match="MappedLock"), again:

@@ -8,6 +8,7 @@ import io
 import mmap
 import os
 import pickle
+import platform
 import random
 import re
 import signal
@@ -877,7 +878,7 @@ def test_a_killed_waiter_strands_nobody(view: MemoryMappedViewAccessor, other: A
 
 
 def test_waits_for_several(view: MemoryMappedViewAccessor) -> None:
-    lock, event, semaphore = MappedLock(view), MappedEvent(view, 64), MappedSemaphore(view, 80, 1)
+    lock, event, semaphore = MappedLock(view), MappedEvent(view, 128), MappedSemaphore(view, 144, 1)
     both = MappedReaderWriterLock(view, 4096)
     assert wait_any([event, semaphore, lock], 0) == 1
     assert wait_all([lock, event, both.writer], 0) is False
@@ -1012,7 +1013,8 @@ def test_the_examples_of_the_page_run(
     assert capsys.readouterr().out == "0\n"
     for kind in (MappedLock, MappedReaderWriterLock, MappedEvent, MappedSemaphore, MappedCondition, *ATOMICS):
         (row,) = (line for line in text.splitlines() if line.startswith("| `") and f"`{kind.__name__}`" in line)
-        assert row.split("|")[2:4] == [f" {kind.SIZE} ", f" {kind.ALIGNMENT} "]
+        more = 8 if kind is MappedLock and platform.machine() == "aarch64" else 0  # the line below the table
+        assert row.split("|")[2:4] == [f" {kind.SIZE - more} ", f" {kind.ALIGNMENT} "]
 
 
 # -- kills

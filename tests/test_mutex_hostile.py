@@ -22,7 +22,7 @@ import pytest
 from peers import needs_root
 from support.actors import PRELUDE, Actor
 from support.leftovers import files_of
-from support.strangers import HEADER, KIND, path_of
+from support.strangers import HEADER, KIND, RECORD, USED, path_of
 
 from memorymapped import (
     DamagedObjectError,
@@ -35,7 +35,6 @@ from memorymapped import (
 SEED = int(os.environ.get("MEMORYMAPPED_TEST_SEED", random.SystemRandom().getrandbits(32)))
 NOBODY = 65534
 PAGE = os.sysconf("SC_PAGESIZE")
-USED = HEADER + 64
 LIMIT = 8.0  # seconds for one operation
 NOT_THERE = 0x3FFFFFF0  # a thread id that the kernel never gives
 
@@ -81,7 +80,7 @@ def fresh() -> bytearray:
     data = bytearray(PAGE)
     data[1] = 1
     data[KIND] = 0x91
-    data[HEADER + 40 : HEADER + 56] = b"\xff" * 8 + b"\0" + b"\xff" * 7
+    data[RECORD : RECORD + 16] = b"\xff" * 8 + b"\0" + b"\xff" * 7
     return data
 
 
@@ -309,7 +308,7 @@ DAMAGES: dict[str, tuple[int, Callable[[int], bytes], object]] = {
     "others wait": (HEADER, lambda _: word(0x80000000), None),
     "list pointers": (HEADER + 24, lambda _: struct.pack("<QQ", 0x4141414141414141, 0xFFFFFFFFFFFFFFFF), True),
     "a count": (HEADER + 4, lambda _: word(5), True),
-    "record of others": (HEADER + 40, lambda _: b"\x55" * 8, True),
+    "record of others": (RECORD, lambda _: b"\x55" * 8, True),
     "header": (0, lambda _: b"\xff" * 8, True),
 }
 
@@ -353,7 +352,7 @@ WHILE_OWNED: dict[str, tuple[int, bytes]] = {
     "the word: waiters": (HEADER, word(NOT_THERE | 0x80000000)),
     "the count": (HEADER + 4, word(9)),
     "the owner": (HEADER + 8, word(1)),
-    "the record": (HEADER + 40, b"\x99" * 24),
+    "the record": (RECORD, b"\x99" * 24),
     "all of it": (0, b"\xee" * PAGE),
     "all of it, zeros": (0, bytes(PAGE)),
 }

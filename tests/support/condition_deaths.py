@@ -20,7 +20,7 @@ from .stepping import Steps, unavailable
 __all__ = ["kill_everywhere", "unavailable"]
 
 SOON = 1.5  # seconds
-LOCK, CONDITION = 0, 64
+LOCK, CONDITION = 0, 128
 
 _map = MemoryMappedFile.create_new(None, 4096)
 _view = _map.create_view_accessor()

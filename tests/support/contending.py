@@ -195,7 +195,7 @@ def be_reader_or_writer(ground: Ground, chance: random.Random) -> Callable[[], N
 
 def be_waiter_or_notifier(ground: Ground, chance: random.Random) -> Callable[[], None]:
     lock = MappedLock(ground.view, 4096)
-    condition = MappedCondition(ground.view, 4160, lock)
+    condition = MappedCondition(ground.view, 4224, lock)
     waits = chance.random() < 0.5
     items = AtomicInt64(ground.view, 72)
 

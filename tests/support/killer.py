@@ -63,7 +63,17 @@ _NAMES = {
         262: "newfstatat", 263: "unlinkat", 273: "set_robust_list", 285: "fallocate", 292: "dup3", 293: "pipe2",
         316: "renameat2", 319: "memfd_create", 332: "statx", 334: "rseq", 435: "clone3",
     },
-    "aarch64": {173: "getppid"},
+    "aarch64": {
+        8: "getxattr", 10: "fgetxattr", 24: "dup3", 25: "fcntl", 29: "ioctl", 32: "flock", 34: "mkdirat",
+        35: "unlinkat", 38: "renameat", 43: "statfs", 44: "fstatfs", 46: "ftruncate", 47: "fallocate", 52: "fchmod",
+        53: "fchmodat", 55: "fchown", 56: "openat", 57: "close", 59: "pipe2", 61: "getdents64", 62: "lseek", 63: "read",
+        64: "write", 67: "pread64", 78: "readlinkat", 79: "newfstatat", 80: "fstat", 98: "futex", 99: "set_robust_list",
+        101: "nanosleep", 113: "clock_gettime", 115: "clock_nanosleep", 131: "tgkill", 134: "rt_sigaction",
+        135: "rt_sigprocmask", 156: "getsid", 172: "getpid", 173: "getppid", 174: "getuid", 175: "geteuid",
+        178: "gettid", 214: "brk", 215: "munmap", 220: "clone", 221: "execve", 222: "mmap", 226: "mprotect",
+        227: "msync", 233: "madvise", 260: "wait4", 276: "renameat2", 279: "memfd_create", 291: "statx", 293: "rseq",
+        435: "clone3",
+    },
 }.get(platform.machine(), {})  # fmt: skip
 _MARK = next((number for number, name in _NAMES.items() if name == "getppid"), -1)
 

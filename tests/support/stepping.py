@@ -16,22 +16,54 @@ import platform
 import signal
 from array import array
 from collections.abc import Callable
+from typing import NamedTuple
 
 from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, Victim, _ptrace
 
 __all__ = ["Steps", "unavailable"]
 
-_PEEKTEXT, _PEEKUSER, _POKETEXT, _POKEUSER, _SINGLESTEP = 1, 3, 4, 6, 9
-_RIP = 16 * 8  # in struct user_regs_struct of x86-64
-_BREAKPOINT = 0xCC
+_PEEKTEXT, _POKETEXT, _SINGLESTEP, _GETREGSET, _SETREGSET = 1, 4, 9, 0x4204, 0x4205
+_PRSTATUS = 1  # the general registers
+_AT_HWCAP, _HAS_ATOMICS = 16, 1 << 8
 _MOST = 400_000  # instructions
 _FAR = 100
+
+
+class _Machine(NamedTuple):
+    """The registers, as struct user_regs_struct has them; which of them says where the process stands; an instruction
+    that stops it, and the bits of it."""
+
+    registers: int
+    at: int
+    breakpoint: int
+    bits: int
+
+
+_MACHINE = {"x86_64": _Machine(27, 16, 0xCC, 0xFF), "aarch64": _Machine(34, 32, 0xD4200000, 0xFFFFFFFF)}.get(
+    platform.machine(), _Machine(1, 0, 0, 0)
+)
+
+
+class _Registers(ctypes.Structure):
+    """A struct iovec, and what it leads to."""
+
+    _fields_ = (
+        ("base", ctypes.c_void_p),
+        ("length", ctypes.c_size_t),
+        ("registers", ctypes.c_uint64 * _MACHINE.registers),
+    )
+
+    def fetch(self, pid: int) -> None:
+        self.base = ctypes.addressof(self) + _Registers.registers.offset
+        self.length = _Registers.registers.size
+        _ptrace(_GETREGSET, pid, _PRSTATUS, ctypes.addressof(self))
 
 
 class _Stepped(Victim):
     """A victim that stands behind its first mark."""
 
     def __init__(self, prepare: Callable[[], object], act: Callable[[], object]) -> None:
+        self._registers = _Registers()
         super().__init__(prepare, act)
         try:
             while self._call(self._next()) != (_MARK, False):
@@ -44,7 +76,13 @@ class _Stepped(Victim):
     @property
     def at(self) -> int:
         """The address of the next instruction."""
-        return int(_LIBC.ptrace(_PEEKUSER, self.pid, _RIP, None)) & (1 << 64) - 1
+        self._registers.fetch(self.pid)
+        return int(self._registers.registers[_MACHINE.at])
+
+    def _stand(self, address: int) -> None:
+        self._registers.fetch(self.pid)
+        self._registers.registers[_MACHINE.at] = address
+        _ptrace(_SETREGSET, self.pid, _PRSTATUS, ctypes.addressof(self._registers))
 
     def step(self) -> None:
         self._let(_SINGLESTEP)
@@ -62,12 +100,12 @@ class _Stepped(Victim):
         came to its second mark instead."""
         text = _LIBC.ptrace(_PEEKTEXT, self.pid, address, None) & (1 << 64) - 1
         while True:
-            _ptrace(_POKETEXT, self.pid, address, text & ~0xFF | _BREAKPOINT)
+            _ptrace(_POKETEXT, self.pid, address, text & ~_MACHINE.bits | _MACHINE.breakpoint)
             while self._let(_SYSCALL) == _AT_CALL:
                 if self._call(self.pid)[0] == _MARK:
                     return False
             _ptrace(_POKETEXT, self.pid, address, text)
-            _ptrace(_POKEUSER, self.pid, _RIP, address)
+            self._stand(address)
             if not again:
                 return True
             again -= 1
@@ -174,8 +212,10 @@ class Steps:
 
 def unavailable() -> str | None:
     """Why processes cannot be stepped through here, or None."""
-    if platform.machine() != "x86_64" or ctypes.sizeof(ctypes.c_void_p) != 8:
+    if not _MACHINE.bits or ctypes.sizeof(ctypes.c_void_p) != 8:
         return f"the registers of {platform.machine()} are not known"
+    if platform.machine() == "aarch64" and not _LIBC.getauxval(_AT_HWCAP) & _HAS_ATOMICS:
+        return "between a load and a store that belong together a step takes the store its effect: they go on for ever"
     from support import killer
 
     return killer.unavailable()

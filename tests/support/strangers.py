@@ -15,6 +15,7 @@ import errno
 import fcntl
 import mmap
 import os
+import platform
 import stat
 import threading
 import time
@@ -25,13 +26,27 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["BASE", "HEADER", "KIND", "Abandoned", "Stranger", "blocked", "owner", "path_of", "root_of"]
+__all__ = [
+    "BASE",
+    "HEADER",
+    "KIND",
+    "RECORD",
+    "USED",
+    "Abandoned",
+    "Stranger",
+    "blocked",
+    "owner",
+    "path_of",
+    "root_of",
+]
 
 BASE = Path("/tmp")  # .NET takes this, and never TMPDIR
 HEADER = 8  # bytes before the state
 KIND = HEADER + 16  # where the C library keeps the kind of the mutex
 ROBUST_RECURSIVE_SHARED = 0x91
-_PID, _THREAD = HEADER + 40, HEADER + 44
+RECORD = HEADER + (48 if platform.machine() == "aarch64" else 40)  # behind the C library's mutex
+USED = RECORD + 24
+_PID, _THREAD = RECORD, RECORD + 4
 _NOBODY = b"\xff" * 4
 _LIBC = ctypes.CDLL(None)  # lets other threads run meanwhile
 _CLOCK_MONOTONIC = 1
@@ -81,7 +96,7 @@ class Stranger:
 
     def __init__(self, path: Path, *, owned: bool = False, create: bool = True, release_of: int = 10) -> None:
         self.path = path
-        self.flag = HEADER + (56 if release_of == 10 else 48)  # the byte that says "abandoned"
+        self.flag = RECORD + (16 if release_of == 10 else 8)  # the byte that says "abandoned"
         self.late = release_of == 11
         self.count = 0
         self.created = False

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import struct
 import threading
 import time
@@ -41,7 +42,8 @@ WORD = 32  # where the word lies in the file
 AT_ONCE = 0.1  # seconds, as the median of several: less than any look that a sleeper takes by himself
 SLACK = 0.75  # seconds that a loaded machine may add to what a protocol promises
 
-SLEEPING = ("202", "449")  # futex, futex_waitv
+_FUTEX, *_PAUSES = ("98", "101", "115") if platform.machine() == "aarch64" else ("202", "35", "230")
+SLEEPING = (_FUTEX, "449")  # futex, futex_waitv
 
 BEFORE = """
 from memorymapped.sync.events import *
@@ -95,7 +97,7 @@ def in_futex(pid: int) -> bool:
     """Whether the main thread of a process is asleep in a wait for a word, or in a pause."""
     try:
         with open(f"/proc/{pid}/syscall") as file:
-            return file.read().split()[0] in ("202", "449", "35", "230")
+            return file.read().split()[0] in (*SLEEPING, *_PAUSES)
     except (OSError, IndexError):
         return False
 
