@@ -58,9 +58,12 @@ static inline int mmf_overlap(const char *one, size_t size, const char *other, s
 /* Asks for huge pages under fresh memory that is about to be filled: one fault instead of 512. */
 static inline void mmf_expect_large(char *memory, size_t size)
 {
-    uintptr_t start = ((uintptr_t)memory + 4095) & ~(uintptr_t)4095;
-    uintptr_t end = ((uintptr_t)memory + size) & ~(uintptr_t)4095;
-    if (size >= 2 * MMF_HUGE_PAGE && end > start)
+    if (size < 2 * MMF_HUGE_PAGE)
+        return;
+    uintptr_t within = mmf_page_size() - 1;
+    uintptr_t start = ((uintptr_t)memory + within) & ~within;
+    uintptr_t end = ((uintptr_t)memory + size) & ~within;
+    if (end > start)
         mmf_huge_pages((char *)start, end - start);
 }
 

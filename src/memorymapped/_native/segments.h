@@ -58,7 +58,9 @@ _Static_assert(sizeof(mmf_control) == MMF_CONTROL_SIZE, "the control object has 
 /* What a walk, or a step under the lock, came to. */
 enum { MMF_DONE, MMF_DAMAGED, MMF_NO_MEMORY, MMF_FULL, MMF_ORDER, MMF_FAULTED, MMF_STALE, MMF_CLOSED, MMF_DISK, MMF_SUMS, MMF_BUSY };
 
-/* ---- lengths. One store, or load, of four bytes at any address: whole unless it straddles two cache lines. */
+/* ---- lengths. One store, or load, of four bytes at any address: whole unless it straddles two cache lines (on aarch64: 16
+ * bytes; before ARMv8.4 it is promised of aligned ones only). So what lies behind `end` is looked at for zero alone without
+ * the lock; and where there is none, what was found counts if nobody was writing before and after. */
 
 typedef struct __attribute__((packed)) {
     volatile int32_t value;
