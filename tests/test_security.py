@@ -42,9 +42,11 @@ MakePeer = Callable[..., Peer]
 
 
 def has_acl(folder: Path) -> bool:
+    from memorymapped._native.files import attribute_of  # which Windows has not
+
     with tempfile.NamedTemporaryFile(dir=folder) as file:
         try:
-            os.getxattr(file.fileno(), "system.posix_acl_access")
+            attribute_of(file.fileno(), b"system.posix_acl_access")
         except OSError as error:
             return error.errno == errno.ENODATA
     return True

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # cython: language_level=3, binding=False, always_allow_keywords=False, auto_pickle=False
 """System calls on files that `os` does not have, has only in the C library's emulation, or has too slowly."""
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EEXIST, EFBIG, EINTR, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, errno
 from libc.string cimport strerror
@@ -13,7 +14,9 @@ cdef extern from *:
     #include <sys/stat.h>
     #include <sys/syscall.h>
     #include <sys/vfs.h>
+    #include <sys/xattr.h>
     #include <unistd.h>
+    #include <linux/limits.h>
 
     /* glibc has a function of it, musl has not. */
     static inline int mmf_rename_new(const char *old, const char *new)
@@ -36,6 +39,10 @@ cdef extern from *:
     int getrlimit(int resource, rlimit_t *limit)
     int setrlimit(int resource, rlimit_t *limit)
     int fstatfs(int fd, statfs_t *status)
+    ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)
+    int fsetxattr(int fd, const char *name, const void *value, size_t size, int flags)
+    int fremovexattr(int fd, const char *name)
+    int MMF_ATTRIBUTE_SIZE "XATTR_SIZE_MAX"
     long sysconf(int name)
     int _SC_PAGESIZE
     int FALLOC_FL_KEEP_SIZE
@@ -51,6 +58,29 @@ def size_of(int fd):
     if fstat(fd, &status):
         raise OSError(errno, strerror(errno).decode())
     return status.st_size
+
+
+# Python has functions of these with glibc only.
+
+def attribute_of(int fd, bytes name not None):
+    """An extended attribute of a file. OSError(ENODATA): it has none of this name."""
+    cdef bytes value = PyBytes_FromStringAndSize(NULL, MMF_ATTRIBUTE_SIZE)
+    cdef ssize_t size = fgetxattr(fd, name, PyBytes_AS_STRING(value), MMF_ATTRIBUTE_SIZE)
+    if size < 0:
+        raise OSError(errno, strerror(errno).decode())
+    return value[:size]
+
+
+def set_attribute(int fd, bytes name not None, bytes value not None):
+    """Gives a file an extended attribute, or changes it."""
+    if fsetxattr(fd, name, PyBytes_AS_STRING(value), len(value), 0):
+        raise OSError(errno, strerror(errno).decode())
+
+
+def remove_attribute(int fd, bytes name not None):
+    """Takes it from the file."""
+    if fremovexattr(fd, name):
+        raise OSError(errno, strerror(errno).decode())
 
 
 def identity(int fd):
@@ -116,7 +146,7 @@ cdef refuse_without_space(int fd, long long more):
     cdef statfs_t status
     if fstatfs(fd, &status):
         return
-    if status.f_blocks and more > <long long>status.f_bavail * status.f_bsize:
+    if status.f_blocks and more > <long long>status.f_bavail * <long long>status.f_bsize:  # (musl: unsigned)
         raise OSError(ENOSPC, strerror(ENOSPC).decode())
     if (status.f_type & 0xffffffff) == TMPFS:
         available = available_memory()

@@ -9,7 +9,12 @@
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
+#ifndef STATX_BASIC_STATS
+#include <linux/stat.h> /* musl has no statx(2) before 1.2.5, and what is linked with that would not run with an older one */
+#endif
 
 /* What fstat(2) says, and in `birth` when the file was made, in ns since the epoch: 0 where nobody knows. */
 typedef struct {
@@ -23,7 +28,7 @@ static inline int mmf_look(int fd, mmf_status *status)
 {
     struct statx found;
     struct stat old;
-    if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &found) == 0) {
+    if (syscall(SYS_statx, fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &found) == 0) {
         *status = (mmf_status){
             .st_dev = makedev(found.stx_dev_major, found.stx_dev_minor), .st_ino = found.stx_ino,
             .st_mode = found.stx_mode, .st_nlink = found.stx_nlink, .st_uid = found.stx_uid,

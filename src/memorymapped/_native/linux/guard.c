@@ -34,6 +34,7 @@
  */
 #define _GNU_SOURCE
 #include "guard.h"
+#include "of_thread.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -69,7 +70,7 @@ static const struct sigaction *below[LEVELS]; /* replaced, never written to or f
 static int level = -1;
 
 /* How deep this thread is in handlers below ours: the end of a circle that should not exist. */
-static __thread int chained __attribute__((tls_model("initial-exec")));
+static MMF_OF_THREAD int chained;
 
 /* ------------------------------------------------------------------------------------------ the handler */
 

@@ -8,6 +8,7 @@
 #ifndef MEMORYMAPPED_THREADS_H
 #define MEMORYMAPPED_THREADS_H
 
+#include "of_thread.h"
 #include "robust.h"
 
 #include <pthread.h>
@@ -17,9 +18,9 @@
 
 static uint64_t mmf_threads;
 static uint32_t mmf_process;
-static __thread uint64_t mmf_own_thread __attribute__((tls_model("initial-exec")));
-static __thread int mmf_own_locks __attribute__((tls_model("initial-exec"))); /* that it holds now */
-static __thread uint32_t mmf_own_id __attribute__((tls_model("initial-exec"))); /* the kernel's number of it */
+static MMF_OF_THREAD uint64_t mmf_own_thread;
+static MMF_OF_THREAD int mmf_own_locks; /* that it holds now */
+static MMF_OF_THREAD uint32_t mmf_own_id; /* the kernel's number of it */
 
 static inline uint64_t mmf_thread(void)
 {

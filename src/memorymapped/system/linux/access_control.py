@@ -13,6 +13,7 @@ import os
 import stat
 import struct
 
+from ..._native.files import attribute_of, remove_attribute, set_attribute
 from ..._typing import TYPE_CHECKING
 from ...enums import MemoryMappedFileRights as Rights
 from ..names import Name, Scope
@@ -34,7 +35,7 @@ __all__ = [
     "write_access",
 ]
 
-ATTRIBUTE = "system.posix_acl_access"
+ATTRIBUTE = b"system.posix_acl_access"
 _VERSION = 2
 _USER_OBJ, _USER, _GROUP_OBJ, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 _NOBODY = 0xFFFFFFFF
@@ -157,7 +158,7 @@ def access_of(fd: int) -> Said:
 def _list_of(fd: int) -> bytes:
     """The entries of its ACL; none where there is no list."""
     try:
-        return os.getxattr(fd, ATTRIBUTE)[_HEAD.size :]
+        return attribute_of(fd, ATTRIBUTE)[_HEAD.size :]
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.ENOTSUP):
             return b""
@@ -176,7 +177,7 @@ def _write(fd: int, owner: int | None, group: int | None, entries: Entries) -> N
         os.fchown(fd, -1 if owner is None else owner, -1 if group is None else group)
     if not named:
         if _has_acl(fd):
-            os.removexattr(fd, ATTRIBUTE)
+            remove_attribute(fd, ATTRIBUTE)
         os.fchmod(fd, kept | bits_of_owner << 6 | entries.group << 3 | entries.other)
         return
     mask = entries.group
@@ -190,7 +191,7 @@ def _write(fd: int, owner: int | None, group: int | None, entries: Entries) -> N
     rows += [(_MASK, mask, _NOBODY), (_OTHER, entries.other, _NOBODY)]
     raw = _HEAD.pack(_VERSION) + b"".join(_ENTRY.pack(tag, bits, who) for tag, bits, who in rows)
     try:
-        os.setxattr(fd, ATTRIBUTE, raw)  # sets the mode's nine bits as well
+        set_attribute(fd, ATTRIBUTE, raw)  # sets the mode's nine bits as well
     except OSError as error:
         if error.errno == errno.ENOTSUP:
             raise NotImplementedError(
@@ -203,6 +204,6 @@ def _write(fd: int, owner: int | None, group: int | None, entries: Entries) -> N
 
 def _has_acl(fd: int) -> bool:
     try:
-        return bool(os.getxattr(fd, ATTRIBUTE))
+        return bool(attribute_of(fd, ATTRIBUTE))
     except OSError:
         return False
