@@ -65,7 +65,7 @@ def told(mutex: Mutex, timeout: float = LIMIT) -> bool:
 STEPPING = """
 import mmap
 from support.killer import Victim
-from support.stepping import Steps, unavailable
+from support.stepping import C_LIBRARY, Steps, unavailable
 from support.strangers import owner, path_of
 words = memoryview(mmap.mmap(-1, 4096)).cast("Q")   # how far it has come; two counters
 path = path_of(name)
@@ -100,7 +100,7 @@ def record(near, others):
     changes = steps.record(lambda: (block[8:72], words[0]))
     block.close()
     wanted = {i + j for i in changes for j in range(-near, near + 1)}
-    wanted.update(steps.inside("robust.", ("libc.so", "libc-", "libpthread"), 60))
+    wanted.update(steps.inside("robust.", C_LIBRARY, 60))
     wanted.update(range(0, len(steps.way), len(steps.way) // others or 1))
     return len(changes), sorted(i for i in wanted if 0 <= i < len(steps.way))
 

@@ -27,7 +27,7 @@ LIMIT = 0.25 + SLACK  # seconds
 STEPPING = (
     PRELUDE
     + """
-from support.stepping import Steps, unavailable
+from support.stepping import C_LIBRARY, Steps, unavailable
 gc.disable()  # all victims are to take the same way
 never = AutoResetEvent()
 
@@ -40,7 +40,7 @@ def record():
     os.close(file)
     points = set()
     for core in ("futex.", "several."):
-        points.update(steps.inside(core, ("libc.so", "libc-"), 100))
+        points.update(steps.inside(core, C_LIBRARY, 100))
     return changes, sorted(points)
 """
 )

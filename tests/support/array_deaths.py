@@ -32,7 +32,7 @@ from memorymapped._native import struct_array as native
 from memorymapped.shared.layouts import described
 from memorymapped.shared.struct_array import StructArray
 
-from .stepping import Steps, unavailable
+from .stepping import C_LIBRARY, Steps, unavailable
 
 __all__ = [
     "KINDS",
@@ -317,6 +317,6 @@ def ours(steps: Steps) -> list[int]:
     """After which instructions to kill."""
     points: set[int] = set()
     for library in (Path(native.__file__ or "").name, "robust."):
-        for number in steps.inside(library, ("libc.so", "libc-", "libpthread"), 2000):
+        for number in steps.inside(library, C_LIBRARY, 2000):
             points |= {number, number + 1}
     return sorted(points & set(range(1, len(steps.way))))

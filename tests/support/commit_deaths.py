@@ -30,7 +30,7 @@ from memorymapped._native.committed import crc32c
 from memorymapped.shared.layouts import described
 from memorymapped.shared.shared_memory import SharedMemory
 
-from .stepping import Steps, unavailable
+from .stepping import C_LIBRARY, Steps, unavailable
 
 __all__ = ["SIZE", "WAYS", "check", "kill_everywhere", "unavailable", "value"]
 
@@ -209,6 +209,6 @@ def ours(steps: Steps) -> list[int]:
     points = set()
     for module in (committed, robust):
         name = Path(module.__file__ or "").name
-        for number in steps.inside(name, ("libc.so", "libc-", "libpthread"), 2000):
+        for number in steps.inside(name, C_LIBRARY, 2000):
             points |= {number, number + 1}
     return sorted(points & set(range(1, len(steps.way))))

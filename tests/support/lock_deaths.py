@@ -29,7 +29,7 @@ from memorymapped.sync.mapped import MappedLock
 from memorymapped.sync.readers import MappedReaderWriterLock
 
 from .asked import Asked
-from .stepping import Steps, unavailable
+from .stepping import C_LIBRARY, Steps, unavailable
 
 __all__ = ["LIMIT", "kill_everywhere", "unavailable"]
 
@@ -142,7 +142,7 @@ def ours(steps: Steps) -> list[int]:
     rounds = collections.Counter(steps.way)
     points = []
     for library in names:
-        for number in steps.inside(library, ("libc.so", "libc-", "libpthread"), 400):
+        for number in steps.inside(library, C_LIBRARY, 400):
             met = steps.met[number]
             if met < 2 or met >= rounds[steps.way[number]] - 2:
                 points += [number, number + 1]

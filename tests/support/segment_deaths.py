@@ -18,7 +18,7 @@ from pathlib import Path
 from memorymapped import SegmentFile
 from memorymapped._native import segments as native
 
-from .stepping import Steps, unavailable
+from .stepping import C_LIBRARY, Steps, unavailable
 
 __all__ = ["KINDS", "kill_everywhere", "raw", "unavailable"]
 
@@ -175,6 +175,6 @@ def ours(steps: Steps) -> list[int]:
     """After which instructions to kill."""
     points: set[int] = set()
     for library in (Path(native.__file__ or "").name, "robust."):
-        for number in steps.inside(library, ("libc.so", "libc-", "libpthread"), 400):
+        for number in steps.inside(library, C_LIBRARY, 400):
             points.update((number, number + 1))
     return sorted(points & set(range(1, len(steps.way))))

@@ -20,7 +20,9 @@ from typing import NamedTuple
 
 from support.killer import _AT_CALL, _LIBC, _MARK, _SYSCALL, Victim, _ptrace
 
-__all__ = ["Steps", "unavailable"]
+__all__ = ["C_LIBRARY", "Steps", "unavailable"]
+
+C_LIBRARY = ("libc.so", "libc-", "libpthread", "ld-musl")  # what its files are called
 
 _PEEKTEXT, _POKETEXT, _SINGLESTEP, _GETREGSET, _SETREGSET = 1, 4, 9, 0x4204, 0x4205
 _PRSTATUS = 1  # the general registers

@@ -28,10 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BASE",
+    "COUNT",
+    "GLIBC",
     "HEADER",
     "KIND",
     "RECORD",
+    "ROBUST_RECURSIVE_SHARED",
     "USED",
+    "WORD",
     "Abandoned",
     "Stranger",
     "blocked",
@@ -42,14 +46,15 @@ __all__ = [
 
 BASE = Path("/tmp")  # .NET takes this, and never TMPDIR
 HEADER = 8  # bytes before the state
-KIND = HEADER + 16  # where the C library keeps the kind of the mutex
-ROBUST_RECURSIVE_SHARED = 0x91
-RECORD = HEADER + (48 if platform.machine() == "aarch64" else 40)  # behind the C library's mutex
+GLIBC = platform.libc_ver()[0] == "glibc"  # or musl
+# Where the C library keeps the kind of a mutex, the word with its owner, and how often it is locked.
+KIND, WORD, COUNT = (HEADER + at for at in ((16, 0, 4) if GLIBC else (0, 4, 20)))
+ROBUST_RECURSIVE_SHARED = 0x91 if GLIBC else 0x85
+RECORD = HEADER + (48 if GLIBC and platform.machine() == "aarch64" else 40)  # behind the C library's mutex
 USED = RECORD + 24
 _PID, _THREAD = RECORD, RECORD + 4
 _NOBODY = b"\xff" * 4
 _LIBC = ctypes.CDLL(None)  # lets other threads run meanwhile
-_CLOCK_MONOTONIC = 1
 
 
 class _Timespec(ctypes.Structure):
@@ -77,7 +82,7 @@ def path_of(name: str, *, session: int | None = None, uid: int | None = None) ->
 def _word(path: Path) -> int:
     """The word that the kernel and the C library lock."""
     with path.open("rb") as file:
-        return int.from_bytes(file.read(HEADER + 4)[HEADER:], "little")
+        return int.from_bytes(file.read(WORD + 4)[WORD:], "little")
 
 
 def owner(path: Path) -> int:
@@ -209,9 +214,13 @@ class Stranger:
         elif seconds == 0:
             result = _LIBC.pthread_mutex_trylock(mutex)
         else:
-            whole, part = divmod(time.monotonic() + seconds, 1)
+            clock = time.CLOCK_MONOTONIC if GLIBC else time.CLOCK_REALTIME
+            whole, part = divmod(time.clock_gettime(clock) + seconds, 1)
             until = _Timespec(int(whole), int(part * 1e9))
-            result = _LIBC.pthread_mutex_clocklock(mutex, _CLOCK_MONOTONIC, ctypes.byref(until))
+            if GLIBC:
+                result = _LIBC.pthread_mutex_clocklock(mutex, clock, ctypes.byref(until))
+            else:
+                result = _LIBC.pthread_mutex_timedlock(mutex, ctypes.byref(until))
         if result in (errno.EBUSY, errno.ETIMEDOUT):
             return False
         dead = result == errno.EOWNERDEAD

@@ -54,9 +54,9 @@ static inline void mmf_fair_blank(mmf_fair *fair)
     fair->magic = MMF_FAIR_MAGIC;
     fair->nodes = MMF_FAIR_NODES;
     fair->mutex_size = sizeof(mmf_mutex);
-    MMF_INSIDE(mmf_fair_lock(&fair->gate))->kind = MMF_KIND;
+    mmf_claim_zeros(mmf_fair_lock(&fair->gate));
     for (uint32_t i = 1; i <= MMF_FAIR_NODES; i++)
-        MMF_INSIDE(mmf_fair_lock(mmf_fair_at(fair, i)))->kind = MMF_KIND;
+        mmf_claim_zeros(mmf_fair_lock(mmf_fair_at(fair, i)));
 }
 
 /* Zeros become a free one, also if somebody who did that has died, or is at it: each step is one that may be done twice.

@@ -45,29 +45,30 @@ L locked: who comes to such a one goes past it, `before` = its before, and it st
 So nobody waits for G but who comes, and an owner never waits at all. A process that is stopped is not dead: everybody
 waits for it, also if it was stopped in the few instructions in which it has G.
 """
-from memorymapped.errors import DamagedObjectError
+from memorymapped.errors import DamagedObjectError, WaitHandleCannotBeOpenedError
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EALREADY, EBADMSG, EBUSY, ETIMEDOUT
+from libc.errno cimport EALREADY, EBADMSG, EBUSY, EINVAL, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memset
 from memorymapped._native.memory cimport Mapping, mmf_marked, mmf_object, new_mapping
 from memorymapped._native.robust cimport (
-    ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, need_robust_mutexes, this_process, this_thread)
+    ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, foreign, mmf_lock, need_robust_mutexes, this_process, this_thread)
 
 cdef extern from "pages.h" nogil:
     int MMF_MAP_READ, MMF_MAP_WRITE, MMF_MAP_SHARED, MMF_MAP_OWN
     size_t mmf_page_size()
 
 cdef extern from "fair.h" nogil:
-    ctypedef struct mmf_glibc_mutex:
+    ctypedef struct mmf_inside:
         uint32_t word
         uint32_t count
         void *before
         void *after
-    mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
+    uint32_t MMF_ONCE
+    mmf_inside *MMF_INSIDE(mmf_lock *lock)
     ctypedef struct mmf_fair_node:
         uint32_t state
         uint32_t before
@@ -82,6 +83,7 @@ cdef extern from "fair.h" nogil:
     int MMF_FAIR_SIZE
     uint32_t MMF_OWNED, MMF_WAITING, MMF_LEFT
     bint mmf_is_kind(const mmf_lock *lock)
+    bint mmf_is_foreign(const mmf_lock *lock)
     bint mmf_in_list(const mmf_lock *lock)
     double mmf_now()
     int mmf_lock_spin(mmf_lock *lock, int turns)
@@ -297,7 +299,7 @@ cdef class FairCore(RobustMutex):
             return 0
         if rc == EALREADY:
             return OWNS_ALREADY
-        if rc or mmf_marked(self.region) or not mmf_is_kind(self.lock) or MMF_INSIDE(self.lock).count != 1:
+        if rc or mmf_marked(self.region) or not mmf_is_kind(self.lock) or MMF_INSIDE(self.lock).count != MMF_ONCE:
             self.damage = f"its gate cannot be locked (error {rc})"  # not unlocked: nothing is known of it
             self.refuse_state()
         return 1
@@ -359,7 +361,7 @@ cdef class FairCore(RobustMutex):
                     self.refuse_node(before)
                 holds = before
                 process = mmf_fair_at(fair, before).process
-                if MMF_INSIDE(lock).count != 1:
+                if MMF_INSIDE(lock).count != MMF_ONCE:
                     raise RuntimeError(f"this thread waits for {self.called()} behind itself: that would never end")
                 if not (self.try_gate() if brief
                         else self.pass_gate(until if until <= 0 else max(until - mmf_now(), 0))):
@@ -537,7 +539,10 @@ def begin(FairCore self not None):
 
 
 def check(FairCore self not None):
-    """Raises DamagedObjectError if the memory does not hold a fair mutex of this format."""
+    """Raises DamagedObjectError if the memory does not hold a fair mutex of this format; WaitHandleCannotBeOpenedError if
+    it holds one of another C library's mutexes."""
     cdef bint sound = mmf_fair_is_sound(self.fair)
+    if not sound and mmf_is_foreign(self.lock):
+        raise WaitHandleCannotBeOpenedError(EINVAL, foreign("fair mutex"))
     if mmf_marked(self.region) or not sound:
         raise DamagedObjectError(EBADMSG, "its memory does not hold a fair mutex of this format")

@@ -42,11 +42,11 @@ cdef extern from "pages.h" nogil:
     size_t mmf_page_size()
 
 cdef extern from "robust.h" nogil:
-    ctypedef struct mmf_glibc_mutex:
+    ctypedef struct mmf_inside:
         uint32_t word
         uint32_t count
         uint32_t spins  # of a record: how many wait
-    mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
+    mmf_inside *MMF_INSIDE(mmf_lock *lock)
     uint32_t MMF_NOBODY
     uint64_t mmf_holder()
     int mmf_claim_zeros(mmf_lock *lock)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
 from memorymapped._native.memory cimport Mapping, View, mmf_region
+from memorymapped._native.robust cimport mmf_lock
 
 
 cdef Mapping locate(View view, object position, Py_ssize_t size, Py_ssize_t alignment, char **address)
 cdef int claim(char *address, Py_ssize_t size, int kind, object position) except -1
+cdef int refuse_foreign(const mmf_lock *lock, object position) except -1
 cdef int refuse_fault(object what) except -1
 
 

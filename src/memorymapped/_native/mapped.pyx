@@ -8,7 +8,7 @@ Each has a reference to the mapping, as a buffer has: the view and the map may b
 of each kind, and nothing has to be made before it is used:
 
 - the word at 12 is set first of all, and says what it is (places.h), so that nobody takes it for something else;
-- a lock becomes one by the store of glibc's kind word, whoever is first (`mmf_claim_zeros`);
+- a lock becomes one by the store of its kind, whoever is first (`mmf_claim_zeros`);
 - an event is [word, mode + 1] and a semaphore [count, maximum], each followed by the number of waiters: the first two
   are set by one compare-and-swap of 8 bytes from zero. Whoever comes second finds the mode or the maximum, and takes
   it;
@@ -35,11 +35,12 @@ from memorymapped._native.futex cimport (
 from memorymapped._native.memory cimport (
     MMF_INT32, MMF_INT64, MMF_UINT32, MMF_UINT64, Mapping, View, mmf_marked, mmf_pack, mmf_position, mmf_region,
     mmf_replaced, mmf_unpack)
-from memorymapped._native.robust cimport RobustMutex, mmf_lock, need_robust_mutexes, new_mutex
+from memorymapped._native.robust cimport RobustMutex, foreign, mmf_lock, need_robust_mutexes, new_mutex
 
 cdef extern from "robust.h" nogil:
     int MMF_LOCK_SIZE
     bint mmf_is_kind(const mmf_lock *lock)
+    bint mmf_is_foreign(const mmf_lock *lock)
     int mmf_claim_zeros(mmf_lock *lock)
 
 cdef extern from "places.h" nogil:
@@ -118,6 +119,14 @@ cdef int refuse_bytes(int kind, object position) except -1:
     raise DamagedObjectError(EBADMSG, f"the bytes at {position} are not {KINDS[kind]}: zeros make a free one")
 
 
+cdef int refuse_foreign(const mmf_lock *lock, object position) except -1:
+    # If it is one.
+    if mmf_is_foreign(lock):
+        raise WaitHandleCannotBeOpenedError(EINVAL, f"at {position} there is " + foreign("lock")
+                                            + ". Take another place, or zero this one when nobody uses it")
+    return 0
+
+
 cdef int refuse_fault(object what) except -1:
     raise MemoryFaultError(EFAULT, f"the memory of {what} is gone: its file was truncated, or its disk failed")
 
@@ -138,11 +147,14 @@ def lock_at(View view not None, position):
     cdef mmf_lock *lock = <mmf_lock *>address
     cdef int found = mmf_kind_at(address)
     cdef int made = 0
+    if found <= MMF_LOCK:
+        refuse_foreign(lock, position)
     if found != MMF_LOCK and (found > MMF_NOTHING or not mmf_is_kind(lock)):  # what a C program has made has no kind
         claim(address, MMF_LOCK_SIZE, MMF_LOCK, position)
     if not mmf_is_kind(lock):
         made = mmf_claim_zeros(lock)
         if made < 0:
+            refuse_foreign(lock, position)
             refuse_bytes(MMF_LOCK, position)
     if mmf_marked(mapping.region):
         refuse_fault("the lock")

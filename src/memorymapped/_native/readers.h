@@ -50,7 +50,7 @@ static inline int mmf_reader_try(mmf_readers *readers, int preferred, int gated)
             rc = mmf_consistent(lock);
         if (rc == EBUSY)
             continue;
-        if (rc != 0 || !mmf_is_kind(lock) || MMF_INSIDE(lock)->count != 1)
+        if (rc != 0 || !mmf_is_kind(lock) || MMF_INSIDE(lock)->count != MMF_ONCE)
             return -3;
         return slot;
     }

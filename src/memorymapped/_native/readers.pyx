@@ -40,13 +40,13 @@ cimport cython
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EALREADY, EBADMSG, EBUSY, ETIMEDOUT
 from libc.stdint cimport uint32_t, uint64_t
-from memorymapped._native.mapped cimport claim, locate
+from memorymapped._native.mapped cimport claim, locate, refuse_foreign
 from memorymapped._native.memory cimport Mapping, View, mmf_marked
 from memorymapped._native.robust cimport (
     ABANDONED, BUSY, TAKEN, RobustMutex, count_locks, mmf_lock, need_robust_mutexes, this_process, this_thread)
 
 cdef extern from "readers.h" nogil:
-    ctypedef struct mmf_glibc_mutex:
+    ctypedef struct mmf_inside:
         uint32_t word
         uint32_t count
         void *before
@@ -61,7 +61,8 @@ cdef extern from "readers.h" nogil:
         MMF_SLOTS
         MMF_READERS_SIZE
     int EOWNERDEAD
-    mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
+    uint32_t MMF_ONCE
+    mmf_inside *MMF_INSIDE(mmf_lock *lock)
     bint mmf_is_kind(const mmf_lock *lock)
     bint mmf_is_live(mmf_lock *lock)
     bint mmf_in_list(const mmf_lock *lock)
@@ -479,7 +480,7 @@ cdef int lock_within(RobustMutex self, mmf_lock *lock, double timeout) except -1
         return 0
     if rc == EALREADY:
         return DIFFERENT
-    if rc or mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != 1:
+    if rc or mmf_marked(self.region) or not mmf_is_kind(lock) or MMF_INSIDE(lock).count != MMF_ONCE:
         if self.damage is None:
             self.damage = f"one of its parts cannot be locked (error {rc})"  # not unlocked: nothing is known of it
         self.refuse_state()
@@ -703,6 +704,7 @@ def readers_at(View view not None, position):
     for slot in range(MMF_SLOTS):
         mmf_place_claim(<char *>mmf_slot_lock(readers, slot), MMF_READERS)
         if mmf_claim_zeros(mmf_slot_lock(readers, slot)) < 0:
+            refuse_foreign(mmf_slot_lock(readers, slot), position)
             refuse_bytes(position)
     made = mmf_claim_zeros(mmf_gate_lock(readers))
     if made < 0:

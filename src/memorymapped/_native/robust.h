@@ -2,7 +2,7 @@
  *
  * A robust mutex in shared memory, in the format of .NET's named mutex on Linux.
  *
- * Layout, from `data` on (8-aligned; M = sizeof(pthread_mutex_t): 40 on x86-64, 48 on aarch64 with glibc):
+ * Layout, from `data` on (8-aligned; M = sizeof(pthread_mutex_t): 40; 48 on aarch64 with glibc):
  *
  *     0      pthread_mutex_t: recursive, robust, process-shared
  *     M      u32 process id of the owner, FFFFFFFF: none
@@ -50,7 +50,7 @@ typedef struct {
 #define MMF_LOCK_SIZE ((int)sizeof(mmf_lock))
 enum { MMF_ONE_OF_US = 1, MMF_STRANGER = 2 };
 #define MMF_NOBODY 0xFFFFFFFFu
-#define MMF_INSIDE(lock) ((mmf_glibc_mutex *)&(lock)->mutex)
+#define MMF_INSIDE(lock) ((mmf_inside *)&(lock)->mutex)
 
 static inline void mmf_record(mmf_lock *lock, uint32_t process, uint8_t abandoned)
 {
@@ -89,17 +89,20 @@ static inline int mmf_was_abandoned(const mmf_lock *lock)
     return lock->thread[0] == 1 || (lock->thread[0] == 0xFF && lock->abandoned == 1);
 }
 
-static inline int mmf_is_kind(const mmf_lock *lock)
-{
-    return __atomic_load_n(&MMF_INSIDE((mmf_lock *)lock)->kind, __ATOMIC_RELAXED) == MMF_KIND;
-}
+static inline int mmf_is_kind(const mmf_lock *lock) { return mmf_mutex_is_kind(&lock->mutex); }
 
-/* Zeroed memory becomes a free mutex by one store, whoever is first. 1: by this call; 0: it was one; -1: it is none. */
-static inline int mmf_claim_zeros(mmf_lock *lock)
+/* Zeroed memory becomes a free mutex, whoever is first. 1: by this call; 0: it was one; -1: it is none. */
+static inline int mmf_claim_zeros(mmf_lock *lock) { return mmf_mutex_claim(&lock->mutex); }
+
+/* Is it one of the other C library (linux/locking.h)? For who was refused, to say why: glibc's has its kind at 16, musl's
+ * of ours too, one that a C program made with musl only at 0. */
+#define MMF_GLIBC 0x91u
+#define MMF_MUSL 0x85u
+static inline int mmf_is_foreign(const mmf_lock *lock)
 {
-    uint32_t kind = 0;
-    return __atomic_compare_exchange_n(&MMF_INSIDE(lock)->kind, &kind, MMF_KIND, 0, __ATOMIC_SEQ_CST,
-                                       __ATOMIC_SEQ_CST) ? 1 : kind == MMF_KIND ? 0 : -1;
+    mmf_inside *inside = MMF_INSIDE((mmf_lock *)lock);
+    uint32_t first = *MMF_FIRST(inside), kind = inside->kind;
+    return MMF_KIND == MMF_MUSL ? kind == MMF_GLIBC : kind == MMF_MUSL || (kind == 0 && first == MMF_MUSL);
 }
 
 /* ---- the mutex */

@@ -24,6 +24,7 @@ cdef list put_off
 cdef list put_off_since(Py_ssize_t count)
 
 cdef int need_robust_mutexes() except -1
+cdef str foreign(str what)
 cdef uint64_t this_thread() noexcept nogil
 cdef uint32_t this_process() noexcept nogil
 cdef void count_locks(int more) noexcept nogil

@@ -37,7 +37,7 @@ cdef extern from "pages.h" nogil:
     size_t mmf_page_size()
 
 cdef extern from "robust.h" nogil:
-    ctypedef struct mmf_glibc_mutex:
+    ctypedef struct mmf_inside:
         uint32_t word
         uint32_t count
         uint32_t kind
@@ -46,19 +46,21 @@ cdef extern from "robust.h" nogil:
     int EOWNERDEAD, ENOTRECOVERABLE
     uint32_t MMF_NOBODY
     int MMF_MOST
+    uint32_t MMF_KIND, MMF_GLIBC
     int mmf_lock_works()
     int mmf_lock_init(mmf_lock *lock)
     void mmf_record(mmf_lock *lock, uint32_t process, int abandoned)
     void mmf_note_death(mmf_lock *lock, bint killed)
     int mmf_was_abandoned(const mmf_lock *lock)
     int mmf_is_kind(const mmf_lock *lock)
+    bint mmf_is_foreign(const mmf_lock *lock)
     double mmf_now()
     int mmf_lock_spin(mmf_lock *lock, int turns)
     int mmf_lock_wait(mmf_lock *lock, double seconds)
     int mmf_in_list(const mmf_lock *lock)
     int mmf_thread_exists(uint32_t thread)
     bint mmf_is_dead(const mmf_lock *lock)
-    mmf_glibc_mutex *MMF_INSIDE(mmf_lock *lock)
+    mmf_inside *MMF_INSIDE(mmf_lock *lock)
     int mmf_trylock(mmf_lock *lock)
     int mmf_unlock(mmf_lock *lock)
     int mmf_consistent(mmf_lock *lock)
@@ -84,14 +86,19 @@ LOCK_SIZE = MMF_LOCK_SIZE
 """Bytes of a mutex in shared memory."""
 
 works = bool(mmf_lock_works())
-"""Whether this system's C library has mutexes of .NET's format."""
+"""Whether this system's C library has robust mutexes of a form that is known: glibc's or musl's."""
 
 
 cdef int need_robust_mutexes() except -1:
     """For what is zeros, or a kind word, in shared memory, and a mutex by that."""
     if not works:
-        raise NotImplementedError("this needs a C library whose robust mutexes are glibc's")
+        raise NotImplementedError("this needs a C library whose robust mutexes are glibc's or musl's")
     return 0
+
+
+cdef str foreign(str what):
+    return (f"a {what} that was made by a program with the C library {'musl' if MMF_KIND == MMF_GLIBC else 'glibc'}, "
+            "whose mutexes are other ones: it would exclude nobody here")
 
 
 cdef uint64_t this_thread() noexcept nogil:
@@ -184,7 +191,7 @@ cdef inline void owned_through(RobustMutex self, mmf_lock *lock) noexcept:
 
 
 cdef inline int check_before_unlock(RobustMutex self, mmf_lock *lock) except -1:
-    cdef mmf_glibc_mutex *inside = MMF_INSIDE(lock)
+    cdef mmf_inside *inside = MMF_INSIDE(lock)
     if mmf_marked(self.region) or not mmf_is_kind(lock) or not mmf_is_ours_once(lock):
         self.damage = "somebody has written into its memory while it was owned"
         self.count = 0
@@ -426,10 +433,9 @@ cdef class RobustMutex:
                 self.refuse_state()
             if mmf_now() >= next_look:
                 word = MMF_INSIDE(lock).word
-                # Twice the same word, of a thread that does not exist and that the kernel did not mark at its death. (No
-                # thread at all: it is free just now, and was given back and taken again all the time.)
-                if (word & 0x3FFFFFFF and word == seen and not word & 0x40000000
-                        and not mmf_thread_exists(word & 0x3FFFFFFF)):
+                # Twice the same word, of a thread that does not exist and whose number the kernel did not take out at its
+                # death. (No thread at all: it is free just now, and was given back and taken again all the time.)
+                if word & 0x3FFFFFFF and word == seen and not mmf_thread_exists(word & 0x3FFFFFFF):
                     raise DamagedObjectError(EBADMSG, f"{self.called()} is damaged: it says that thread "
                                              f"{word & 0x3FFFFFFF} owns it, which does not exist here (or lives in "
                                              "another pid namespace, which the format of this mutex cannot serve)")
@@ -531,6 +537,11 @@ def tells_of_death(bytes memory not None):
 def is_mutex(RobustMutex self not None):
     """Whether the memory has the mark of a mutex of this format, and was not found damaged."""
     return self.damage is None and bool(mmf_is_kind(self.lock)) and not mmf_marked(self.region)
+
+
+def why_foreign(RobustMutex self not None):
+    """What to say if the memory has a mutex of another C library; otherwise None."""
+    return foreign("mutex") if mmf_is_foreign(self.lock) else None
 
 
 # What is common is as short as can be; the rest is in functions of its own.

@@ -38,6 +38,7 @@ static inline uint32_t mmf_id(void)
 
 static void mmf_forked(void)
 {
+    mmf_mutexes_forked();
     mmf_own_id = 0;
     mmf_process = (uint32_t)getpid();
     mmf_own_thread = 0; /* what the parent's thread owns is not the child's */
@@ -49,7 +50,7 @@ static inline void mmf_count_lock(int more) { mmf_own_locks += more; }
 static int mmf_start(void)
 {
     mmf_process = (uint32_t)getpid();
-    return pthread_atfork(NULL, NULL, mmf_forked);
+    return pthread_atfork(mmf_mutexes_fork, NULL, mmf_forked);
 }
 
 /* Whose turn it is to handle signals: Python's main thread is the process's first one. */
@@ -64,8 +65,8 @@ static inline int mmf_names_us(const mmf_lock *lock)
 /* Will one unlock set it free? */
 static inline int mmf_is_ours_once(const mmf_lock *lock)
 {
-    const mmf_glibc_mutex *inside = MMF_INSIDE((mmf_lock *)lock);
-    return mmf_names_us(lock) && inside->owner == mmf_id() && inside->count == 1;
+    const mmf_inside *inside = MMF_INSIDE((mmf_lock *)lock);
+    return mmf_names_us(lock) && MMF_OWNER(inside) == mmf_id() && inside->count == MMF_ONCE;
 }
 
 #endif

@@ -44,6 +44,7 @@
 #endif
 
 #define MMF_KIND 0x91u
+#define MMF_ONCE 1u
 #define MMF_MOST INT_MAX
 #define MMF_SLEEPERS 0x80000000u
 
@@ -56,7 +57,8 @@ typedef struct {
     uint32_t spins;
     void *before, *after; /* nothing here */
 } mmf_mutex;
-typedef mmf_mutex mmf_glibc_mutex;
+typedef mmf_mutex mmf_inside;
+#define MMF_FIRST(inside) (&(inside)->word)
 
 _Static_assert(sizeof(mmf_mutex) == 40, "as many bytes as glibc's");
 
@@ -67,6 +69,19 @@ static inline int mmf_mutex_init(mmf_mutex *mutex)
 {
     mutex->kind = MMF_KIND;
     return 0;
+}
+
+static inline int mmf_mutex_is_kind(const mmf_mutex *mutex)
+{
+    return __atomic_load_n(&mutex->kind, __ATOMIC_RELAXED) == MMF_KIND;
+}
+
+/* Zeros become a free mutex by one store, whoever is first. 1: by this call; 0: it was one; -1: it is none. */
+static inline int mmf_mutex_claim(mmf_mutex *mutex)
+{
+    uint32_t kind = 0;
+    return __atomic_compare_exchange_n(&mutex->kind, &kind, MMF_KIND, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST) ? 1
+        : kind == MMF_KIND ? 0 : -1;
 }
 
 /* What this thread is as a holder. */

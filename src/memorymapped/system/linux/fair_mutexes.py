@@ -17,7 +17,7 @@ from ..._native import fair
 from ..._native.lifetime import locked
 from ..._native.opened import HeldMutex, sweep
 from ..._typing import TYPE_CHECKING
-from ...errors import DamagedObjectError
+from ...errors import DamagedObjectError, WaitHandleCannotBeOpenedError
 from ..names import Name, Scope
 from .objects import EITHER, OPEN, acquire, release
 from .places import FAIR
@@ -89,4 +89,6 @@ def _map(held: Held, name: Name) -> FairCore:
         raise DamagedObjectError(
             errno.EBADMSG, f"the file behind {name.given!r} is damaged: {error.strerror}", name.given
         ) from None
+    except WaitHandleCannotBeOpenedError as error:
+        raise WaitHandleCannotBeOpenedError(errno.EINVAL, f"{name.given!r} is {error.strerror}", name.given) from None
     return core

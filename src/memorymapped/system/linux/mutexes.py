@@ -82,7 +82,7 @@ def open_mutex(name: Name, *, create: bool, initially_owned: bool = False) -> tu
     WaitHandleCannotBeOpenedError (in use, but no mutex of this format; or the bare and the Local name both in use);
     PermissionError; OSError(ENOSPC); TimeoutError if the directory lock is not to be had."""
     if not robust.works:
-        raise NotImplementedError("named mutexes need a C library whose mutexes are glibc's: .NET's are")
+        raise NotImplementedError("named mutexes need a C library whose robust mutexes are glibc's or musl's")
     place = place_of(name)
     deadline = pause = 0.0
     while True:
@@ -214,8 +214,11 @@ def _check(name: Name, place: MutexPlace, fd: int, size: int) -> RobustMutex:
     if not robust.is_mutex(core):
         raise WaitHandleCannotBeOpenedError(
             errno.EBADMSG,
-            f"the mutex {name.given!r} is in use, and of another format than glibc's robust mutexes: made by .NET on "
-            "another C library, or (up to .NET 10) on ARM; or damaged",
+            f"{name.given!r} is in use, and is "
+            + (
+                robust.why_foreign(core)
+                or "a mutex of another format than this C library's: made by .NET up to 10 on ARM; or damaged"
+            ),
             place.path,
         )
     return core
