@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -303,7 +304,7 @@ def test_what_goes_wrong_in_one_of_several_runs_is_told_and_ends_the_others(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "Traceback" not in errors
-    said = {"pipe": "", "descriptors": "Too many open files", "list": f"cannot be kept: {kept}: line 1, column 1"}
+    said = {"pipe": "", "descriptors": os.strerror(errno.EMFILE), "list": f"cannot be kept: {kept}: line 1, column 1"}
     assert said[limit] in errors
 
 

@@ -14,7 +14,8 @@ from ..._native.robust import LOCK_SIZE
 __all__ = ["State", "read_state"]
 
 _HEADER = 8  # before the mutex in .NET's file
-_WORD = struct.Struct("=I")
+_LOCK = struct.Struct("=II8xI")
+_GLIBC, _MUSL = 0x91, 0x85  # the kinds of their mutexes
 _OWNER, _DIED, _WAITERS = 0x3FFFFFFF, 0x40000000, 0x80000000  # of a robust lock's word, see futex(2)
 _MUTEX = LOCK_SIZE - 24  # sizeof(pthread_mutex_t): 40 on x86-64, 48 on aarch64
 _RECORD = struct.Struct("=8s4sIII8xII")  # of an event or a semaphore, as signals.py writes it
@@ -45,7 +46,7 @@ def read_state(fd: int, kind: str) -> State:
 
 
 def _mutex(data: bytes) -> State:
-    (word,) = _WORD.unpack_from(data, _HEADER)
+    word = _word(data, _HEADER)
     record = data[_HEADER + _MUTEX :]
     if data[:2] != b"\0\1":
         return State(damaged="it is no mutex of .NET's format")
@@ -53,6 +54,12 @@ def _mutex(data: bytes) -> State:
         return State("held", **_thread(word), contended=bool(word & _WAITERS))
     flagged = record[8] == 1 or (record[8] == 0xFF and record[16] == 1)
     return State("abandoned" if word & _DIED or flagged else "free", contended=bool(word & _WAITERS))
+
+
+def _word(data: bytes, at: int) -> int:
+    """The word of a lock, whichever C library has made it: musl's is behind its kind (`_native/linux/locking.h`)."""
+    first, second, kind = _LOCK.unpack_from(data, at)
+    return int(second if first == _MUSL and kind != _GLIBC else first)
 
 
 def _thread(word: int) -> dict[str, object]:
@@ -76,7 +83,7 @@ def _fair(data: bytes) -> State:
             break
         at = (number + 1) * _NODE
         state, before, _ = _NODE_STATE.unpack_from(data, at + _MUTEX)
-        (word,) = _WORD.unpack_from(data, at)
+        word = _word(data, at)
         alive = bool(word & _OWNER)
         if state == _OWNED:
             return State("held" if alive else "abandoned", **(_thread(word) if alive else {}), waiters=waiters)
