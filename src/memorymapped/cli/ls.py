@@ -42,8 +42,8 @@ A named object lives as long as somebody holds it. Stale is what nobody holds an
 given back when somebody creates the next object, or by mmf clean. The age is that of the object, not of its holders.
 
 No lock is taken and nothing is opened for writing: other programs do not notice. Of other users' processes the holders
-cannot be seen. On Windows nothing is stale, as an object ends with the last one who holds it; of holders,
-memory and age nothing is told, and --all shows also what this user may not look into.
+cannot be seen. On Windows nothing is stale, as an object ends with the last one who holds it, and --all shows also
+what this user may not look into.
 
 Exit code 0, also if there is nothing; 1 if a NAME is given of which there is no object.
 """
@@ -60,7 +60,8 @@ HEADS = ("NAME", "KIND", "SIZE", "MEMORY", "MODE", "AGE", "STATE", "HOLDERS")
 @click.option("--json", "as_lines", is_flag=True, help="One line of JSON for each object.")
 def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str, ...], as_lines: bool) -> int:
     """Shows every named map, mutex, event and semaphore of this user, and every one with a Global name: size, memory
-    that is really used, mode, age, state, and the processes that hold it."""
+    that is really used, mode, age, state, and the processes that hold it. On Windows those of this session, the
+    system's own among them, and what is known: size and state."""
     names = tuple(canonical(name) if may_be_name(name) and not name.startswith("/") else name for name in names)
     found = [
         each
@@ -87,7 +88,17 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
             )
             for each in found
         ]
-        print(table(HEADS, rows, right=(2, 3, 5), spare=(4, 3, 1, 2, 5), styles=[style_of(each) for each in found]))
+        # What the system tells of nothing has no column: holders, memory, mode and age on Windows.
+        shows = [column for column in range(len(HEADS)) if any(row[column] != "?" for row in rows)]
+        print(
+            table(
+                [HEADS[column] for column in shows],
+                [[row[column] for column in shows] for row in rows],
+                right=[shows.index(column) for column in (2, 3, 5) if column in shows],
+                spare=[shows.index(column) for column in (4, 3, 1, 2, 5) if column in shows],
+                styles=[style_of(each) for each in found],
+            )
+        )
     elif not names:
         print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
     absent = [name for name in missing(names, found) if not any(is_like(each, name) for each in found)]
