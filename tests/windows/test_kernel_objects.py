@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
@@ -17,6 +18,9 @@ from support.leftovers import unique
 
 import memorymapped as m
 from memorymapped import EventResetMode, EventWaitHandle, Mutex, Semaphore, wait_all, wait_any
+from memorymapped._native import kernel_objects
+from memorymapped._native.looks import names_in
+from memorymapped._native.win32 import PAGE_READWRITE, close_handle, create_section, name_of
 
 AUTO, MANUAL = EventResetMode.AUTO_RESET, EventResetMode.MANUAL_RESET
 
@@ -341,3 +345,87 @@ def test_a_waiter_in_another_process_is_counted_and_woken(name: str) -> None:
     assert time.monotonic() - begin < 5
     assert event.statistics().waiters == 0
     event.close()
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Has something done just before the next section is made, while other threads may run."""
+
+    def arrange(act: Callable[[], object]) -> None:
+        acts = [act]
+
+        def made(*arguments: Any) -> object:
+            while acts:
+                acts.pop()()
+            return create_section(*arguments)
+
+        monkeypatch.setattr(kernel_objects, "create_section", made)
+
+    return arrange
+
+
+def records_of(name: str) -> list[str]:
+    """The sections of the session that have this in their name."""
+    handle = create_section(None, -1, PAGE_READWRITE, 1, False)[0]
+    folder = name_of(handle).rpartition("\\")[0]
+    close_handle(handle)
+    return [each for each, kind in names_in(folder) if kind == "Section" and name in each]
+
+
+@pytest.mark.parametrize("kind", ["event", "semaphore"])
+def test_of_two_threads_that_make_the_record_at_once_none_leaves_a_second_one(
+    name: str, kind: str, between: Callable[[Callable[[], object]], None]
+) -> None:
+    handle = signal_of(kind, name)
+    between(handle.statistics)
+    assert not handle.wait_one(0.01)
+    assert len(records_of(name)) == 1
+    handle.close()
+    assert records_of(name) == []
+
+
+def test_of_two_threads_that_open_a_mutex_at_once_both_have_the_same(
+    name: str, between: Callable[[Callable[[], object]], None]
+) -> None:
+    others: list[Mutex] = []
+    between(lambda: others.append(Mutex(name=name)))
+    mutex = Mutex(True, name)
+    (other,) = others
+    assert mutex.owned
+    assert other.owned
+    with other:
+        assert mutex.statistics().handles == 2
+    assert mutex.owned
+    mutex.release()
+    assert not other.locked()
+    mutex.close()
+    other.close()
+    assert Mutex.try_open_existing(name) is None
+    assert records_of(name) == []
+
+
+@pytest.mark.parametrize("wait", ["h.wait_one(9)", "wait_any([other, h], 9)", "wait_all([other, h], 9)"])
+def test_a_wait_that_cannot_be_counted_leaves_nothing(name: str, wait: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: Any) -> None:
+        raise OSError("no memory")
+
+    h, other = EventWaitHandle(False, AUTO, name), Semaphore(0, 1, f"{name} other")
+    other.wait_one(0.01)  # it has its record
+    monkeypatch.setattr(kernel_objects, "create_section", refused)
+    with pytest.raises(OSError, match="no memory"):
+        eval(wait, {"h": h, "other": other, "wait_any": wait_any, "wait_all": wait_all})
+    assert other.statistics().waiters == 0
+    h.close()
+    assert EventWaitHandle.try_open_existing(name) is None, "no handle of it is kept"
+    other.close()
+
+
+def test_a_wait_whose_handle_is_closed_while_it_is_counted_says_so(
+    name: str, between: Callable[[Callable[[], object]], None]
+) -> None:
+    for wait in (lambda h: h.wait_one(9), lambda h: wait_any([h], 9), lambda h: wait_all([h], 9)):
+        handle = EventWaitHandle(False, AUTO, name)
+        between(handle.close)
+        with pytest.raises(m.ClosedError):
+            wait(handle)
+        assert EventWaitHandle.try_open_existing(name) is None

@@ -30,6 +30,8 @@ cdef class Kernel:
 
     cdef uint32_t *counted(self) except NULL
     cdef Mapping open_record(self)
+    cdef void enter(self) noexcept
+    cdef void leave(self) noexcept
     cdef void hold(self) noexcept
     cdef void drop(self) noexcept
     cdef void end_now(self) noexcept

@@ -113,6 +113,7 @@ cdef class Kernel:
 
     cdef Mapping open_record(self):
         """Maps the record by the first of its names that can be had. It is closed before the handle."""
+        cdef Mapping record
         section = None
         if self.record is None:
             for name in (*self.names, None):
@@ -122,17 +123,34 @@ cdef class Kernel:
                 except OSError:
                     if name is None:
                         raise
-            self.section = handle_of(section)
-            self.record = new_mapping(section, 0, MMF_LOCK_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED,
-                                      mmf_page_size())
+            try:
+                record = new_mapping(section, 0, MMF_LOCK_SIZE, MMF_MAP_READ | MMF_MAP_WRITE, MMF_MAP_SHARED,
+                                     mmf_page_size())
+            except BaseException:
+                CloseHandle(handle_of(section))
+                raise
+            if self.record is None:
+                self.record = record
+                self.section = handle_of(section)
+            else:
+                CloseHandle(handle_of(section))  # another thread was quicker
         return self.record
 
     cdef uint32_t *counted(self) except NULL:
-        """How many threads of our processes wait for it."""
+        """How many threads of our processes wait for it. At the first call others may come in between."""
         if self.counter == NULL:
             self.open_record()
             self.counter = <uint32_t *>self.record.base
         return self.counter
+
+    cdef void enter(self) noexcept:
+        """One waiter more, behind `counted`. The handle stays open, whatever is closed meanwhile."""
+        self.hold()
+        mmf_word_add(self.counter, 1)
+
+    cdef void leave(self) noexcept:
+        mmf_word_add(self.counter, <uint32_t>-1)
+        self.drop()
 
     cdef void hold(self) noexcept:
         self.users += 1
@@ -336,11 +354,11 @@ cdef int wait_for_one(Waitable self, Kernel kernel, double limit) except -1:
     if limit == 0:
         return 0
     wait = Wait.__new__(Wait)
-    wait.begin(limit)
-    wait.add(kernel.handle, 0)
-    kernel.hold()
-    mmf_word_add(kernel.counted(), 1)
+    kernel.counted()
+    wait.add(handle_in(self, kernel), 0)
+    kernel.enter()
     try:
+        wait.begin(limit)
         while True:
             said = wait.once(-1.0)
             try:
@@ -355,8 +373,7 @@ cdef int wait_for_one(Waitable self, Kernel kernel, double limit) except -1:
                 return said == 0
     finally:
         wait.end()
-        mmf_word_add(kernel.counter, <uint32_t>-1)
-        kernel.drop()
+        kernel.leave()
 
 
 # -------------------------------------------------------------------------------------------- events and semaphores
@@ -595,11 +612,10 @@ cdef class KernelMutex(RobustMutex):
             return BUSY
         self.waits += 1
         wait = Wait.__new__(Wait)
-        wait.begin(timeout)
         wait.add(self.kernel.handle, 0)
-        self.kernel.hold()
-        mmf_word_add(self.kernel.counter, 1)
+        self.kernel.enter()
         try:
+            wait.begin(timeout)
             while True:
                 number = wait.once(-1.0)
                 if number == 0:
@@ -619,8 +635,7 @@ cdef class KernelMutex(RobustMutex):
                     return self.take(timeout)  # a signal handler has taken it for this thread
         finally:
             wait.end()
-            mmf_word_add(self.kernel.counter, <uint32_t>-1)
-            self.kernel.drop()
+            self.kernel.leave()
 
     cdef int got(self, bint killed) except -1:
         """The system has given it to this thread, and says whether its owner ended."""
@@ -777,14 +792,14 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
     cdef wchar_t *text
     cdef HANDLE handle
     cdef uint32_t error, access = MUTEX_MODIFY_STATE | SYNCHRONIZE
-    cdef bint created
+    cdef bint created = False
+    cdef Lease lease = Lease.__new__(Lease)  # first: garbage may be collected by that, the mutex's last lease say
     cdef OpenMutex entry
     cdef Kernel kernel
     cdef KernelMutex core
     sweep()
     entry = open_mutexes.get(key)
-    created = False
-    if entry is None or entry.core is None:
+    if entry is None:
         text = PyUnicode_AsWideCharString(kernel_name, NULL)
         SetLastError(0)
         handle = (CreateMutexExW(NULL, text, CREATE_MUTEX_INITIAL_OWNER if initially_owned else 0, access) if create
@@ -794,10 +809,18 @@ def open_mutex(name, kernel_name not None, key not None, record_names, number, b
         kernel = new_kernel(handle, error, kernel_name, record_names)
         created = create and error != ERROR_ALREADY_EXISTS
         core = new_mutex(kernel)
+        entry = open_mutexes.setdefault(key, new_entry(key, core, kernel))
+        if entry.core is not core:  # another thread was quicker, while the record was made
+            kernel.end()
+            core = entry.core
         if created and initially_owned:
             core.got(False)
-        entry = new_entry(key, core, kernel)
-    return new_lease(entry, name, number), created
+    entry.core.on_free = None
+    entry.handles += 1
+    lease.name = name
+    lease.number = number
+    lease.entry = entry
+    return lease, created
 
 
 cdef OpenMutex new_entry(key, RobustMutex core, Kernel kernel):
@@ -805,18 +828,7 @@ cdef OpenMutex new_entry(key, RobustMutex core, Kernel kernel):
     entry.key = key
     entry.core = core
     entry.kernel = kernel
-    open_mutexes[key] = entry
     return entry
-
-
-cdef Lease new_lease(OpenMutex entry, name, number):
-    cdef Lease lease = Lease.__new__(Lease)
-    entry.core.on_free = None
-    entry.handles += 1
-    lease.name = name
-    lease.number = number
-    lease.entry = entry
-    return lease
 
 
 @cython.no_gc_clear  # its end needs what it refers to

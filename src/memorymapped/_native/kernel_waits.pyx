@@ -15,8 +15,7 @@ from memorymapped._native.several import leave_to_system
 from memorymapped.errors import AbandonedMutexError
 
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport uint32_t
-from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_add, mmf_word_load
+from memorymapped._native.futex cimport Sleep, Waitable, mmf_word_load
 from memorymapped._native.kernel_objects cimport (
     LOOK, MOST_AT_ONCE, OVER, Kernel, KernelMutex, KernelWords, Wait, kernel_of)
 from memorymapped._native.robust cimport ABANDONED, MMF_STRANGER, MutexHandle, RobustMutex
@@ -46,26 +45,21 @@ cdef Kernel handle_behind(object behind):
     return (<KernelMutex>behind).kernel if isinstance(behind, KernelMutex) else <Kernel>behind
 
 
-cdef int hold(list behind) except -1:
-    """The handles stay open, whatever is closed meanwhile."""
+cdef int enter(list behind) except -1:
+    """They have a waiter more, and stay open, whatever is closed meanwhile. Some may have been closed already."""
     for each in behind:
         if each is not None:
-            handle_behind(each).hold()
+            handle_behind(each).counted()
+    for each in behind:
+        if each is not None:
+            handle_behind(each).enter()
     return 0
 
 
-cdef int drop(list behind) except -1:
+cdef int leave(list behind) except -1:
     for each in behind:
         if each is not None:
-            handle_behind(each).drop()
-    return 0
-
-
-cdef int count(list behind, int more) except -1:
-    """Their waiters are more, or less."""
-    for each in behind:
-        if each is not None:
-            mmf_word_add(handle_behind(each).counted(), <uint32_t>more)
+            handle_behind(each).leave()
     return 0
 
 
@@ -156,10 +150,9 @@ def any_of(list given not None, double limit):
     sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
     wait = Wait.__new__(Wait)
-    wait.begin(limit)
-    hold(behind)
+    enter(behind)
     try:
-        count(behind, 1)
+        wait.begin(limit)
         for i in range(len(given)):
             if isinstance(given[i], Waitable):
                 sleep.add(<Waitable>given[i])
@@ -182,8 +175,7 @@ def any_of(list given not None, double limit):
     finally:
         wait.end()
         sleep.end()
-        count(behind, -1)
-        drop(behind)
+        leave(behind)
 
 
 def sleep_on(list waitables not None, list values not None, double limit):
@@ -198,10 +190,9 @@ def sleep_on(list waitables not None, list values not None, double limit):
     sleep = Sleep.__new__(Sleep)
     sleep.begin(limit)
     wait = Wait.__new__(Wait)
-    wait.begin(limit)
-    hold(behind)
+    enter(behind)
     try:
-        count(behind, 1)
+        wait.begin(limit)
         for i in range(len(waitables)):
             sleep.add(<Waitable>waitables[i])
             sleep.values[i] = values[i]
@@ -221,8 +212,7 @@ def sleep_on(list waitables not None, list values not None, double limit):
     finally:
         wait.end()
         sleep.end()
-        count(behind, -1)
-        drop(behind)
+        leave(behind)
 
 
 # ---------------------------------------------------------------------------------------------------------- all of them
@@ -249,10 +239,10 @@ def all_of(list given not None, double limit):
         if isinstance(each, KernelMutex) and (<KernelMutex>each).is_ours():
             return NotImplemented  # recursion, or a task's
     wait = Wait.__new__(Wait)
-    wait.begin(limit)
-    hold(behind)
+    enter(behind)
     try:
-        count(behind, 1)
+        wait.begin(limit)
+        check_open(given)
         for i in range(len(behind)):
             wait.add(handle_behind(behind[i]).handle, i)
         while True:
@@ -265,8 +255,7 @@ def all_of(list given not None, double limit):
             check_open(given)
     finally:
         wait.end()
-        count(behind, -1)
-        drop(behind)
+        leave(behind)
 
 
 cdef object keep_all(list given, list behind, list killed):
