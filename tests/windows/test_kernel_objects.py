@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any
+from ctypes import wintypes
+from typing import Any, ClassVar
 
 import pytest
 from programs import until
 from support.leftovers import unique
+from windows.foreign import Foreign
 
 import memorymapped as m
 from memorymapped import EventResetMode, EventWaitHandle, Mutex, Semaphore, wait_all, wait_any
@@ -429,3 +433,135 @@ def test_a_wait_whose_handle_is_closed_while_it_is_counted_says_so(
         with pytest.raises(m.ClosedError):
             wait(handle)
         assert EventWaitHandle.try_open_existing(name) is None
+
+
+class _Rules(ctypes.Structure):
+    """SECURITY_ATTRIBUTES"""
+
+    _fields_: ClassVar = [("size", wintypes.DWORD), ("descriptor", ctypes.c_void_p), ("inherit", wintypes.BOOL)]
+
+
+def handle_with_rules(kind: str, name: str, sddl: str, *, manual: bool = False) -> int:
+    """One that a program of others has made: an event that is set, a semaphore with two of three."""
+    kernel, rules = ctypes.WinDLL("kernel32"), _Rules(ctypes.sizeof(_Rules))
+    assert ctypes.WinDLL("advapi32").ConvertStringSecurityDescriptorToSecurityDescriptorW(
+        sddl, 1, ctypes.byref(rules, _Rules.descriptor.offset), None
+    )
+    kernel.CreateEventW.restype = kernel.CreateSemaphoreW.restype = wintypes.HANDLE
+    if kind == "event":
+        handle = kernel.CreateEventW(ctypes.byref(rules), manual, 1, name)
+    else:
+        handle = kernel.CreateSemaphoreW(ctypes.byref(rules), 2, 3, name)
+    assert handle
+    kernel.LocalFree(ctypes.c_void_p(rules.descriptor))
+    return int(handle)
+
+
+SIGNAL_AND_WAIT = "D:P(A;;0x100002;;;WD)"  # Synchronize | Modify for everyone, as on .NET's pages of EventWaitHandle
+UNTOLD = "let this user wait for it and signal it, but not ask"
+
+
+@pytest.fixture(params=["open_existing", "by the constructor"])
+def opened(request: pytest.FixtureRequest, name: str) -> Iterator[Callable[..., Any]]:
+    """Opens what `handle_with_rules` made."""
+    stack = contextlib.ExitStack()
+
+    def of(cls: Any, *arguments: Any) -> Any:
+        handle = cls.open_existing(name) if request.param == "open_existing" else cls(*arguments, name)
+        stack.callback(handle.close)
+        assert not handle.created_new
+        return handle
+
+    with stack:
+        yield of
+
+
+def test_an_event_that_may_be_signalled_and_waited_for_can_be_used(name: str, opened: Callable[..., Any]) -> None:
+    theirs = handle_with_rules("event", name, SIGNAL_AND_WAIT)
+    with Foreign("locks.cs") as csharp:
+        csharp.do("open_event", "e", name)
+    event = opened(EventWaitHandle, False, AUTO)
+    assert repr(event) == f"<EventWaitHandle {name!r}>"
+    assert event.wait_one(5)
+    assert not event.wait_one(0.01)
+    event.set()
+    assert wait_any([event], 5) == 0
+    event.set()
+    assert wait_all([event], 5)
+    event.set()
+    event.reset()
+    assert not event.wait_one(0)
+    for state in (event.is_set, event.statistics, lambda: event.mode):
+        with pytest.raises(PermissionError, match=f"{UNTOLD}.*EVENT_QUERY_STATE"):
+            state()
+    event.close()
+    with pytest.raises(m.ClosedError):
+        event.is_set()
+    close_handle(theirs)
+
+
+def test_a_semaphore_that_may_be_released_and_waited_for_can_be_used(name: str, opened: Callable[..., Any]) -> None:
+    theirs = handle_with_rules("semaphore", name, SIGNAL_AND_WAIT)
+    semaphore = opened(Semaphore, 0, 9)
+    assert repr(semaphore) == f"<Semaphore {name!r}>"
+    with semaphore:
+        assert semaphore.wait_one(5)
+        assert not semaphore.acquire(timeout=0.01)
+    assert semaphore.release() == 1
+    with pytest.raises(m.SemaphoreFullError, match="above its maximum: its count is unchanged"):
+        semaphore.release(2)
+    assert wait_all([semaphore], 5)
+    for state in (semaphore.statistics, lambda: semaphore.maximum_count):
+        with pytest.raises(PermissionError, match=f"{UNTOLD}.*SEMAPHORE_QUERY_STATE"):
+            state()
+    close_handle(theirs)
+
+
+@pytest.mark.parametrize("manual", [False, True])
+def test_what_may_not_be_asked_for_its_kind_is_what_it_is_opened_as(
+    name: str, manual: bool, opened: Callable[..., Any]
+) -> None:
+    theirs = handle_with_rules("event", name, SIGNAL_AND_WAIT, manual=manual)
+    event = opened(m.ManualResetEvent if manual else m.AutoResetEvent, False)
+
+    async def main() -> list[bool]:
+        tasks = [asyncio.create_task(event.wait_one_async(0.2)) for _ in range(3)]
+        await asyncio.sleep(0)
+        event.set()
+        return sorted(await asyncio.gather(*tasks))
+
+    assert event.wait_one(0)
+    event.reset()
+    assert asyncio.run(main()) == ([True] * 3 if manual else [False, False, True])
+    close_handle(theirs)
+
+
+def test_together_with_a_lock_in_a_map_they_are_tried(name: str) -> None:
+    theirs = handle_with_rules("event", name, SIGNAL_AND_WAIT)
+    with (
+        m.MemoryMappedFile.create_new(None, 4096) as map_,
+        map_.create_view_accessor() as view,
+        closing(m.AutoResetEvent.open_existing(name)) as event,
+        closing(EventWaitHandle(False, AUTO, f"{name} 2")) as other,
+    ):
+        lock = m.MappedLock(view)
+        assert not wait_all([lock, event, other], 0.05)
+        assert not lock.owned
+        other.set()
+        assert wait_all([lock, event, other], 5)
+        lock.release()
+        assert not wait_all([lock, event], 0.05)
+        assert wait_any([lock, event], 5) == 0
+        lock.release()
+    close_handle(theirs)
+
+
+@pytest.mark.parametrize("rights", ["0x100000", "0x100001"])
+@pytest.mark.parametrize("kind", ["event", "semaphore"])
+def test_what_may_not_be_both_signalled_and_waited_for_is_refused(
+    name: str, kind: str, rights: str, opened: Callable[..., Any]
+) -> None:
+    theirs = handle_with_rules(kind, name, f"D:P(A;;{rights};;;WD)")
+    with pytest.raises(PermissionError):
+        opened(*((EventWaitHandle, False, AUTO) if kind == "event" else (Semaphore, 0, 9)))
+    close_handle(theirs)

@@ -400,8 +400,8 @@ cdef class Semaphore(Waitable):
         return before
 
     cdef int raise_full(self, object count) except -1:
-        raise SemaphoreFullError(f"a release of {shown(count)} would raise {self!r} above its maximum of {self.parameter}: "
-                                 "its count is unchanged")
+        raise SemaphoreFullError(f"a release of {shown(count)} would raise {self!r} above its maximum: its count is "
+                                 "unchanged")
 
     def _signal(self):
         if self.add(1) > INT_MAX:

@@ -27,6 +27,7 @@ cdef class Kernel:
     cdef uint32_t *counter   # of waiters; NULL: not opened yet
     cdef int users           # threads of ours that need the handle: closed by the last of them
     cdef bint ended
+    cdef bint is_silent      # its rules do not let this user ask for its state
 
     cdef uint32_t *counted(self) except NULL
     cdef Mapping open_record(self)

@@ -27,7 +27,7 @@ from memorymapped._native.win32 import PAGE_READWRITE, create_section
 
 cimport cython
 from cpython.exc cimport PyErr_CheckSignals
-from libc.errno cimport EBADMSG
+from libc.errno cimport EACCES, EBADMSG
 from libc.stddef cimport wchar_t
 from libc.stdint cimport int32_t, uint32_t, uint64_t, uintptr_t
 from memorymapped._native.futex cimport Event, Semaphore, Waitable, mmf_now, mmf_word_add, mmf_word_load
@@ -194,42 +194,54 @@ cdef Kernel new_kernel(HANDLE handle, uint32_t error, name, names):
     return self
 
 
+cdef bint tells(Kernel kernel, uint32_t error, name) except -1:
+    """Whether an object has told its state when it was asked: `error` says why not."""
+    kernel.is_silent = error == ERROR_ACCESS_DENIED
+    if error and not kernel.is_silent:
+        refuse(error, name)
+    return not error
+
+
 def open_event(name not None, names, bint create, bint manual, bint state, /):
-    """`names`: of its record. (Kernel, whether this call has made it, whether it is reset by hand). OSError with `winerror`."""
+    """`names`: of its record. (Kernel, whether this call has made it, whether it is reset by hand: `manual`, if it may not be
+    asked). OSError with `winerror`."""
     cdef wchar_t *text = PyUnicode_AsWideCharString(name, NULL)
-    cdef uint32_t access = EVENT_MODIFY_STATE | QUERY_STATE | SYNCHRONIZE
     cdef uint32_t flags = (CREATE_EVENT_MANUAL_RESET if manual else 0) | (CREATE_EVENT_INITIAL_SET if state else 0)
-    cdef uint32_t error
+    cdef uint32_t access, use = EVENT_MODIFY_STATE | SYNCHRONIZE, error = 0
+    cdef HANDLE handle = NULL
     cdef int is_manual, is_set
-    SetLastError(0)
-    cdef HANDLE handle = CreateEventExW(NULL, text, flags, access) if create else OpenEventW(access, False, text)
-    error = GetLastError()
+    for access in (use | QUERY_STATE, use):
+        SetLastError(0)
+        handle = CreateEventExW(NULL, text, flags, access) if create else OpenEventW(access, False, text)
+        error = GetLastError()
+        if error != ERROR_ACCESS_DENIED:
+            break
     PyMem_Free(text)
     kernel = new_kernel(handle, error, name, names)
-    cdef bint created = create and error != ERROR_ALREADY_EXISTS
-    error = mmf_ask_event(handle, &is_manual, &is_set)
-    if error:
-        refuse(error, name)
-    return kernel, created, bool(is_manual)
+    if tells(kernel, mmf_ask_event(handle, &is_manual, &is_set), name):
+        manual = is_manual
+    return kernel, bool(create and error != ERROR_ALREADY_EXISTS), bool(manual)
 
 
 def open_semaphore(name not None, names, bint create, int32_t maximum, int32_t count, /):
-    """`names`: of its record. (Kernel, whether this call has made it, its highest count). OSError with `winerror`."""
+    """`names`: of its record. (Kernel, whether this call has made it, its highest count: `maximum`, if it may not be asked).
+    OSError with `winerror`."""
     cdef wchar_t *text = PyUnicode_AsWideCharString(name, NULL)
-    cdef uint32_t access = SEMAPHORE_MODIFY_STATE | QUERY_STATE | SYNCHRONIZE
-    cdef uint32_t error
+    cdef uint32_t access, use = SEMAPHORE_MODIFY_STATE | SYNCHRONIZE, error = 0
+    cdef HANDLE handle = NULL
     cdef int now, most
-    SetLastError(0)
-    cdef HANDLE handle = (CreateSemaphoreExW(NULL, count, maximum, text, 0, access) if create
-                          else OpenSemaphoreW(access, False, text))
-    error = GetLastError()
+    for access in (use | QUERY_STATE, use):
+        SetLastError(0)
+        handle = (CreateSemaphoreExW(NULL, count, maximum, text, 0, access) if create
+                  else OpenSemaphoreW(access, False, text))
+        error = GetLastError()
+        if error != ERROR_ACCESS_DENIED:
+            break
     PyMem_Free(text)
     kernel = new_kernel(handle, error, name, names)
-    cdef bint created = create and error != ERROR_ALREADY_EXISTS
-    error = mmf_ask_semaphore(handle, &now, &most)
-    if error:
-        refuse(error, name)
-    return kernel, created, most
+    if tells(kernel, mmf_ask_semaphore(handle, &now, &most), name):
+        maximum = most
+    return kernel, bool(create and error != ERROR_ALREADY_EXISTS), maximum
 
 
 def kind_of(name not None, /):
@@ -398,6 +410,15 @@ cdef HANDLE handle_in(Waitable self, Kernel kernel) except NULL:
     return kernel.handle
 
 
+cdef int check_told(Waitable self, Kernel kernel) except -1:
+    """PermissionError for one that may not be asked for its state."""
+    if kernel.is_silent:
+        right = "EVENT_QUERY_STATE" if isinstance(self, Event) else "SEMAPHORE_QUERY_STATE"
+        raise PermissionError(EACCES, f"the rules of {self._backing.name!r} let this user wait for it and signal it, but not "
+                              f"ask for its state or its kind: {right} ({QUERY_STATE}) is missing")
+    return 0
+
+
 cdef int take_now(Waitable self, Kernel kernel) except -1:
     return WaitForSingleObject(handle_in(self, kernel), 0) == WAIT_OBJECT_0
 
@@ -450,7 +471,15 @@ cdef class KernelEvent(Event):
     def _look(self):
         if self.kernel is None:
             return Event._look(self)
-        return self.ready(), mmf_word_load(self.kernel.counted())
+        state = self.ready()
+        check_told(self, self.kernel)
+        return state, mmf_word_load(self.kernel.counted())
+
+    @property
+    def _parameter(self):
+        if self.kernel is not None:
+            check_told(self, self.kernel)
+        return self.parameter
 
     def _words(self):
         if self.kernel is None:
@@ -470,6 +499,8 @@ cdef class KernelEvent(Event):
         if self.kernel is None:
             return Event.ready(self)
         error = mmf_ask_event(handle_in(self, self.kernel), &manual, &state)
+        if self.kernel.is_silent:
+            return 1  # perhaps: who takes it is told
         if error:
             refuse(error, None)
         return state
@@ -507,6 +538,14 @@ cdef class KernelEvent(Event):
             refuse(GetLastError(), None)
         return 0
 
+    def is_set(self):
+        """Whether it is signalled at this moment. Takes nothing. ClosedError; PermissionError if its rules do not let this
+        user ask."""
+        state = self.ready() != 0
+        if self.kernel is not None:
+            check_told(self, self.kernel)
+        return state
+
     def reset(self):
         """Takes the signal away: who begins to wait from now on, waits. True, as in .NET.
 
@@ -538,7 +577,15 @@ cdef class KernelSemaphore(Semaphore):
     def _look(self):
         if self.kernel is None:
             return Semaphore._look(self)
-        return self.ready(), mmf_word_load(self.kernel.counted())
+        state = self.ready()
+        check_told(self, self.kernel)
+        return state, mmf_word_load(self.kernel.counted())
+
+    @property
+    def _parameter(self):
+        if self.kernel is not None:
+            check_told(self, self.kernel)
+        return self.parameter
 
     def _words(self):
         if self.kernel is None:
@@ -555,6 +602,8 @@ cdef class KernelSemaphore(Semaphore):
         if self.kernel is None:
             return Semaphore.ready(self)
         error = mmf_ask_semaphore(handle_in(self, self.kernel), &count, &maximum)
+        if self.kernel.is_silent:
+            return 1  # perhaps: who takes it is told
         if error:
             refuse(error, None)
         return count

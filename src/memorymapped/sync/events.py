@@ -66,7 +66,6 @@ class EventWaitHandle(NamedHandle, Event):
 
     __slots__ = ()
     _kind = EVENT
-    _only: EventResetMode | None = None
 
     def __init__(self, initial_state: bool, mode: EventResetMode, name: str | None = None) -> None:
         which = "second" if self._only is not None else "third"

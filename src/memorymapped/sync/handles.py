@@ -32,6 +32,8 @@ class NamedHandle(AsyncWait):
 
     _kind: str
     """The kind of named object (`system`)."""
+    _only: int | None = None
+    """What its creator must have said of it; None: anything."""
 
     if TYPE_CHECKING:  # the compiled half
 
@@ -70,7 +72,7 @@ class NamedHandle(AsyncWait):
         if name is None:
             raise TypeError("open_existing needs a name")
         self = cls.__new__(cls)
-        self._attach(open_signal(parse(name), cls._kind, OPEN))
+        self._attach(open_signal(parse(name), cls._kind, OPEN, cls._only or 0))
         return self
 
     @classmethod
@@ -109,7 +111,11 @@ class NamedHandle(AsyncWait):
 
     def __repr__(self) -> str:
         name = "unnamed" if self.name is None else repr(self.name)
-        return f"<{type(self).__name__} {name}{self._shown()}{', closed' if self.closed else ''}>"
+        try:
+            shown = self._shown()
+        except PermissionError:  # it may not be asked
+            shown = ""
+        return f"<{type(self).__name__} {name}{shown}{', closed' if self.closed else ''}>"
 
     # ---- the end
 

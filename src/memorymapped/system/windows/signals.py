@@ -92,7 +92,8 @@ class NamedSignal:
 
 
 def open_signal(name: Name, kind: str, how: int, parameter: int = 0, value: int = 0) -> NamedSignal:
-    """Opens the event or semaphore of a name, creates it with these values, or does whichever is possible.
+    """Opens the event or semaphore of a name, creates it with these values, or does whichever is possible. `parameter`
+    also of an existing one, if its rules do not let this user ask for it.
 
     WaitHandleNotFoundError: there is none. WaitHandleCannotBeOpenedError: the name stands for one of another kind.
     PermissionError."""
