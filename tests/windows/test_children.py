@@ -107,6 +107,52 @@ start_tied([sys.executable, "-c", {TOLD!r}]).wait()
         assert ended(own)
 
 
+STARTS = ["ties.start_tied", "children.start_group", "children.start_alone"]
+IN_THE_MIDST = f"""
+import os, subprocess, sys, time
+from memorymapped._native import jobs
+from memorymapped.system import children, ties
+def held(process, *how):
+    print(process, "is it", flush=True)
+    if sys.argv[2] == "Ctrl-C":
+        raise KeyboardInterrupt
+    os.kill(os.getpid(), 9)
+jobs.hold = held
+quiet = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+eval(sys.argv[1])([sys.executable, "-c", {SLEEPS!r}], **quiet)
+"""
+
+
+@pytest.mark.parametrize("how", ["killed", "Ctrl-C"])
+@pytest.mark.parametrize("start", STARTS)
+def test_who_ends_in_the_midst_of_a_start_leaves_nothing(start: str, how: str) -> None:
+    with started(*PYTHON, "-c", IN_THE_MIDST, start, how) as process:
+        child = int(line_with(process, "is it").split()[0])
+        process.wait(LIMIT)
+        assert ended(child)
+
+
+def test_what_is_started_elsewhere_goes_on_without_us() -> None:
+    """No child but ours is in the job of this process: neither before a start nor behind it."""
+    code = f"""
+import subprocess, sys
+from memorymapped.system.ties import start_tied
+start_tied([sys.executable, "-c", ""]).wait()
+child = subprocess.Popen([sys.executable, "-c", {SLEEPS!r}])
+print(child.pid, "is it", flush=True)
+try:
+    start_tied(["no such program"])
+except FileNotFoundError:
+    pass
+"""
+    with started(*PYTHON, "-c", code) as process:
+        child = int(line_with(process, "is it").split()[0])
+        process.wait(LIMIT)
+        watched = subprocess.run(["taskkill", "/f", "/pid", str(child)], capture_output=True, check=False)
+        assert watched.returncode == 0, "it went on"
+        assert ended(child)
+
+
 ASKED = """
 import asyncio
 from memorymapped.system.endings import heard_in_loop

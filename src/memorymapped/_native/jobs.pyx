@@ -22,6 +22,7 @@ cdef extern from "<windows.h>" nogil:
     int SetEvent(HANDLE event)
     uint32_t WaitForMultipleObjects(uint32_t count, const HANDLE *handles, int all, uint32_t milliseconds)
     int GenerateConsoleCtrlEvent(uint32_t event, uint32_t group)
+    HANDLE GetCurrentProcess()
     int CloseHandle(HANDLE handle)
     uint32_t GetLastError()
     uint32_t SYNCHRONIZE, PROCESS_TERMINATE, PROCESS_SET_QUOTA, PROCESS_SUSPEND_RESUME
@@ -59,24 +60,28 @@ def open_process(uint32_t process, /):
     return number_of(handle)
 
 
-def hold(uint32_t process, bint tied, bint family, /):
-    """A handle of a new job with a process that was created suspended, which runs then. `family`: all that it starts is
-    in the job too. `tied`: all that is in it ends when the last handle of the job is closed, as it is by our end.
-    OSError: the process is ended then."""
+cdef int limited(HANDLE job, bint tied, bint family) noexcept:
+    """Gives a job the limits of `hold`. Whether it could be done."""
     cdef LIMITS limits
-    cdef HANDLE handle, job
-    cdef uint32_t error = 0
     memset(&limits, 0, sizeof(limits))
-    handle = OpenProcess(PROCESS_TERMINATE | PROCESS_SET_QUOTA | PROCESS_SUSPEND_RESUME, False, process)
-    if handle == NULL:
-        refuse(GetLastError(), None)
-    job = CreateJobObjectW(NULL, NULL)
     if tied:
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
     if not family:
         limits.BasicLimitInformation.LimitFlags |= JOB_OBJECT_LIMIT_SILENT_BREAKAWAY_OK
-    if (job == NULL or not SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits))
-            or not AssignProcessToJobObject(job, handle)):
+    return SetInformationJobObject(job, JobObjectExtendedLimitInformation, &limits, sizeof(limits))
+
+
+def hold(uint32_t process, bint tied, bint family, /):
+    """A handle of a new job with a process that was created suspended, which runs then. `family`: all that it starts is
+    in the job too. `tied`: all that is in it ends when the last handle of the job is closed, as it is by our end.
+    OSError: the process is ended then."""
+    cdef HANDLE handle, job
+    cdef uint32_t error = 0
+    handle = OpenProcess(PROCESS_TERMINATE | PROCESS_SET_QUOTA | PROCESS_SUSPEND_RESUME, False, process)
+    if handle == NULL:
+        refuse(GetLastError(), None)
+    job = CreateJobObjectW(NULL, NULL)
+    if job == NULL or not limited(job, tied, family) or not AssignProcessToJobObject(job, handle):
         error = GetLastError()
     if not error:
         error = mmf_resume(handle)
@@ -88,6 +93,24 @@ def hold(uint32_t process, bint tied, bint family, /):
     if error:
         refuse(error, None)
     return number_of(job)
+
+
+def enter_job():
+    """A handle of a new job in which this process is from now on, for good. OSError."""
+    cdef HANDLE job = CreateJobObjectW(NULL, NULL)
+    cdef uint32_t error
+    if job == NULL or not AssignProcessToJobObject(job, GetCurrentProcess()):
+        error = GetLastError()
+        if job != NULL:
+            CloseHandle(job)
+        refuse(error, None)
+    return number_of(job)
+
+
+def limit_job(int64_t job, bint tied, bint family, /):
+    """Gives a job the limits of `hold`. OSError."""
+    if not limited(handle_of(job), tied, family):
+        refuse(GetLastError(), None)
 
 
 def end_job(int64_t job, /):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Processes that this one starts, and those that it watches. A child is in a job with all that it starts, so that all
-of it can be ended; it is suspended until it is there. Threads wait for handles of processes. Nobody is stopped here."""
+of it can be ended; it is suspended until it is there (ties.py). Threads wait for handles of processes. Nobody is
+stopped here."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from ..._native.win32 import close_handle
 from .descriptors import descriptor_of
 from .endings import status_of
 from .processes import start_of
+from .ties import birth
 
 __all__ = [
     "Child",
@@ -136,14 +138,16 @@ def start_alone(command: Sequence[str], *, window: bool = False, **options: Any)
     """A child to which Ctrl-C in our terminal does not come, and that goes on if we end. `window`: in a window of its
     own. `options`: of subprocess.Popen. OSError, ValueError."""
     flags = _NEW_CONSOLE if window else _NEW_GROUP
-    process = subprocess.Popen(command, creationflags=flags | _SUSPENDED, **options)
-    return Child(process, tied=False, has_console=not window)
+    with birth():
+        process = subprocess.Popen(command, creationflags=flags | _SUSPENDED, **options)
+        return Child(process, tied=False, has_console=not window)
 
 
 def start_group(command: Sequence[str], **options: Any) -> Child:
     """The same, but it ends with this process, however that ends, and so does what it has started."""
-    process: Any = subprocess.Popen(command, creationflags=_NEW_GROUP | _SUSPENDED, **options)
-    return Child(process, tied=True, has_console=True)
+    with birth():
+        process: Any = subprocess.Popen(command, creationflags=_NEW_GROUP | _SUSPENDED, **options)
+        return Child(process, tied=True, has_console=True)
 
 
 def signal_of(code: int) -> int | None:
