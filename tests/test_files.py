@@ -17,7 +17,9 @@ import signal
 import socket
 import stat
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any
 
@@ -1052,6 +1054,55 @@ def test_growers_at_once_take_nothing_from_each_other(kind: str, reserve: bool) 
             assert len(view[:].translate(None, b"\0")) == sum(map(len, marks)), "nothing else is in it"
         for other in others:
             other.do("m.close()")
+
+
+def test_threads_make_views_while_another_process_makes_the_file_longer(tmp_path: Path, other: Actor) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"A" * PAGE)
+    ended = threading.Event()
+
+    def look(map_: MemoryMappedFile) -> None:
+        while not ended.is_set():
+            with map_.create_view_accessor(0, 16) as view:
+                assert view[:] == b"A" * 16, "another map"
+                view[0:1] = b"A"
+
+    def make() -> None:
+        while not ended.is_set():
+            with MemoryMappedFile.create_new(None, PAGE) as own, own.create_view_accessor() as view:
+                ended.wait(0.001)
+                assert view[:16] == bytes(16), "another map"
+
+    other.do("""
+def lengthen(rounds):
+    with MemoryMappedFile.create_from_file(path) as map_:
+        for _ in range(rounds):
+            map_.resize(map_.capacity + 1)
+""", path=str(path))  # fmt: skip
+    with map_file(path) as map_, ThreadPoolExecutor(4) as threads:
+        work = [threads.submit(look, map_), threads.submit(look, map_), threads.submit(make), threads.submit(make)]
+        try:
+            other.send(f"lengthen({2000 if WINDOWS else 20000})")
+            other.answer()
+        finally:
+            ended.set()
+        for each in work:
+            each.result()
+
+
+def test_no_view_is_made_of_a_map_that_is_closed_meanwhile(full: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with map_file(full) as map_:
+        backing = type(map_._backing)
+        size = backing.size
+
+        def and_close(self: Any) -> int:
+            found = size(self)
+            map_.close()
+            return found
+
+        monkeypatch.setattr(backing, "size", and_close)
+        with pytest.raises(ClosedError):
+            map_.create_view_accessor(access=Access.READ)
 
 
 def test_calls_that_make_a_file_longer_at_once(tmp_path: Path) -> None:

@@ -491,7 +491,6 @@ class MemoryMappedFile:
         protection, flags, reads, writes, flushes = way
         return kind(
             backing,
-            backing.view_fd,
             offset,
             size or rest,
             protection,
@@ -602,7 +601,7 @@ class MemoryMappedFile:
         protection, flags, _, _ = PROTECTION[Access.READ]
         size = size or capacity - offset
         page = backing.page_size
-        with View(backing, backing.view_fd, offset, size, protection, flags, page, True, False, False) as view:
+        with View(backing, offset, size, protection, flags, page, True, False, False) as view:
             view.flush()
 
     def get_access_control(self) -> MemoryMappedFileSecurity:

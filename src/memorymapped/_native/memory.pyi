@@ -15,6 +15,7 @@ MAP_NORESERVE: int
 class _Source(Protocol):
     path: str | None
     name: str | None
+    view_fd: int
     def fault(self, view: View, position: int, size: int, /) -> OSError: ...
     def is_too_short(self, view: View, /) -> bool: ...
 
@@ -28,8 +29,7 @@ class View:
     _lost_by: tuple[int, str] | None
     def __new__(
         cls,
-        source: _Source | None,
-        fd: int,
+        source: _Source,
         offset: int,
         size: int,
         protection: int,

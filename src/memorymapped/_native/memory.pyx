@@ -230,10 +230,12 @@ cdef class View:
     """A window of `size` bytes at `offset` of a file, mapped. Base of the accessor and of the stream. `source` is what
     it was made from, and knows the names and sizes that messages show."""
 
-    def __cinit__(self, object source, mmf_object fd, long long offset, Py_ssize_t size, int protection, int flags,
-                  size_t page, bint reads, bint writes, bint flushes):
-        """`page` is the granularity of the file's mappings, a power of two; `source` says what a fault means
-        (`source.fault(view, position, size)` returns the exception)."""
+    def __cinit__(self, object source, long long offset, Py_ssize_t size, int protection, int flags, size_t page,
+                  bint reads, bint writes, bint flushes):
+        """`page` is the granularity of the file's mappings, a power of two; `source` says what is mapped
+        (`source.view_fd`, -1: it is closed), and what a fault means (`source.fault(view, position, size)` returns the
+        exception)."""
+        cdef mmf_object fd
         cdef Py_ssize_t shift = offset & <long long>(page - 1)
         # Views are made by maps, which give what is right; but a wrong one made by hand would end the process later.
         if size < 0 or (reads and not protection & _READ) or (writes and not protection & _WRITE):
@@ -251,6 +253,10 @@ cdef class View:
             self.data = nothing
         else:
             self.shift = shift
+            # Only now, behind all that could let another thread run, which may close it, and its number be another's.
+            fd = source.view_fd
+            if fd < 0:
+                raise ClosedError("the map is closed")
             self.mapping = new_mapping(fd, offset - shift, size + shift, protection, flags, page)
             self.region = self.mapping.region
             # Safe: [shift, shift + size) lies inside the mapping just made.

@@ -164,7 +164,8 @@ class Backing:
 
     def read_at(self, position: int, size: int) -> bytes:
         """These bytes, as many as are there."""
-        return read_section(self.view_fd, position, max(min(size, self.last_size - position), 0))
+        size = max(min(size, self.last_size - position), 0)
+        return read_section(self.view_fd, position, size)
 
     def write_at(self, position: int, data: bytes) -> None:
         """They must be within it."""

@@ -11,6 +11,7 @@ import errno
 import io
 import os
 import stat
+from _thread import RLock
 from contextlib import suppress
 
 from ..._native.access_lists import OF_FILE
@@ -35,7 +36,7 @@ from ..._native.win32 import (
 from ..._typing import TYPE_CHECKING
 from ...enums import FileMode
 from ...enums import MemoryMappedFileAccess as Access
-from ...errors import NameInUseError
+from ...errors import ClosedError, NameInUseError
 from ..capacities import check_capacity
 from ..names import Name
 from .access_control import sddl_of
@@ -72,7 +73,11 @@ class FileMap(Backing):
     """A descriptor of the C library of our own, the section of its file, and the user's file to be closed with it.
 
     A section keeps the size that its file had: views of a file that has grown need another one. The named one stays
-    open for its name."""
+    open for its name.
+
+    The numbers of closed handles are given to others at once, so threads take turns to replace the section, and to
+    close it. The lock may be taken again by its thread: a signal handler or a finalizer in the midst of that may use,
+    and close, this map as well."""
 
     is_memory = False
     close_too: Callable[[], object] | None = None
@@ -88,31 +93,39 @@ class FileMap(Backing):
         self.device, self.inode, self.last_size = status.st_dev, status.st_ino, status.st_size
         self.sections: list[int] = []
         self.covered = 0
+        self.lock = RLock()
 
     def size(self) -> int:
-        size = super().size()
-        if self.fd >= 0:
+        with self.lock:
+            super().size()
             size = self.last_size = os.fstat(self.fd).st_size
             if size > self.covered and self.sections:
                 self.map(size, None)
-        return size
+            return size
 
     def map(self, size: int, name: Name | None, security: Security | None = None) -> None:
         """Makes the section that views come from, and so the file `size` bytes long."""
-        file = handle_of(self.fd)
-        if self.access is Access.COPY_ON_WRITE and size > os.fstat(self.fd).st_size:
-            close_handle(made(None, file, PAGE_READWRITE, size, False, None)[0])  # a private one cannot make it longer
-        section, existed = made(name, file, PAGES[self.access], size, self.inheritable, security)
-        if existed:
-            close_handle(section)
-            assert name is not None
-            raise NameInUseError(name.given)
-        keep = self.sections[:1] if self.name is not None else []
-        for each in self.sections[len(keep) :]:
-            close_handle(each)
-        self.sections = [*keep, section]
-        self.covered = self.last_size = size
-        self.view_fd = section | file << 32
+        with self.lock:
+            super().size()
+            file = handle_of(self.fd)
+            if self.access is Access.COPY_ON_WRITE and size > os.fstat(self.fd).st_size:
+                # a private one cannot make it longer
+                close_handle(made(None, file, PAGE_READWRITE, size, False, None)[0])
+            section, existed = made(name, file, PAGES[self.access], size, self.inheritable, security)
+            if existed:
+                close_handle(section)
+                assert name is not None
+                raise NameInUseError(name.given)
+            if self.fd < 0:  # by a signal handler or a finalizer
+                close_handle(section)
+                raise ClosedError("the map is closed")
+            keep = self.sections[:1] if self.name is not None else []
+            replaced = self.sections[len(keep) :]
+            self.sections = [*keep, section]
+            self.covered = self.last_size = size
+            self.view_fd = section | file << 32
+            for each in replaced:  # of which no new view is made any more
+                close_handle(each)
 
     def descriptor(self) -> int:
         """The handle of the section that has the name, or of the file."""
@@ -147,7 +160,9 @@ class FileMap(Backing):
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """By a section of that size, which takes the space on the disk."""
-        self.map(size, None)
+        with self.lock:
+            if size > self.covered:  # else another thread has made it longer meanwhile
+                self.map(size, None)
 
     def close(self) -> None:
         close_too, self.close_too = self.close_too, None
@@ -155,13 +170,14 @@ class FileMap(Backing):
             if close_too is not None:
                 close_too()
         finally:
-            sections, self.sections = self.sections, []
-            for each in sections:
-                close_handle(each)
-            if self.fd >= 0:
+            with self.lock:
+                self.view_fd = -1
+                while self.sections:
+                    close_handle(self.sections.pop())
                 fd = self.fd
                 self.fd = self.view_fd = -1
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
 
 
 def new_file(path: str) -> None:

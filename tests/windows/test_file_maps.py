@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: MIT
+"""Maps of files on Windows: their sections among threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.here import handles
+
+import memorymapped as m
+from memorymapped import MemoryMappedFile as Map
+from memorymapped.system.windows import files
+
+LIMIT = 50.0
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(4096))
+    return path
+
+
+def lengthen(file: Path) -> None:
+    with file.open("ab") as end:
+        end.write(bytes(4096))
+
+
+def test_threads_that_see_a_longer_file_at_once_close_its_section_once(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, made = threading.Barrier(2), files.made
+
+    def with_the_other(*args: Any) -> tuple[int, bool]:
+        section = made(*args)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(1)  # who has the turn waits in vain
+        return section
+
+    with Map.create_from_file(file) as map_, ThreadPoolExecutor(2) as threads:
+        threads.submit(int).result()
+        before = len(handles())
+        lengthen(file)
+        monkeypatch.setattr(files, "made", with_the_other)
+        assert list(threads.map(lambda _: map_.capacity, range(2), timeout=LIMIT)) == [8192, 8192]
+        assert len(handles()) == before
+
+
+def test_a_close_and_a_new_section_at_once_leave_nothing_open(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, closed, made = threading.Event(), threading.Event(), files.made
+
+    def while_it_is_closed(*args: Any) -> tuple[int, bool]:
+        inside.set()
+        closed.wait(1)  # who has the turn waits in vain
+        return made(*args)
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(int).result()
+        before = handles()
+        with Map.create_from_file(file) as map_:
+            lengthen(file)
+            monkeypatch.setattr(files, "made", while_it_is_closed)
+            capacity = threads.submit(lambda: map_.capacity)
+            assert inside.wait(LIMIT)
+            map_.close()
+            closed.set()
+            assert capacity.result(LIMIT) == 8192
+        assert handles() == before
+
+
+def test_a_finalizer_may_use_and_close_the_map_that_is_given_a_new_section(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = files.made
+    with Map.create_from_file(file) as map_:
+        before = len(handles())
+
+        def and_look(*args: Any) -> tuple[int, bool]:
+            monkeypatch.setattr(files, "made", made)
+            assert map_.capacity == 8192
+            return made(*args)
+
+        lengthen(file)
+        monkeypatch.setattr(files, "made", and_look)
+        assert map_.capacity == 8192
+        assert len(handles()) == before
+    before_any = handles()
+    with Map.create_from_file(file) as map_:
+
+        def and_close(*args: Any) -> tuple[int, bool]:
+            section = made(*args)
+            map_.close()
+            return section
+
+        monkeypatch.setattr(files, "made", and_close)
+        lengthen(file)
+        with pytest.raises(m.ClosedError):
+            map_.create_view_accessor()
+    assert handles() == before_any
