@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Maps of files on Windows: their sections among threads."""
+"""Maps of files on Windows: their sections among threads, refused calls, names, rights to execute, paths."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -102,3 +103,21 @@ def test_a_finalizer_may_use_and_close_the_map_that_is_given_a_new_section(
         with pytest.raises(m.ClosedError):
             map_.create_view_accessor()
     assert handles() == before_any
+
+
+def test_a_file_that_somebody_has_mapped_is_not_emptied_nor_made_longer(file: Path) -> None:
+    file.write_bytes(b"x" * 4096)
+    with Map.create_from_file(file):
+        for capacity in (100, 100_000):
+            with pytest.raises(PermissionError, match="mapped") as refused:
+                Map.create_from_file(file, m.FileMode.CREATE, None, capacity)
+            assert (refused.value.errno, refused.value.filename) == (errno.EACCES, str(file))
+            assert file.read_bytes() == b"x" * 4096
+
+
+def test_a_file_is_not_emptied_for_a_longer_one_that_the_disk_has_no_room_for(file: Path) -> None:
+    file.write_bytes(b"x" * 4096)
+    with pytest.raises(OSError, match="bytes were asked for") as refused:
+        Map.create_from_file(file, m.FileMode.CREATE, None, 1 << 60)
+    assert (refused.value.errno, refused.value.winerror) == (errno.ENOSPC, 112)  # type: ignore[attr-defined]
+    assert file.read_bytes() == b"x" * 4096

@@ -29,6 +29,7 @@ cdef extern from "<windows.h>" nogil:
                        uint32_t flags, HANDLE like)
     uint32_t GetFileType(HANDLE file)
     uint32_t GetFinalPathNameByHandleW(HANDLE file, wchar_t *path, uint32_t size, uint32_t how)
+    int GetDiskFreeSpaceExW(const wchar_t *folder, uint64_t *free, uint64_t *size, uint64_t *all_free)
     ctypedef struct MEMORYSTATUSEX:
         uint32_t dwLength
         unsigned long long ullAvailPageFile
@@ -333,6 +334,17 @@ def available():
     cdef MEMORYSTATUSEX status
     status.dwLength = sizeof(status)
     return status.ullAvailPageFile if GlobalMemoryStatusEx(&status) else 0
+
+
+def free_space(folder, /):
+    """How many bytes this user can still have on the disk of a folder; None if the system does not tell."""
+    cdef wchar_t *text = PyUnicode_AsWideCharString(folder, NULL)
+    cdef uint64_t found = 0
+    cdef int done
+    with nogil:
+        done = GetDiskFreeSpaceExW(text, &found, NULL, NULL)
+    PyMem_Free(text)
+    return found if done else None
 
 
 def identity(int64_t section, /):

@@ -43,7 +43,18 @@ if TYPE_CHECKING:
 
     from ..access_rules import Security
 
-__all__ = ["GRANULARITY", "PAGES", "PAGE_SIZE", "Backing", "Section", "is_held", "made", "of_name", "unnamed_memory"]
+__all__ = [
+    "GRANULARITY",
+    "PAGES",
+    "PAGE_SIZE",
+    "Backing",
+    "Section",
+    "is_held",
+    "made",
+    "no_room",
+    "of_name",
+    "unnamed_memory",
+]
 
 PAGE_SIZE = 4096
 GRANULARITY = 65536
@@ -73,9 +84,7 @@ def made(
     except OSError as error:
         if error.winerror in _NO_ROOM:  # type: ignore[attr-defined]
             free = f"{available()} bytes of memory are free" if file < 0 else "more than the disk has"
-            refused = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free}")
-            refused.winerror = error.winerror  # type: ignore[attr-defined]
-            raise refused from error
+            raise no_room(error.winerror, size, free) from error  # type: ignore[attr-defined]
         is_denied = error.winerror == _DENIED  # type: ignore[attr-defined]
         if is_denied and name is not None and name.scope is Scope.GLOBAL and not is_held(name):
             refused = PermissionError(
@@ -95,6 +104,13 @@ def is_held(name: Name) -> bool:
     except OSError as error:
         return bool(error.winerror != _NOT_FOUND)  # type: ignore[attr-defined]
     return True
+
+
+def no_room(number: int, size: int, free: str) -> OSError:
+    """The error, of the system's number, of who asked for more bytes than there are."""
+    error = OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}: {size} bytes were asked for, {free}")
+    error.winerror = number  # type: ignore[attr-defined]
+    return error
 
 
 def of_name(error: OSError, name: Name | None) -> OSError:

@@ -12,7 +12,6 @@ import io
 import os
 import stat
 from _thread import RLock
-from contextlib import suppress
 
 from ..._native.access_lists import OF_FILE
 from ..._native.win32 import (
@@ -25,6 +24,7 @@ from ..._native.win32 import (
     close_handle,
     create_file,
     duplicate_handle,
+    free_space,
     identity_of_file,
     identity_of_path,
     is_disk_file,
@@ -40,7 +40,7 @@ from ...errors import ClosedError, NameInUseError
 from ..capacities import check_capacity
 from ..names import Name
 from .access_control import sddl_of
-from .backing import PAGES, Backing, made, of_name
+from .backing import PAGES, Backing, made, no_room, of_name
 from .descriptors import descriptor_of, handle_of
 from .maps import known_section
 from .names import extended, kernel_name
@@ -66,6 +66,7 @@ __all__ = [
 ]
 
 _FILE_READ, _FILE_WRITE = 1, 2  # FILE_READ_DATA, FILE_WRITE_DATA
+_DISK_FULL = 112  # ERROR_DISK_FULL
 _READABLE = frozenset({Access.READ, Access.COPY_ON_WRITE, Access.READ_EXECUTE})
 
 
@@ -148,15 +149,16 @@ class FileMap(Backing):
 
     def empty(self, size: int) -> None:
         """Before it is mapped, for who makes it so many bytes then: what cannot be is refused before."""
-        before = os.fstat(self.fd).st_size
-        if size > before:
-            close_handle(made(None, handle_of(self.fd), PAGE_READWRITE, size, False, None)[0])
+        assert self.path is not None
+        free = free_space(extended(os.path.dirname(self.path)))
+        if free is not None and size > (there := os.fstat(self.fd).st_size + free):
+            raise no_room(_DISK_FULL, size, f"{there} are free or the file's own")
         try:
             os.ftruncate(self.fd, 0)
-        except OSError:  # somebody has mapped it
-            with suppress(OSError):
-                os.ftruncate(self.fd, before)
-            raise
+        except PermissionError:
+            raise PermissionError(
+                errno.EACCES, "it cannot be emptied while somebody has it mapped", self.path
+            ) from None
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """By a section of that size, which takes the space on the disk."""
