@@ -358,7 +358,7 @@ class MemoryMappedFile:
             _security(security, name)
         backing: Backing
         if name is None:
-            backing = unnamed_memory(capacity, reserve=reserve, inheritable=inheritable, security=security)
+            backing = unnamed_memory(capacity, access, reserve=reserve, inheritable=inheritable, security=security)
         else:
             backing = create_memory(
                 name, CREATE, capacity, access, reserve=reserve, inheritable=inheritable, security=security

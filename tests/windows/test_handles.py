@@ -20,6 +20,7 @@ from support.leftovers import unique
 
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
+from memorymapped import MemoryMappedFileOptions as Options
 
 Access, Rights = m.MemoryMappedFileAccess, m.MemoryMappedFileRights
 INHERITED = m.HandleInheritability.INHERITABLE
@@ -153,6 +154,23 @@ def test_a_handle_limits_and_what_is_no_map_is_refused(name: str) -> None:
                 call()
     finally:
         kernel32.CloseHandle(mutex)
+
+
+@pytest.mark.parametrize("access", [Access.READ, Access.COPY_ON_WRITE])
+@pytest.mark.parametrize("options", [Options.NONE, Options.DELAY_ALLOCATE_PAGES])
+def test_a_handle_of_unnamed_memory_allows_no_more_than_its_map(access: Access, options: Options) -> None:
+    with Map.create_new(None, 5000, access, options) as map_:
+        with pytest.raises(PermissionError, match="does not allow"):
+            Map.from_descriptor(map_.fileno(), Access.READ_WRITE, leave_open=True)
+        with Map.from_descriptor(map_.fileno(), leave_open=True) as again:
+            with pytest.raises(PermissionError):
+                again.create_view_accessor()
+            for each in (map_, again):
+                with each.create_view_accessor(4096, 8, Access.READ) as view:
+                    assert view[:] == bytes(8)
+                with each.create_view_accessor(4096, 8, Access.COPY_ON_WRITE) as view:
+                    view.write_int64(0, 1)
+                    assert view.read_int64(0) == 1
 
 
 def test_errors_keep_the_systems_number(tmp_path: Path) -> None:

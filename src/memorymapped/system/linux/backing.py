@@ -268,7 +268,9 @@ class Descriptor(Backing):
             os.set_inheritable(fd, True)
 
 
-def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool, security: Security | None) -> Backing:
+def unnamed_memory(
+    capacity: int, access: Access, *, reserve: bool, inheritable: bool, security: Security | None
+) -> Backing:
     """Memory without a name: a memfd, sealed so that nobody can shrink it."""
     fd = os.memfd_create("memorymapped", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:

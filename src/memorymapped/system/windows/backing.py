@@ -268,7 +268,9 @@ class Section(Backing):
             close_handle(handle)
 
 
-def unnamed_memory(capacity: int, *, reserve: bool, inheritable: bool, security: Security | None) -> Backing:
+def unnamed_memory(
+    capacity: int, access: Access, *, reserve: bool, inheritable: bool, security: Security | None
+) -> Backing:
     """Memory without a name. `reserve` False: its pages are committed where a view is made of them."""
-    pages = PAGE_READWRITE if reserve else PAGE_READWRITE | SEC_RESERVE
+    pages = PAGES[access] if reserve else PAGES[access] | SEC_RESERVE
     return Section(made(None, -1, pages, capacity, inheritable, security)[0], capacity)
