@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import multiprocessing
 import os
 import pickle
 import re
@@ -20,6 +21,7 @@ from campaigns import campaign
 from peers import NOBODY, Forked, Peer, needs_root, peers
 from root import ROOT, descriptors
 from support.here import UID, WINDOWS, opened
+from support.protections import protections, tell_protections
 
 from memorymapped import ClosedError, HandleInheritability, MemoryMappedFile
 from memorymapped import MemoryMappedFileAccess as Access
@@ -732,6 +734,36 @@ def test_multiprocessing(tmp_path: Path, scenario: str, method: str) -> None:
     said = "" if WINDOWS and scenario == "a_start_that_fails_holds_nothing" else done.stderr
     assert (done.returncode, done.stdout, said) == (0, "", "")
     assert not FOLDER.exists() or list(FOLDER.iterdir()) == []
+
+
+# (On Linux named maps are files of /dev/shm, from which many systems execute nothing.)
+@pytest.mark.parametrize("kind", ["unnamed", "file", *(["named", "named file"] if WINDOWS else [])])
+@pytest.mark.parametrize("access", [Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE])
+def test_what_may_be_executed_may_be_in_a_child_too(tmp_path: Path, kind: str, access: Access) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(10))
+    name = "n" if "named" in kind.split() else None
+    if "file" in kind:
+        map_ = MemoryMappedFile.create_from_file(path, map_name=name, access=access)
+    else:
+        map_ = MemoryMappedFile.create_new(name, 10, access)
+    expected = {"READ": "r--", "READ_EXECUTE": "r-x"}
+    if access is Access.READ_WRITE_EXECUTE:
+        expected |= {"READ_WRITE": "rw-", "READ_WRITE_EXECUTE": "rwx"}
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    with map_, here:
+        assert protections(map_) == expected
+        child = context.Process(target=tell_protections, args=(map_, there))
+        child.start()
+        there.close()
+        try:
+            assert here.poll(50)
+            assert here.recv() == expected
+            child.join(50)
+        finally:
+            child.kill()
+            child.join()
 
 
 # --------------------------------------------------------------------------------------------------------------- pickle

@@ -27,6 +27,7 @@ __all__ = [
     "is_mapped",
     "opened",
     "passing",
+    "protection",
     "ready",
     "resource",
 ]
@@ -139,11 +140,19 @@ if WINDOWS:
             ("kind", ctypes.c_uint32),
         )
 
-    def is_mapped(address: int) -> bool:
-        """Whether memory of ours lies at this address."""
+    def _range(address: int) -> _Range:
         found = _Range()
         ctypes.WinDLL("kernel32").VirtualQuery(ctypes.c_void_p(address), ctypes.byref(found), ctypes.sizeof(found))
-        return found.state == 0x1000 and found.kind == 0x40000  # MEM_COMMIT, MEM_MAPPED
+        return found
+
+    def is_mapped(address: int) -> bool:
+        """Whether memory of ours lies at this address."""
+        found = _range(address)
+        return bool(found.state == 0x1000 and found.kind == 0x40000)  # MEM_COMMIT, MEM_MAPPED
+
+    def protection(address: int) -> str:
+        """What may be done with the memory at this address, as "r-x"."""
+        return {0x02: "r--", 0x04: "rw-", 0x20: "r-x", 0x40: "rwx"}.get(_range(address).protection, "---")
 
     def identity(path: Path) -> tuple[int, int]:
         """(st_dev, st_ino) of a file. Wine tells them of open files only."""
@@ -175,14 +184,21 @@ else:
         """The handles of this process: there are none but descriptors."""
         return []
 
-    def is_mapped(address: int) -> bool:
-        """Whether memory of ours lies at this address."""
+    def _range(address: int) -> str:
         with open("/proc/self/maps") as lines:
             for line in lines:
                 start, _, end = line.split()[0].partition("-")
                 if int(start, 16) <= address < int(end, 16):
-                    return "memfd:memorymapped" in line
-        return False
+                    return line
+        return ""
+
+    def is_mapped(address: int) -> bool:
+        """Whether memory of ours lies at this address."""
+        return "memfd:memorymapped" in _range(address)
+
+    def protection(address: int) -> str:
+        """What may be done with the memory at this address, as "r-x"."""
+        return _range(address).split()[1][:3]
 
     def identity(path: Path) -> tuple[int, int]:
         """(st_dev, st_ino) of a file."""

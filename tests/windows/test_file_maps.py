@@ -121,3 +121,11 @@ def test_a_file_is_not_emptied_for_a_longer_one_that_the_disk_has_no_room_for(fi
         Map.create_from_file(file, m.FileMode.CREATE, None, 1 << 60)
     assert (refused.value.errno, refused.value.winerror) == (errno.ENOSPC, 112)  # type: ignore[attr-defined]
     assert file.read_bytes() == b"x" * 4096
+
+
+def test_an_open_file_that_may_not_be_executed_is_not_mapped_for_that(file: Path) -> None:
+    with file.open("r+b") as opened:
+        for access in (m.MemoryMappedFileAccess.READ_EXECUTE, m.MemoryMappedFileAccess.READ_WRITE_EXECUTE):
+            with pytest.raises(PermissionError, match="right to execute") as refused:
+                Map.create_from_file(opened, access=access, leave_open=True)
+            assert refused.value.filename == str(file)

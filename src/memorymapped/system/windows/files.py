@@ -65,9 +65,10 @@ __all__ = [
     "sync_folder",
 ]
 
-_FILE_READ, _FILE_WRITE = 1, 2  # FILE_READ_DATA, FILE_WRITE_DATA
+_FILE_READ, _FILE_WRITE, _FILE_EXECUTE = 1, 2, 0x20  # FILE_READ_DATA, FILE_WRITE_DATA, FILE_EXECUTE
 _DISK_FULL = 112  # ERROR_DISK_FULL
 _READABLE = frozenset({Access.READ, Access.COPY_ON_WRITE, Access.READ_EXECUTE})
+_EXECUTABLE = frozenset({Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE})
 
 
 class FileMap(Backing):
@@ -236,7 +237,7 @@ def map_path(
     """Opens or makes the file at `path` and maps it. `as_it_is`: it is neither emptied nor made longer, and may be
     empty; that is for FileMap.fit."""
     writes = access not in _READABLE or mode in (FileMode.CREATE, FileMode.CREATE_NEW)
-    fd, created = _open(path, mode, writes, access in (Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE), security)
+    fd, created = _open(path, mode, writes, access in _EXECUTABLE, security)
     try:
         size = 0 if mode is FileMode.CREATE and not as_it_is else os.fstat(fd).st_size
         if not as_it_is:
@@ -273,6 +274,12 @@ def map_descriptor(
             errno.EACCES,
             f"the file is open for {'reading' if reads else 'writing'} only, and a map with {access.name}"
             f"{' that makes it longer' if grows else ''} needs {'writing' if reads else 'reading'} too",
+            path,
+        )
+    if access in _EXECUTABLE and not _executes(file):
+        raise PermissionError(
+            errno.EACCES,
+            f"the file is open without the right to execute it, which a map with {access.name} needs: give its path",
             path,
         )
     own = os.dup(fd)
@@ -353,6 +360,11 @@ def directions(handle: int) -> tuple[bool, bool]:
     return bool(rights & _FILE_READ), bool(rights & _FILE_WRITE)
 
 
+def _executes(file: int) -> bool:
+    """Whether a handle of a file lets who has it make views for execution."""
+    return bool(rights_of(file) & _FILE_EXECUTE)
+
+
 def from_descriptor(handle: int) -> Backing:
     """What a handle of a section or of a file stands for. It stays open."""
     kind = kind_of(handle)
@@ -366,9 +378,13 @@ def from_descriptor(handle: int) -> Backing:
             close_handle(own)
             raise
     writes = directions(own)[1]
+    if _executes(own):
+        access = Access.READ_WRITE_EXECUTE if writes else Access.READ_EXECUTE
+    else:
+        access = Access.READ_WRITE if writes else Access.READ
     fd = _descriptor(own, writes)
     try:
-        backing = FileMap(fd, _path_of(own), Access.READ_WRITE if writes else Access.READ, inheritable=False)
+        backing = FileMap(fd, _path_of(own), access, inheritable=False)
         if backing.last_size:
             backing.map(backing.last_size, None)
         return backing
