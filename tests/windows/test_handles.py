@@ -21,6 +21,8 @@ from support.leftovers import unique
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
 from memorymapped import MemoryMappedFileOptions as Options
+from memorymapped._native.win32 import create_file
+from memorymapped.system.windows import files
 
 Access, Rights = m.MemoryMappedFileAccess, m.MemoryMappedFileRights
 INHERITED = m.HandleInheritability.INHERITABLE
@@ -199,6 +201,20 @@ def test_a_long_path(tmp_path: Path, name: str) -> None:
         Map.create_from_file(str(path) + "2", m.FileMode.OPEN_OR_CREATE)
     assert os.listdir(f"\\\\?\\{folder}") == ["file"]
     os.unlink(f"\\\\?\\{path}")
+
+
+def test_a_relative_path_that_is_short_of_a_long_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, short = tmp_path / ("d" * 100), Path("e" * 100) / ("f" * 90)
+    os.makedirs(f"\\\\?\\{folder / short.parent}")
+    monkeypatch.chdir(folder)
+    assert len(str(short)) < 200 < 300 < len(str(folder / short)) + len("file")
+    given = []
+    monkeypatch.setattr(files, "create_file", lambda path, *rest: given.append(path) or create_file(path, *rest))
+    with Map.create_from_file(short, m.FileMode.CREATE_NEW, capacity=10) as map_:
+        assert map_.path == str(folder / short)
+    # Wine opens it in either form.
+    assert given == [f"\\\\?\\{folder / short}"]
+    os.unlink(given[0])
 
 
 def test_a_private_map_can_make_its_file_longer_and_never_changes_it(tmp_path: Path) -> None:

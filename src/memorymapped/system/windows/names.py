@@ -26,8 +26,8 @@ def kernel_name(name: Name) -> str:
 
 
 def extended(path: str) -> str:
-    """The path in the form that may be long, if it is."""
-    if len(path) < _LONG or path.startswith("\\\\?\\"):
+    """The path in the form that may be long, if it is from the root on: relative ones may never be long."""
+    full = os.path.abspath(path)
+    if len(full) < _LONG or path.startswith("\\\\?\\"):
         return path
-    path = os.path.abspath(path)
-    return f"\\\\?\\UNC\\{path[2:]}" if path.startswith("\\\\") else f"\\\\?\\{path}"
+    return f"\\\\?\\UNC\\{full[2:]}" if full.startswith("\\\\") else f"\\\\?\\{full}"
