@@ -212,6 +212,11 @@ class Backing:
 
     def grow(self, size: int, *, reserve: bool) -> None:
         """Makes it `size` bytes, never shorter."""
+        if not self.is_memory:
+            raise io.UnsupportedOperation(
+                "a map that was opened by its name, or got from another process so, keeps the size that its file had: "
+                "make the file longer by its path"
+            )
         raise io.UnsupportedOperation("memory has the size that it was made with, for good: make a new map")
 
     def fit(self, capacity: int, access: Access, *, empty: bool = False) -> None:
