@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.here import handles
+from support.leftovers import unique
 
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
@@ -129,3 +131,38 @@ def test_an_open_file_that_may_not_be_executed_is_not_mapped_for_that(file: Path
             with pytest.raises(PermissionError, match="right to execute") as refused:
                 Map.create_from_file(opened, access=access, leave_open=True)
             assert refused.value.filename == str(file)
+
+
+def test_a_file_that_was_opened_by_its_name_is_made_longer_by_its_path(file: Path) -> None:
+    name = unique()
+    with Map.create_from_file(file, map_name=name) as map_, Map.open_existing(name) as other:
+        with pytest.raises(io.UnsupportedOperation, match="by its path") as refused:
+            other.resize(5000)
+        assert "memory" not in str(refused.value)
+        map_.resize(5000)
+        assert (map_.capacity, other.capacity, file.stat().st_size) == (5000, 4096, 5000)
+    with Map.create_new(None, 10) as map_, pytest.raises(io.UnsupportedOperation, match="memory has the size"):
+        map_.resize(20)
+
+
+def test_a_name_in_use_does_not_make_the_file_longer(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = files.made
+
+    def as_windows_does(name: Any, handle: int, pages: int, size: int, *rest: Any) -> tuple[int, bool]:
+        """The file is made longer before anybody looks for the name. Wine looks first."""
+        with file.open("ab") as end:
+            end.truncate(size)
+        return made(name, handle, pages, size, *rest)
+
+    monkeypatch.setattr(files, "made", as_windows_does)
+    name = unique()
+    with Map.create_new(name, 10):
+        for mode in (m.FileMode.OPEN, m.FileMode.OPEN_OR_CREATE, m.FileMode.CREATE):
+            with pytest.raises(m.NameInUseError):
+                Map.create_from_file(file, mode, name, 10_000)
+            assert file.stat().st_size == 4096
+    mutex = m.Mutex(name=name)
+    with mutex, pytest.raises(m.ForeignObjectError):
+        Map.create_from_file(file, m.FileMode.OPEN, name, 10_000)
+    mutex.close()
+    assert file.stat().st_size == 4096

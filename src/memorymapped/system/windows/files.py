@@ -293,9 +293,9 @@ def map_descriptor(
 
 
 def _fill(backing: FileMap, name: Name | None, size: int, security: Security | None, *, empty: bool) -> None:
+    if name is not None and (empty or size > backing.last_size):  # the system makes it longer, and then finds the name
+        _check_free(name)
     if empty:
-        if name is not None:
-            _check_free(name)
         backing.empty(size)
     backing.map(size, name, security)
     backing.name = None if name is None else name.given
