@@ -775,6 +775,7 @@ def test_the_creators_access_and_the_openers_rights_limit_the_views(full: Path, 
                 with pytest.raises(PermissionError):
                     map_.create_view_accessor(access=wanted)
         other.do("""
+import io
 def allowed(rights):
     with MemoryMappedFile.open_existing("n", rights) as map_:
         found = set()
@@ -788,6 +789,8 @@ def allowed(rights):
             map_.resize(map_.capacity + 1)
         except PermissionError:
             return found
+        except io.UnsupportedOperation:  # on Windows, where it grows by its path only
+            return found
         return found | {"resize"}
 """)
         assert other.get("allowed(Rights.READ_WRITE_EXECUTE)") - {"resize"} == ALLOWED[access]
@@ -795,7 +798,7 @@ def allowed(rights):
         assert other.get("allowed(Rights.NONE)") == set()
         both = other.get("allowed(Rights.READ_WRITE)")
         assert both - {"resize"} == ALLOWED[access] & ALLOWED[Access.READ_WRITE]
-        assert ("resize" in both) == (access in WRITES)
+        assert ("resize" in both) == (access in WRITES and not WINDOWS)
 
 
 def test_who_opens_needs_rights_to_the_file_itself(full: Path) -> None:

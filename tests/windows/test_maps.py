@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy
 import pytest
+from support.protections import protections
 
 import memorymapped as m
 from memorymapped import MemoryMappedFile as Map
@@ -81,6 +82,17 @@ def test_rights_limit_the_views(name: str) -> None:
             reading.create_view_accessor()
         with reading.create_view_accessor(0, 0, Access.READ) as view, pytest.raises(io.UnsupportedOperation):
             view.write_int32(0, 1)
+
+
+@pytest.mark.parametrize("access", [Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE])
+def test_what_may_be_executed_may_be_by_who_opens_it_by_its_name(name: str, access: Access) -> None:
+    with Map.create_new(name, 10, access) as made:
+        with Map.open_existing(name, m.MemoryMappedFileRights[access.name]) as opened:
+            assert protections(opened) == protections(made)
+        with Map.create_or_open(name, 10, access) as opened:
+            assert protections(opened) == protections(made)
+        with Map.open_existing(name, m.MemoryMappedFileRights.READ) as opened:
+            assert protections(opened) == {"READ": "r--"}
 
 
 def test_memory_that_is_allocated_later(name: str) -> None:

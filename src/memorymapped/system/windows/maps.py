@@ -6,7 +6,6 @@ from __future__ import annotations
 import errno
 
 from ..._native.win32 import (
-    FILE_MAP_EXECUTE,
     FILE_MAP_READ,
     FILE_MAP_WRITE,
     HIDDEN,
@@ -48,9 +47,10 @@ _BASIC = Rights.READ_WRITE_EXECUTE | Rights.COPY_ON_WRITE
 class NamedMemory(Section):
     """What a name stands for: memory, or a file that was mapped under it."""
 
-    special = 0
+    special = 1
     is_entry = False
-    access = Access.READ_WRITE
+    access = Access.READ_WRITE_EXECUTE
+    """That it was made with nobody tells. The system refuses the views that it does not allow."""
 
     def __init__(self, name: str, handle: int, size: int, created: bool) -> None:
         super().__init__(handle, size)
@@ -91,13 +91,11 @@ def create_memory(
 
 def open_memory(name: Name, rights: Rights, inheritable: bool) -> NamedMemory:
     """Opens what a name stands for. The size of memory is that of its pages: nobody tells which was asked for."""
-    access = int(rights & ~_BASIC)
+    access = int(rights & (~_BASIC | Rights.EXECUTE))  # SECTION_MAP_EXECUTE: to open is not to map, which has another
     if rights & (Rights.READ | Rights.COPY_ON_WRITE):
         access |= FILE_MAP_READ
     if rights & Rights.WRITE:
         access |= FILE_MAP_WRITE
-    if rights & Rights.EXECUTE:
-        access |= FILE_MAP_EXECUTE
     if not access & (FILE_MAP_READ | FILE_MAP_WRITE):
         access |= FILE_MAP_READ  # to see the size; which views there may be is said by the rights
     try:
