@@ -554,6 +554,8 @@ def outcome_opened(how: str, access: Access, size: int, capacity: int) -> type[E
         return OutOfRangeError
     if how == "w" or (how == "r" and (access in WRITES or capacity > size)):
         return PermissionError
+    if WINDOWS and access in (Access.READ_EXECUTE, Access.READ_WRITE_EXECUTE):
+        return PermissionError  # no open file has the right to execute
     return max(capacity, size)
 
 
