@@ -50,7 +50,7 @@ class NamedMemory(Section):
     special = 1
     is_entry = False
     access = Access.READ_WRITE_EXECUTE
-    """That it was made with nobody tells. The system refuses the views that it does not allow."""
+    """The most: with which one it was made nobody tells, and the system refuses the views that that does not allow."""
 
     def __init__(self, name: str, handle: int, size: int, created: bool) -> None:
         super().__init__(handle, size)
