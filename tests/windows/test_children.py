@@ -13,8 +13,10 @@ from collections.abc import Iterator
 import pytest
 from programs import LIMIT, PYTHON, line_with, started, until
 from support.here import KILL, KILLED
+from support.leftovers import unique
 from support.sessions import ended, no_children
 
+from memorymapped import AutoResetEvent
 from memorymapped.system.children import Output, Watched, how_ended, signal_of, start_alone
 from memorymapped.system.ties import start_tied
 from memorymapped.tasks import processes
@@ -132,25 +134,38 @@ def test_who_ends_in_the_midst_of_a_start_leaves_nothing(start: str, how: str) -
         assert ended(child)
 
 
-def test_what_is_started_elsewhere_goes_on_without_us() -> None:
-    """No child but ours is in the job of this process: neither before a start nor behind it."""
+@pytest.mark.parametrize("start", ["start_alone", "subprocess.Popen"])
+def test_who_is_not_tied_goes_on_without_us(start: str) -> None:
+    """The job of this process ends those who are being born, no others. Who is not ours is not in it."""
+    name = unique()
+    child = f"""
+import memorymapped as m
+with m.EventWaitHandle.open_existing({name!r}) as go, m.EventWaitHandle.open_existing({name + " on"!r}) as on:
+    on.set()
+    go.wait_one({LIMIT})
+    on.set()
+"""
     code = f"""
 import subprocess, sys
+from memorymapped.system.children import start_alone
 from memorymapped.system.ties import start_tied
 start_tied([sys.executable, "-c", ""]).wait()
-child = subprocess.Popen([sys.executable, "-c", {SLEEPS!r}])
+child = {start}([sys.executable, "-c", {child!r}], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 print(child.pid, "is it", flush=True)
 try:
     start_tied(["no such program"])
 except FileNotFoundError:
-    pass
+    sys.stdin.read()
 """
-    with started(*PYTHON, "-c", code) as process:
-        child = int(line_with(process, "is it").split()[0])
-        process.wait(LIMIT)
-        watched = subprocess.run(["taskkill", "/f", "/pid", str(child)], capture_output=True, check=False)
-        assert watched.returncode == 0, "it went on"
-        assert ended(child)
+    with AutoResetEvent(name=name) as go, AutoResetEvent(name=f"{name} on") as on, started(*PYTHON, "-c", code) as us:
+        pid = int(line_with(us, "is it").split()[0])
+        assert on.wait_one(LIMIT), "it is there"
+        assert us.stdin is not None
+        us.stdin.close()
+        us.wait(LIMIT)
+        go.set()
+        assert on.wait_one(LIMIT), "it went on"
+        assert ended(pid)
 
 
 ASKED = """
