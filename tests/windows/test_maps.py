@@ -40,6 +40,26 @@ def run(code: str, *arguments: object) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("which", ["the same name", "another name"])
+def test_a_map_may_be_closed_in_the_midst_of_the_opening_of_another(name: str, which: str) -> None:
+    """By a signal handler, or a finalizer when garbage is collected: here when its number is asked for."""
+    code = """
+import sys
+import memorymapped as m
+from memorymapped.system.windows import backing
+def numbers():
+    other.close()
+    yield 77
+other = m.MemoryMappedFile.create_new(sys.argv[1], 10)
+backing._numbers = numbers()
+with m.MemoryMappedFile.create_or_open(sys.argv[2], 10):
+    print(*backing._lives.values())
+print(backing._lives)
+"""
+    other = name if which == "the same name" else f"{name} 2"
+    assert run(code, name, other).split("\n")[:2] == ["[77, 1]", "{}"]
+
+
 def test_two_processes_share_the_bytes_of_a_name(name: str) -> None:
     with Map.create_new(name, 10000) as map_, map_.create_view_accessor() as view:
         view.write_int32(9996, 77)

@@ -7,7 +7,7 @@ import errno
 import io
 import itertools
 import os
-from _thread import allocate_lock
+from _thread import RLock
 from contextlib import contextmanager
 from functools import cached_property
 
@@ -241,8 +241,8 @@ class Backing:
         return False
 
 
-_lock = allocate_lock()
-_lives: dict[int, tuple[int, int]] = {}  # of memory that is open here: its inode -> (life, how often it is open)
+_lock = RLock()  # a collection of garbage may come in between, and close others
+_lives: dict[int, list[int]] = {}  # of memory that is open here: its inode -> [life, how often it is open]
 _numbers = itertools.count(1)
 
 
@@ -256,10 +256,11 @@ class Section(Backing):
         self.device, self.inode = identity(handle)
         if not self.device:
             with _lock:
-                life, times = _lives.get(self.inode) or (next(_numbers), 0)
+                kept = [next(_numbers), 0]
                 if self.inode:
-                    _lives[self.inode] = life, times + 1
-            self.life = life
+                    kept = _lives.setdefault(self.inode, kept)
+                    kept[1] += 1
+            self.life = kept[0]
 
     def close(self) -> None:
         if self.fd >= 0:
@@ -267,9 +268,10 @@ class Section(Backing):
             self.fd = self.view_fd = -1
             if self.life and self.inode:
                 with _lock:  # first: after the close the name may be another's
-                    life, times = _lives.pop(self.inode)
-                    if times > 1:
-                        _lives[self.inode] = life, times - 1
+                    kept = _lives[self.inode]
+                    kept[1] -= 1
+                    if not kept[1]:
+                        del _lives[self.inode]
             close_handle(handle)
 
 
