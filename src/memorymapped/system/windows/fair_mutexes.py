@@ -59,7 +59,8 @@ class _Entry:
 
 
 class Lease:
-    """A handle's share of a fair mutex. It ends with `close`, or when it is dropped."""
+    """A handle's share of a fair mutex, in whose `handles` it is counted already. It ends with `close`, or when it is
+    dropped."""
 
     def __init__(self, name: Name, entry: _Entry) -> None:
         self.name = name
@@ -68,7 +69,6 @@ class Lease:
         self.generation = 0, entry.inode, 0
         self._entry: _Entry | None = entry
         entry.core.on_free = None
-        entry.handles += 1
 
     @property
     def handles(self) -> int:
@@ -110,10 +110,12 @@ def open_fair_mutex(name: Name, *, create: bool, initially_owned: bool = False) 
         inode = identify(handle)[1]
         entry = _entries.get(inode)
         if entry is not None:
+            entry.handles += 1  # at once: what is made next may collect garbage, the last of its leases say
             close_handle(handle)
         else:
             try:
                 entry = _entries[inode] = _Entry(handle, inode)
+                entry.handles = 1
             except DamagedObjectError as error:
                 close_handle(handle)
                 raise DamagedObjectError(
