@@ -47,6 +47,18 @@ class Table:
         return Table, (self.name,)
 
 
+def _started(command: list[str]) -> subprocess.Popen[bytes]:
+    """Wine cannot start a process at times, while others of this one are killed (docs/windows.md, starting): once more
+    then, and no more than three times."""
+    for _ in range(3):
+        try:
+            return subprocess.Popen(command, stdin=subprocess.PIPE)
+        except OSError as error:
+            if getattr(error, "winerror", None) != 1359:  # ERROR_INTERNAL_ERROR
+                raise
+    return subprocess.Popen(command, stdin=subprocess.PIPE)
+
+
 class Crew:
     """The processes of a run. `stop_all` tells them to end."""
 
@@ -82,7 +94,7 @@ class Crew:
             assert spec is not None
             module = spec.name
         code = f"import sys; sys.path.insert(0, {TESTS!r}); from support.crew import serve; serve()"
-        process = subprocess.Popen([sys.executable, "-W", "ignore::ResourceWarning", "-c", code], stdin=subprocess.PIPE)
+        process = _started([sys.executable, "-W", "ignore::ResourceWarning", "-c", code])
         assert process.stdin is not None
         process.stdin.write(pickle.dumps((module, work.__name__, arguments)))
         process.stdin.close()

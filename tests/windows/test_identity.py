@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memorymapped import FileMode, MemoryMappedFile, SegmentFile, SharedMemory, Struct, int64
+from memorymapped import DamagedObjectError, FileMode, MemoryMappedFile, SegmentFile, SharedMemory, Struct, int64
 from memorymapped.tasks import store
 
 
@@ -89,3 +89,15 @@ def test_checksums_need_the_path(tmp_path: Path, tag: str) -> None:
         with pytest.raises(ValueError, match="by its path"):
             SegmentFile.open_existing(tag)
         assert list(by_path) == ["one"]
+
+
+def test_checksums_of_another_file_that_are_in_use(tmp_path: Path) -> None:
+    path, sums = tmp_path / "segments", tmp_path / "segments.sums"
+    with SegmentFile.create_from_file(path, capacity=8192, checksums=True) as segments:
+        segments.append("one")
+        head = bytearray(sums.read_bytes()[:64])
+        with sums.open("r+b") as file:
+            file.seek(8)
+            file.write(bytes(byte ^ 255 for byte in head[8:]))
+        with pytest.raises(DamagedObjectError, match="cannot be removed"):
+            SegmentFile.create_from_file(path, FileMode.OPEN)

@@ -578,8 +578,7 @@ class SegmentFile(Segments):
         if there and not is_emptied and not self._are_of_this_file(path):
             there = 0
             if access is not Access.READ:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)  # who has them open keeps them
+                self._remove_sums(path)
         if access is not Access.READ:
             capacity = 0 if there >= size else size
             mode = FileMode.OPEN_OR_CREATE
@@ -588,6 +587,20 @@ class SegmentFile(Segments):
             except OutOfRangeError:  # somebody who appends has made it longer meanwhile
                 return MemoryMappedFile.create_from_file(path, mode, None, 0, security=security)
         return MemoryMappedFile.create_from_file(path, FileMode.OPEN, None, 0, access) if there else None
+
+    def _remove_sums(self, path: str) -> None:
+        """They are not of this file. Who has them open keeps them; where the system lets no one remove what is open,
+        nobody goes on."""
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        except PermissionError as error:
+            raise DamagedObjectError(
+                errno.EBADMSG,
+                f"{path} has not the checksums of {self.file_id}, and cannot be removed ({error.strerror}): remove it "
+                "when nobody has that open",
+            ) from error
 
     def _none_there(self, what: str) -> DamagedObjectError:
         return DamagedObjectError(
