@@ -19,7 +19,8 @@ def ran(folder: Path, *options: str) -> tuple[list[int], str]:
     (folder / "test_x.py").write_text(
         "import pytest\n@pytest.mark.parametrize('i', range(20))\ndef test_x(i): print(f'ran {i}.')\n"
     )
-    command = [sys.executable, "-m", "pytest", "-p", "campaigns", "-p", "no:cacheprovider", "-rs", "-s", *options]
+    temp = f"--basetemp={folder / 'temp'}"  # pytest's own place keeps the files of the last runs
+    command = [sys.executable, "-m", "pytest", temp, "-p", "campaigns", "-p", "no:cacheprovider", "-rs", "-s", *options]
     done = subprocess.run(
         command, cwd=folder, env={"PYTHONPATH": str(HERE)}, capture_output=True, text=True, timeout=50, check=True
     )
