@@ -22,8 +22,7 @@ static inline void mmf_word_store(uint32_t *word, uint32_t value) { __atomic_sto
 
 static inline void mmf_word_add(uint32_t *word, uint32_t value) { __atomic_fetch_add(word, value, __ATOMIC_SEQ_CST); }
 
-/* Takes the signal: 1, and the word is 0 now; 0 if there was none. A look that finds nothing does not write. It reads what it
- * overwrites, so that what is looked at then is as new: after a store alone aarch64 may have looked before. */
+/* Takes the signal: 1, and the word is 0 now; 0 if there was none. A look that finds nothing does not write. */
 static inline int mmf_word_clear(uint32_t *word)
 {
     uint32_t now = mmf_word_load(word);
@@ -46,6 +45,10 @@ static inline void mmf_word_switch(uint32_t *word, uint32_t on)
         if (__atomic_compare_exchange_n(word, &now, on ? now | 1 : now + 1, 1, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
             return;
 }
+
+/* Takes a signal away that nobody waits for. It reads what it overwrites, so that what is looked at then is as new: after a
+ * store alone aarch64 may have looked before. */
+static inline void mmf_word_take_away(uint32_t *word) { (void)__atomic_exchange_n(word, 0, __ATOMIC_SEQ_CST); }
 
 /* Takes one: 1; 0 if there is none. */
 static inline int mmf_word_decrement(uint32_t *word)

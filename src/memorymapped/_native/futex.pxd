@@ -11,6 +11,7 @@ cdef extern from "futex.h" nogil:
     void mmf_word_add(uint32_t *word, uint32_t value)
     bint mmf_word_clear(uint32_t *word)
     void mmf_word_switch(uint32_t *word, uint32_t on)
+    void mmf_word_take_away(uint32_t *word)
     bint mmf_word_decrement(uint32_t *word)
     bint mmf_word_increase(uint32_t *word, uint32_t count, uint32_t most, uint32_t *before)
     void mmf_futex_wake(uint32_t *word, int most)

@@ -337,7 +337,7 @@ cdef class Event(Waitable):
         if self.parameter:
             mmf_word_switch(self.word, 0)
         else:
-            mmf_word_clear(self.word)
+            mmf_word_take_away(self.word)
         if mmf_marked(self.region):
             self.check_fault()
         return True

@@ -411,19 +411,12 @@ cdef HANDLE handle_in(Waitable self, Kernel kernel) except NULL:
 
 
 cdef int check_told(Waitable self, Kernel kernel) except -1:
-    """PermissionError for one that may not be asked for its state. `kernel`: None for one without a name."""
-    if kernel is not None and kernel.is_silent:
+    """PermissionError for one that may not be asked for its state."""
+    if kernel.is_silent:
         right = "EVENT_QUERY_STATE" if isinstance(self, Event) else "SEMAPHORE_QUERY_STATE"
         raise PermissionError(EACCES, f"the rules of {self._backing.name!r} let this user wait for it and signal it, but not "
                               f"ask for its state or its kind: {right} ({QUERY_STATE}) is missing")
     return 0
-
-
-cdef tuple state_and_waiters(Waitable self, Kernel kernel):
-    """What `_look` says of one with a name. ClosedError; PermissionError."""
-    state = self.ready()
-    check_told(self, kernel)
-    return state, mmf_word_load(kernel.counted())
 
 
 cdef int take_now(Waitable self, Kernel kernel) except -1:
@@ -478,11 +471,14 @@ cdef class KernelEvent(Event):
     def _look(self):
         if self.kernel is None:
             return Event._look(self)
-        return state_and_waiters(self, self.kernel)
+        state = self.ready()
+        check_told(self, self.kernel)
+        return state, mmf_word_load(self.kernel.counted())
 
     @property
     def _parameter(self):
-        check_told(self, self.kernel)
+        if self.kernel is not None:
+            check_told(self, self.kernel)
         return self.parameter
 
     def _words(self):
@@ -546,7 +542,8 @@ cdef class KernelEvent(Event):
         """Whether it is signalled at this moment. Takes nothing. ClosedError; PermissionError if its rules do not let this
         user ask."""
         state = self.ready() != 0
-        check_told(self, self.kernel)
+        if self.kernel is not None:
+            check_told(self, self.kernel)
         return state
 
     def reset(self):
@@ -580,11 +577,14 @@ cdef class KernelSemaphore(Semaphore):
     def _look(self):
         if self.kernel is None:
             return Semaphore._look(self)
-        return state_and_waiters(self, self.kernel)
+        state = self.ready()
+        check_told(self, self.kernel)
+        return state, mmf_word_load(self.kernel.counted())
 
     @property
     def _parameter(self):
-        check_told(self, self.kernel)
+        if self.kernel is not None:
+            check_told(self, self.kernel)
         return self.parameter
 
     def _words(self):

@@ -17,6 +17,7 @@ from .objects import (
     canonical,
     holders_in_words,
     is_called,
+    missing,
     mode_in_words,
     state_in_words,
     style_of,
@@ -67,7 +68,7 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
         for each in survey(others=others or "foreign" in kinds or any(is_path(name) for name in names))
         if (not stale or each.state == "stale")
         and (not kinds or each.kind in kinds)
-        and (not names or any(is_meant(each, name) for name in names))
+        and (not names or any(is_called(each, name) or is_like(each, name) for name in names))
     ]
     if as_lines:
         for each in found:
@@ -100,14 +101,13 @@ def command(names: tuple[str, ...], stale: bool, others: bool, kinds: tuple[str,
         )
     elif not names:
         print("nothing" + (" that is stale" if stale else "") + " is shared by name here")
-    absent = [name for name in names if not any(is_meant(each, name) for each in found)]
+    absent = [name for name in missing(names, found) if not any(is_like(each, name) for each in found)]
     for name in absent:
         click.echo(f"mmf ls: {shown(name)}: there is no such object", err=True)
     return 1 if absent else 0
 
 
-def is_meant(found: Found, given: str) -> bool:
-    """Whether this is its name, or its path, or a pattern of `*` and `?` that says one of them. A bracket is a
-    character as others."""
-    pattern = given.replace("[", "[[]")
-    return is_called(found, given) or fnmatchcase(found.name or "", pattern) or fnmatchcase(found.path or "", pattern)
+def is_like(found: Found, pattern: str) -> bool:
+    """Whether its name, or its path, is what a pattern of `*` and `?` says. A bracket is a character as others."""
+    pattern = pattern.replace("[", "[[]")
+    return fnmatchcase(found.name or "", pattern) or fnmatchcase(found.path or "", pattern)

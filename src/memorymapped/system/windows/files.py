@@ -60,6 +60,7 @@ __all__ = [
     "map_path",
     "new_file",
     "refuse_another_user",
+    "status_at",
     "status_of",
     "sync_folder",
 ]
@@ -84,14 +85,14 @@ class FileMap(Backing):
     close_too: Callable[[], object] | None = None
 
     def __init__(self, fd: int, path: str | None, access: Access, *, inheritable: bool) -> None:
+        status = status_at(fd)
         if inheritable:
             os.set_handle_inheritable(handle_of(fd), True)  # type: ignore[attr-defined]
         self.fd = fd
         self.path = path
         self.access = access
         self.inheritable = inheritable
-        self.device, self.inode = identity_of_file(handle_of(fd))
-        self.last_size = os.fstat(fd).st_size
+        self.device, self.inode, self.last_size = status.st_dev, status.st_ino, status.st_size
         self.sections: list[int] = []
         self.covered = 0
         self.lock = RLock()
@@ -135,7 +136,7 @@ class FileMap(Backing):
         return handle_of(self.fd)
 
     def status(self) -> os.stat_result:
-        return _status_at(self.fd)
+        return status_at(self.fd)
 
     def size_now(self) -> int | None:
         return os.fstat(self.fd).st_size if self.fd >= 0 else None
@@ -173,9 +174,11 @@ class FileMap(Backing):
                 close_too()
         finally:
             with self.lock:
-                fd, self.fd, self.view_fd = self.fd, -1, -1
+                self.view_fd = -1
                 while self.sections:
                     close_handle(self.sections.pop())
+                fd = self.fd
+                self.fd = self.view_fd = -1
                 if fd >= 0:
                     os.close(fd)
 
@@ -192,12 +195,12 @@ def status_of(path: str, *, follow_symlinks: bool = True) -> os.stat_result:
         return os.lstat(path)
     fd = _open(path, FileMode.OPEN, False, False, None)[0]
     try:
-        return _status_at(fd)
+        return status_at(fd)
     finally:
         os.close(fd)
 
 
-def _status_at(fd: int) -> os.stat_result:
+def status_at(fd: int) -> os.stat_result:
     """What the system says of an open file. os.fstat has other numbers for which file it is from Python 3.12 on, and
     locks and marks that processes share are named by them: here they are the same in all."""
     parts: Any = os.fstat(fd).__reduce__()[1]

@@ -9,11 +9,12 @@ import os
 import re
 
 from ..._native.looks import committed_range, open_to_look, read_file, read_section, write_file
-from ..._native.win32 import FILE_MAP_READ, close_handle, identity, identity_of_file, open_section, section_size
+from ..._native.win32 import FILE_MAP_READ, close_handle, identity, open_section, section_size
 from ..._typing import TYPE_CHECKING
 from ..names import Scope
 from .backing import PAGE_SIZE
 from .descriptors import descriptor_of, handle_of
+from .files import status_at
 from .names import extended
 
 if TYPE_CHECKING:
@@ -138,7 +139,8 @@ def identity_of(source: Source) -> tuple[int, int]:
     """Tells it from all others. Nothing tells memory from later memory of its name."""
     if not isinstance(source, int):
         return source.look()[1]
-    return identity_of_file(handle_of(source))
+    status = status_at(source)
+    return status.st_dev, status.st_ino
 
 
 def looked_up(path: str) -> tuple[int, tuple[int, int]]:
